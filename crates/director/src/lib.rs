@@ -1,0 +1,1 @@
+//! Owner of the data plane: loads it, configures it, keeps it current.

@@ -1,0 +1,1 @@
+//! IPVS's control protocol: messages, typed model, client and server.

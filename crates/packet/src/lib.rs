@@ -1,0 +1,1 @@
+//! Views of packet headers, checksums and encapsulation headers.

@@ -1,0 +1,2 @@
+//! The Linux Virtual Server on XDP.
+fn main() {}

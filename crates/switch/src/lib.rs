@@ -1,0 +1,1 @@
+//! The virtual server itself, generic over the platform that it runs on.

@@ -1,0 +1,1 @@
+//! Network namespaces, real servers and clients for tests, demonstration and measurement.
