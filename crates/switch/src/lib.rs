@@ -1,1 +1,39 @@
-//! The virtual server itself, generic over the platform that it runs on.
+//! The virtual server: what a director does with a packet.
+//!
+//! ```text
+//!   frame::parse -> table::lookup, by the packet's own tuple
+//!     hit   -> state (track) -> forward (rewrite, encapsulate, next hop)
+//!     miss  -> service -> scheduler -> table::insert -> as a hit
+//!     neither -> pass, untouched
+//! ```
+//!
+//! The crate is `no_std`, free of unsafe code and generic over [`Platform`]: the same source runs as an XDP
+//! program in the kernel and in tests, fuzzers and measurements on any machine. The structs of [`service`],
+//! [`destination`], [`config`], [`counters`] and [`table`] lie in memory that the director, the switch on all CPUs
+//! and the next director share; [`LAYOUT`] is their version.
+
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+
+pub mod cell;
+pub mod config;
+pub mod counters;
+pub mod destination;
+pub mod forward;
+pub mod frame;
+mod icmp;
+mod ip;
+pub mod order;
+mod path;
+mod platform;
+pub mod scheduler;
+pub mod service;
+pub mod state;
+pub mod table;
+
+pub use path::{Step, open, process, process6, reject, run};
+pub use platform::{Platform, Verdict};
+
+/// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
+/// misreads what an older or newer one left behind.
+pub const LAYOUT: u32 = 1;

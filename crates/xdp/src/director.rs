@@ -1,1 +1,47 @@
-#![no_std] #![no_main]
+//! The director's XDP programs: one for each step of the switch.
+
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features)]
+
+mod home;
+mod maps;
+
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use rlvs_switch::Step;
+
+/// First step, for every frame that an interface receives: packets of known connections.
+#[xdp]
+pub fn director(context: XdpContext) -> u32 {
+    home::run(&context, |platform| rlvs_switch::process(platform))
+}
+
+/// First step for IPv6.
+#[xdp]
+pub fn director6(context: XdpContext) -> u32 {
+    home::run(&context, |platform| rlvs_switch::process6(platform))
+}
+
+/// Second step: packets that open a connection.
+#[xdp]
+pub fn open(context: XdpContext) -> u32 {
+    home::run(&context, |platform| rlvs_switch::open(platform))
+}
+
+/// Last step for packets that cannot go on: an error to their sender.
+#[xdp]
+pub fn reject(context: XdpContext) -> u32 {
+    home::run(&context, |platform| Step::Done(rlvs_switch::reject(platform, home::cause())))
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel lets only programs of a GPL-compatible licence look up routes.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

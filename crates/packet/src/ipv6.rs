@@ -1,0 +1,44 @@
+//! IPv6 (RFC 8200).
+
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Octets that every IPv6 link carries (RFC 8200, 5).
+pub const MTU_MIN: u32 = 1280;
+
+/// The fixed header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv6 {
+    /// Version (4 bits), traffic class (8 bits), flow label (20 bits).
+    pub version_class_flow: U32,
+    /// Octets after this header.
+    pub payload_length: U16,
+    /// What follows: [`crate::protocol`] or an extension header.
+    pub next_header: u8,
+    /// Hops that are left.
+    pub hop_limit: u8,
+    /// Sender.
+    pub source: [u8; 16],
+    /// Receiver.
+    pub destination: [u8; 16],
+}
+
+impl Ipv6 {
+    /// Octets of the header.
+    pub const LENGTH: usize = 40;
+    /// Offset of [`Self::hop_limit`].
+    pub const HOP_LIMIT: usize = 7;
+
+    /// The first 32 bits for a traffic class, with flow label 0.
+    #[inline(always)]
+    pub fn version_and_class(class: u8) -> U32 {
+        U32::new(6 << 28 | (class as u32) << 20)
+    }
+
+    /// DSCP and ECN.
+    #[inline(always)]
+    pub fn traffic_class(&self) -> u8 {
+        (self.version_class_flow.get() >> 20) as u8
+    }
+}

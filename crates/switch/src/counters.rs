@@ -1,0 +1,104 @@
+//! What is counted: per destination and CPU, and per event and CPU.
+
+use crate::cell::AtomicU64;
+use crate::order;
+
+/// One CPU's counters of one destination: a cache line of its own, so that nothing shared is written per packet.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub struct Counters {
+    /// Connections scheduled here.
+    pub connections: AtomicU64,
+    /// Packets of clients.
+    pub packets_in: AtomicU64,
+    /// Packets of the real server that passed through the director.
+    pub packets_out: AtomicU64,
+    /// Octets of clients' packets, from the IP header on, before encapsulation.
+    pub octets_in: AtomicU64,
+    /// Octets of the real server's packets.
+    pub octets_out: AtomicU64,
+}
+
+impl Counters {
+    /// A connection was scheduled.
+    #[inline(always)]
+    pub fn connection(&self) {
+        grow(&self.connections, 1);
+    }
+
+    /// A client's packet.
+    #[inline(always)]
+    pub fn packet_in(&self, octets: u32) {
+        grow(&self.packets_in, 1);
+        grow(&self.octets_in, octets as u64);
+    }
+
+    /// A packet of the real server.
+    #[inline(always)]
+    pub fn packet_out(&self, octets: u32) {
+        grow(&self.packets_out, 1);
+        grow(&self.octets_out, octets as u64);
+    }
+}
+
+/// Only this CPU writes the cell: no read-modify-write instruction is needed.
+#[inline(always)]
+fn grow(cell: &AtomicU64, by: u64) {
+    cell.store(cell.load(order::PLAIN).wrapping_add(by), order::PLAIN);
+}
+
+/// Declares [`Event`] with the words for each event beside it.
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $words:literal,)*) => {
+        /// Something that happened to a packet other than being switched as usual.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Event { $($(#[$doc])* $name,)* }
+
+        impl Event {
+            /// All events, in the order of their numbers.
+            pub const ALL: &'static [Event] = &[$(Event::$name,)*];
+
+            /// The event in words.
+            pub const fn words(self) -> &'static str {
+                match self { $(Event::$name => $words,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// The IP header contradicts itself or the frame. Passed: the kernel drops it and counts it as its own.
+    Malformed = "passed: malformed IP or transport header",
+    /// A fragment. Passed.
+    Fragment = "passed: IP fragment",
+    /// An IPv6 packet with extension headers. Passed.
+    ExtensionHeader = "passed: IPv6 extension header",
+    /// The service has no destination that takes new connections. Answered with "port unreachable".
+    NoDestination = "dropped: service without an available destination (port unreachable sent)",
+    /// The connection's destination was deleted.
+    DestinationGone = "dropped: destination of the connection was deleted",
+    /// The next hop towards the destination is not known (yet).
+    Unresolved = "dropped: no route or neighbour for the destination",
+    /// No hops were left. Answered with "time exceeded".
+    TimeExceeded = "dropped: hop limit reached (time exceeded sent)",
+    /// The packet does not fit the link to the destination. Answered with "too big".
+    TooBig = "dropped: larger than the next hop's MTU (too big sent)",
+    /// A new connection found no room in the table.
+    TableFull = "dropped: connection table full",
+    /// Another CPU was creating the same connection for too long.
+    Contended = "dropped: connection under creation on another CPU",
+    /// An embryonic connection had to make room for a new one.
+    EvictedEmbryonic = "evicted: embryonic connection, table full",
+    /// A closing connection or a UDP one had to make room for a new one.
+    EvictedIdle = "evicted: closing or UDP connection, table full",
+    /// The frame could not be resized.
+    NoRoom = "dropped: no room in the frame for another header",
+    /// A reply whose way to the client the kernel does not know was sent back the way the request came.
+    ReplyMirrored = "sent: reply along the way that the request came",
+}
+
+impl Event {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+}

@@ -1,0 +1,182 @@
+//! Destinations: IPVS's word for a real server of a virtual service.
+
+use crate::cell::{AtomicI32, AtomicU32, AtomicU64};
+use crate::order;
+use rlvs_packet::ethernet::Mac;
+
+/// Forwarding methods, with IPVS's numbers.
+pub mod method {
+    /// NAT: addresses and ports are rewritten both ways.
+    pub const MASQUERADE: u32 = 0;
+    /// The director itself is the real server.
+    pub const LOCAL: u32 = 1;
+    /// The packet travels inside another IP packet.
+    pub const TUNNEL: u32 = 2;
+    /// Only the next hop changes.
+    pub const DIRECT_ROUTE: u32 = 3;
+}
+
+/// Bits of [`Destination::flags`].
+pub mod flag {
+    /// Part of its service. Without it: deleted, kept for the connections that still name it.
+    pub const AVAILABLE: u32 = 1;
+    /// Above its upper threshold: takes no new connections.
+    pub const OVERLOAD: u32 = 2;
+}
+
+/// How a frame reaches its next station.
+///
+/// The MACs are held as they will be written: both in a row, as words. (Octets on the BPF stack would be joined by the
+/// compiler to words that the verifier finds misaligned.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Index of the interface that it leaves by; 0: not known.
+    pub interface: u32,
+    /// The next station's MAC and the first two octets of ours.
+    pub(crate) start: u64,
+    /// The rest of ours (lower half), the VLAN tag's control field (16 bits; 0: untagged), and 16 bits for whoever keeps the hop.
+    pub(crate) end: u64,
+}
+
+impl Hop {
+    /// No way at all.
+    pub const UNKNOWN: Hop = Hop { interface: 0, start: 0, end: 0 };
+
+    /// A hop by the interface of this index, between these MACs, in this VLAN (0: untagged).
+    #[inline(always)]
+    pub fn new(interface: u32, destination: Mac, source: Mac, vlan: u16) -> Hop {
+        let (d, s) = (destination, source);
+        Hop {
+            interface,
+            start: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
+            end: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]) as u64 | (vlan as u64) << 32,
+        }
+    }
+
+    /// The VLAN tag's control field; 0: untagged.
+    #[inline(always)]
+    pub fn vlan(&self) -> u16 {
+        (self.end >> 32) as u16
+    }
+
+    /// The spare bits: in connections, the generation of routes that the hop was looked up in.
+    #[inline(always)]
+    pub fn generation(&self) -> u16 {
+        (self.end >> 48) as u16
+    }
+
+    /// The hop as looked up in this generation of routes.
+    #[inline(always)]
+    pub fn in_generation(self, generation: u16) -> Hop {
+        Hop { end: self.end & 0xffff_ffff_ffff | (generation as u64) << 48, ..self }
+    }
+}
+
+/// A destination's way, in shared memory.
+#[repr(C)]
+pub struct Egress {
+    /// Interface's index; 0: not known; [`Egress::HERE`]: this machine.
+    pub interface: AtomicU32,
+    /// Octets that the route carries from the IP header on.
+    pub mtu: AtomicU32,
+    /// Destination's MAC and the first two octets of ours.
+    pub macs_start: AtomicU64,
+    /// The rest of our MAC (lower half) and the VLAN (the next 16 bits).
+    pub macs_end: AtomicU64,
+    /// Our address towards the destination, in its family: the outer source of tunnels.
+    pub source: [AtomicU32; 4],
+}
+
+impl Egress {
+    /// [`Self::interface`] of a destination whose address is this machine's.
+    pub const HERE: u32 = u32::MAX;
+
+    /// The hop.
+    #[inline(always)]
+    pub fn hop(&self) -> Hop {
+        Hop {
+            interface: self.interface.load(order::PLAIN),
+            start: self.macs_start.load(order::PLAIN),
+            end: self.macs_end.load(order::PLAIN),
+        }
+    }
+
+    /// Writes the hop.
+    pub fn store_hop(&self, hop: &Hop) {
+        self.macs_start.store(hop.start, order::PLAIN);
+        self.macs_end.store(hop.end, order::PLAIN);
+        self.interface.store(hop.interface, order::PLAIN);
+    }
+}
+
+/// A destination, in shared memory. The director writes it; the switch writes the numbers of connections.
+#[repr(C, align(64))]
+pub struct Destination {
+    /// [`flag`].
+    pub flags: AtomicU32,
+    /// [`method`] for new connections.
+    pub method: AtomicU32,
+    /// 0: takes no new connections.
+    pub weight: AtomicI32,
+    /// Which of the two [`Egress`]es is valid.
+    pub current: AtomicU32,
+    /// 4 or 6.
+    pub family: AtomicU32,
+    /// Port in network order; 0: the client's.
+    pub port: AtomicU32,
+    /// Address in network order; IPv4 takes the first word.
+    pub address: [AtomicU32; 4],
+    /// The way, twice: the director prepares one and switches with one store.
+    pub egress: [Egress; 2],
+
+    /// Connections in an active state. Changed only when a connection changes.
+    pub active: AtomicU32,
+    /// The other connections.
+    pub inactive: AtomicU32,
+    /// Upper threshold of connections; 0: none.
+    pub upper: AtomicU32,
+    /// Lower threshold; 0: three quarters of the upper one.
+    pub lower: AtomicU32,
+
+    /// Director only: 0 free, else used, growing with each destination made: the order of creation.
+    pub sequence: AtomicU32,
+    /// Director only: index of the service that it belongs or belonged to.
+    pub service: AtomicU32,
+    /// Director only: the [`Service::sequence`](crate::service::Service::sequence) of that service.
+    pub service_sequence: AtomicU32,
+    /// Director only: tunnel type and flags (IPVS's numbers), `type | flags << 16`.
+    pub tunnel: AtomicU32,
+    /// Director only: GUE's port in network order.
+    pub tunnel_port: AtomicU32,
+    /// Director only: what the counters showed when they were last zeroed.
+    pub zero: [AtomicU64; 5],
+}
+
+impl Destination {
+    /// The valid way.
+    #[inline(always)]
+    pub fn egress(&self) -> &Egress {
+        if self.current.load(order::LOAD) & 1 == 0 { &self.egress[0] } else { &self.egress[1] }
+    }
+
+    /// Whether it belongs to its service.
+    #[inline(always)]
+    pub fn is_available(&self) -> bool {
+        self.flags.load(order::PLAIN) & flag::AVAILABLE != 0
+    }
+
+    /// Its weight if it takes new connections, else 0.
+    #[inline(always)]
+    pub fn eligible_weight(&self) -> u32 {
+        if self.flags.load(order::PLAIN) & flag::OVERLOAD != 0 {
+            return 0;
+        }
+        self.weight.load(order::PLAIN).max(0) as u32
+    }
+
+    /// IPVS's measure of load: an active connection counts as much as 256 inactive ones.
+    #[inline(always)]
+    pub fn overhead(&self) -> u64 {
+        self.active.load(order::PLAIN) as u64 * 256 + self.inactive.load(order::PLAIN) as u64
+    }
+}

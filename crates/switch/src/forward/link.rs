@@ -1,0 +1,47 @@
+//! The link header of a frame that leaves.
+
+use crate::destination::Hop;
+use crate::frame::Frame;
+use crate::ip::Ip;
+use crate::platform::{Platform, Verdict};
+use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
+use zerocopy::network_endian::U16;
+
+/// Gives the packet the hop's link header and lets it go.
+#[inline(always)]
+pub(super) fn send<P: Platform, F: Ip>(platform: &P, frame: &Frame, hop: &Hop) -> Option<Verdict> {
+    replace(platform, frame, hop, 0, F::ETHER_TYPE)?;
+    Some(leave(platform, hop))
+}
+
+/// Replaces the link header by the hop's, tagged or not, and makes `room` behind it. The offset of the room.
+#[inline(always)]
+pub(super) fn replace<P: Platform>(
+    platform: &P,
+    frame: &Frame,
+    hop: &Hop,
+    room: usize,
+    kind: u16,
+) -> Option<usize> {
+    let tagged = hop.vlan() != 0;
+    let header = if tagged { Ethernet::LENGTH + VlanTag::LENGTH } else { Ethernet::LENGTH };
+    let by = frame.l3 as i32 - (header + room) as i32;
+    if by != 0 && !platform.move_head(by) {
+        return None;
+    }
+    let kind = U16::new(kind);
+    if tagged {
+        platform.write(Ethernet::LENGTH, VlanTag { control: U16::new(hop.vlan()), kind })?;
+    }
+    let kind = if tagged { U16::new(ethernet::VLAN) } else { kind };
+    platform.write(0, hop.start)?;
+    platform.write(8, hop.end as u32)?;
+    platform.write(12, kind)?;
+    Some(header)
+}
+
+/// By the interface that it came in by, or by another one.
+#[inline(always)]
+pub(super) fn leave<P: Platform>(platform: &P, hop: &Hop) -> Verdict {
+    if hop.interface == platform.ingress() { Verdict::Transmit } else { Verdict::Redirect(hop.interface) }
+}

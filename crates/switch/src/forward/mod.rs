@@ -1,0 +1,117 @@
+//! Forwarding methods: what becomes of a packet on its way to a destination, or back.
+
+mod link;
+mod nat;
+mod tunnel;
+
+use crate::config::Config;
+use crate::counters::Event;
+use crate::destination::{Destination, Egress, Hop, method};
+use crate::frame::Frame;
+use crate::ip::Ip;
+use crate::ip::Side;
+use crate::order;
+use crate::path::Step;
+use crate::platform::{Platform, Verdict};
+use crate::table::{Entry, Slot, Tuple};
+use rlvs_packet::icmp::Cause;
+use rlvs_packet::ipv4::Ipv4;
+use rlvs_packet::ipv6::Ipv6;
+
+/// Sends a client's packet to its destination.
+#[inline(always)]
+pub fn to_destination<P: Platform, F: Ip>(
+    platform: &P,
+    frame: &Frame,
+    entry: &Entry<F>,
+    destination: &Destination,
+) -> Step {
+    let egress = destination.egress();
+    let hop = egress.hop();
+    let method = entry.method as u32;
+    if method == method::LOCAL || (hop.interface == Egress::HERE && method != method::MASQUERADE) {
+        return Step::Done(Verdict::Pass);
+    }
+    if hop.interface == 0 || hop.interface == Egress::HERE {
+        return Step::Done(drop(platform, Event::Unresolved));
+    }
+    if frame.hops <= 1 {
+        platform.count(Event::TimeExceeded);
+        return Step::Reject(Cause::TimeExceeded);
+    }
+    let outer_family = destination.family.load(order::PLAIN);
+    let overhead = match (method, outer_family) {
+        (method::TUNNEL, 6) => Ipv6::LENGTH as u32,
+        (method::TUNNEL, _) => Ipv4::LENGTH as u32,
+        _ => 0,
+    };
+    let mtu = egress.mtu.load(order::PLAIN).saturating_sub(overhead);
+    if frame.length > mtu {
+        platform.count(Event::TooBig);
+        return Step::Reject(Cause::TooBig(mtu.max(F::MTU_MIN)));
+    }
+    let verdict = match method {
+        method::MASQUERADE => {
+            nat::rewrite::<P, F>(platform, frame, Side::Destination, entry.address, entry.port)
+                .and_then(|()| link::send::<P, F>(platform, frame, &hop))
+        }
+        method::TUNNEL if outer_family == 6 => {
+            tunnel::send_in_6::<P, F>(platform, frame, destination, egress, &hop)
+        }
+        method::TUNNEL => tunnel::send_in_4::<P, F>(platform, frame, destination, egress, &hop),
+        _ => F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop)),
+    };
+    Step::Done(verdict.unwrap_or_else(|| drop(platform, Event::NoRoom)))
+}
+
+/// Sends a real server's reply to the client, with the VIP as its source.
+#[inline(always)]
+pub fn to_client<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+    slot: &Slot<F>,
+    entry: &Entry<F>,
+) -> Verdict {
+    if frame.hops <= 1 {
+        return drop(platform, Event::TimeExceeded);
+    }
+    let hop = way_to_client(platform, config, frame, tuple, slot, entry);
+    let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, entry.address, entry.port)
+        .and_then(|()| link::send::<P, F>(platform, frame, &hop));
+    verdict.unwrap_or_else(|| drop(platform, Event::NoRoom))
+}
+
+/// The hop that the entry holds, looked up anew if routes or neighbours have changed since. Where the kernel has
+/// no answer, the way that the request came.
+#[inline(always)]
+fn way_to_client<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+    slot: &Slot<F>,
+    entry: &Entry<F>,
+) -> Hop {
+    let generation = config.generation();
+    if entry.hop.generation() == generation {
+        return entry.hop;
+    }
+    let hop = match F::route(platform, entry.address, tuple.destination, frame.length as u16) {
+        Some(hop) => hop,
+        None => {
+            platform.count(Event::ReplyMirrored);
+            entry.hop
+        }
+    };
+    let hop = hop.in_generation(generation);
+    slot.store_hop(&hop);
+    hop
+}
+
+#[inline(always)]
+fn drop<P: Platform>(platform: &P, event: Event) -> Verdict {
+    platform.count(event);
+    Verdict::Drop
+}

@@ -1,0 +1,153 @@
+//! What differs between IPv4 and IPv6 in a packet.
+
+use crate::destination::Hop;
+use crate::frame::{self, Frame, Link, halves, octets};
+use crate::platform::Platform;
+use crate::table::{Family, Tuple, V4, V6};
+use rlvs_packet::checksum::Change;
+use rlvs_packet::ipv4::{self, Ipv4};
+use rlvs_packet::ipv6::{self, Ipv6};
+use rlvs_packet::{ethernet, protocol};
+
+/// Which of a packet's two addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The sender's.
+    Source,
+    /// The receiver's.
+    Destination,
+}
+
+/// An IP version.
+pub trait Ip: Family {
+    /// Its EtherType.
+    const ETHER_TYPE: u16;
+    /// Its number as the content of a tunnel.
+    const IN_TUNNEL: u8;
+    /// What every link carries.
+    const MTU_MIN: u32;
+
+    /// Takes one hop off; there must be one.
+    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
+    /// Replaces an address and takes one hop off; what the transport checksum must follow.
+    fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: Self::Address) -> Option<Change>;
+    /// What an outer header inherits: DSCP and ECN; and for an outer IPv4 header identification and flags.
+    fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited>;
+    /// Reads the headers from the IP header on. `None`: nothing for the switch; what is malformed or fragmented is counted.
+    fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<Self>)>;
+    /// How the kernel would send a packet of this length on.
+    fn route<P: Platform>(
+        platform: &P,
+        source: Self::Address,
+        destination: Self::Address,
+        length: u16,
+    ) -> Option<Hop>;
+}
+
+/// What an outer header takes from the inner one.
+#[derive(Clone, Copy)]
+pub struct Inherited {
+    /// DSCP and ECN; a congestion mark stays inside (RFC 6040's compatibility mode, as the kernel's tunnels have it).
+    pub tos: u8,
+    /// For an outer IPv4 header that may be fragmented: something that tells packets apart.
+    pub identification: u16,
+    /// IPv4's "don't fragment", or 0.
+    pub fragment: u16,
+}
+
+/// ECN "congestion experienced", and what the outer header shows instead: "ECN-capable".
+fn outer_tos(tos: u8) -> u8 {
+    if tos & 3 == 3 { tos & !3 | 2 } else { tos }
+}
+
+impl Ip for V4 {
+    const ETHER_TYPE: u16 = ethernet::IPV4;
+    const IN_TUNNEL: u8 = protocol::IPV4;
+    const MTU_MIN: u32 = ipv4::MTU_MIN;
+
+    #[inline(always)]
+    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+        let mut header = platform.read::<Ipv4>(frame.l3)?;
+        header.decrement_ttl();
+        platform.write(frame.l3 + Ipv4::TTL, header.ttl)?;
+        platform.write(frame.l3 + Ipv4::TTL + 2, header.checksum)
+    }
+
+    #[inline(always)]
+    fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: u32) -> Option<Change> {
+        let mut header = platform.read::<Ipv4>(frame.l3)?;
+        let place = if side == Side::Source { &mut header.source } else { &mut header.destination };
+        let change = Change::new().double_word(u32::from_ne_bytes(*place), new);
+        *place = new.to_ne_bytes();
+        header.checksum = change.apply(header.checksum);
+        header.decrement_ttl();
+        platform.write(frame.l3, header)?;
+        Some(change)
+    }
+
+    #[inline(always)]
+    fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
+        let header = platform.read::<Ipv4>(frame.l3)?;
+        Some(Inherited {
+            tos: outer_tos(header.tos),
+            identification: header.identification.get(),
+            fragment: header.fragment.get() & ipv4::DONT_FRAGMENT,
+        })
+    }
+
+    #[inline(always)]
+    fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
+        frame::parse4(platform, link)
+    }
+
+    #[inline(always)]
+    fn route<P: Platform>(platform: &P, source: u32, destination: u32, length: u16) -> Option<Hop> {
+        platform.route4(source, destination, length)
+    }
+}
+
+impl Ip for V6 {
+    const ETHER_TYPE: u16 = ethernet::IPV6;
+    const IN_TUNNEL: u8 = protocol::IPV6;
+    const MTU_MIN: u32 = ipv6::MTU_MIN;
+
+    #[inline(always)]
+    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+        platform.write(frame.l3 + Ipv6::HOP_LIMIT, frame.hops.wrapping_sub(1))
+    }
+
+    #[inline(always)]
+    fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: [u64; 2]) -> Option<Change> {
+        let offset = frame.l3 + if side == Side::Source { 8 } else { 24 };
+        let old = frame::halves(platform.read::<[u8; 16]>(offset)?);
+        platform.write(offset, octets(new))?;
+        Self::decrement_hops(platform, frame)?;
+        let change = Change::new()
+            .double_word(old[0] as u32, new[0] as u32)
+            .double_word((old[0] >> 32) as u32, (new[0] >> 32) as u32)
+            .double_word(old[1] as u32, new[1] as u32)
+            .double_word((old[1] >> 32) as u32, (new[1] >> 32) as u32);
+        Some(change)
+    }
+
+    #[inline(always)]
+    fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
+        let header = platform.read::<Ipv6>(frame.l3)?;
+        let [low, _] = halves(header.source);
+        Some(Inherited {
+            tos: outer_tos(header.traffic_class()),
+            identification: (low as u16) ^ frame.length as u16,
+            fragment: 0,
+        })
+    }
+
+    #[inline(always)]
+    fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
+        frame::parse6(platform, link)
+    }
+
+    #[inline(always)]
+    fn route<P: Platform>(platform: &P, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop> {
+        platform.route6(source, destination, length)
+    }
+}

@@ -1,0 +1,80 @@
+//! What the switch needs from where it runs.
+
+use crate::cell::AtomicU32;
+use crate::config::{Config, Tick};
+use crate::counters::{Counters, Event};
+use crate::destination::{Destination, Hop};
+use crate::service::{Service, ServiceKey};
+use crate::table::{Bucket4, Bucket6};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The kernel of this machine gets it.
+    Pass,
+    /// It is gone.
+    Drop,
+    /// It leaves by the interface that it came in by.
+    Transmit,
+    /// It leaves by the interface of this index.
+    Redirect(u32),
+}
+
+/// The home of the switch: the kernel's XDP hook, or a test on any machine.
+///
+/// Offsets into the frame are kept, pointers never: a resize moves the frame. Shared memory is handed out as
+/// references to structs of atomics, so that the switch itself is safe Rust in both homes.
+pub trait Platform {
+    /// Copies a value out of the frame; `None` if the frame ends before it does.
+    fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
+    /// Copies a value into the frame; `None` if the frame ends before it does.
+    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()>;
+    /// Octets of the frame, link header included.
+    fn length(&self) -> usize;
+    /// Moves the start of the frame: a positive number takes octets away, a negative one adds some, whose
+    /// content is undefined. Offsets count from the new start. False if there is no room.
+    fn move_head(&self, by: i32) -> bool;
+    /// Moves the end of the frame: a negative number takes octets away. False if there is no room.
+    fn move_tail(&self, by: i32) -> bool;
+    /// Index of the interface that the frame came in by.
+    fn ingress(&self) -> u32;
+
+    /// The time now.
+    fn now(&self) -> Tick;
+    /// What the director has configured.
+    fn config(&self) -> Option<&Config>;
+    /// A bucket of the IPv4 connection table.
+    fn bucket4(&self, index: u32) -> Option<&Bucket4>;
+    /// A bucket of the IPv6 connection table.
+    fn bucket6(&self, index: u32) -> Option<&Bucket6>;
+    /// One of the [`crate::table::STRIPES`] locks that serialise the creation of equal tuples.
+    fn stripe(&self, index: u32) -> Option<&AtomicU32>;
+    /// The index of the virtual service with this identity.
+    fn find_service(&self, key: &ServiceKey) -> Option<u32>;
+    /// A virtual service.
+    fn service(&self, index: u32) -> Option<&Service>;
+    /// An element of the array that all services' member lists are cut from: a destination's index.
+    fn member(&self, index: u32) -> Option<u32>;
+    /// A destination.
+    fn destination(&self, index: u32) -> Option<&Destination>;
+    /// This CPU's counters of a destination.
+    fn counters(&self, destination: u32) -> Option<&Counters>;
+    /// Counts something worth telling on this CPU.
+    fn count(&self, event: Event);
+
+    /// How the kernel would send the IP packet at `l3` of the frame on: for replies, whose receivers are not
+    /// among the destinations. `None` if it has no route, or no neighbour yet.
+    fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop>;
+    /// The same for IPv6.
+    fn route6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop>;
+
+    /// Atomically replaces `old` by `new`; false, and nothing done, if the cell holds something else.
+    /// A full barrier.
+    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool;
+    /// Atomically adds (wrapping; add `n.wrapping_neg()` to subtract) and gives what was there before.
+    fn add(&self, cell: &AtomicU32, n: u32) -> u32;
+    /// A point between two steps of a protocol among CPUs. Tests let another one go on here.
+    #[inline(always)]
+    fn interleave(&self) {}
+}

@@ -1,0 +1,76 @@
+//! Virtual services as the switch sees them.
+
+use crate::cell::{AtomicU32, AtomicU64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What identifies a virtual service: the key of the service table. Without padding, for the map compares octets;
+/// aligned, for the BPF stack is read and written in aligned words only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct ServiceKey {
+    /// The address in network order; an IPv4 address takes the first word.
+    pub address: [u32; 4],
+    /// 0.
+    pub reserved: u32,
+    /// The port in network order.
+    pub port: u16,
+    /// [`rlvs_packet::protocol`].
+    pub protocol: u8,
+    /// 4 or 6.
+    pub family: u8,
+}
+
+/// Octets kept of a scheduler's name, as in IPVS.
+pub const SCHEDULER_NAME: usize = 16;
+
+/// A virtual service, in shared memory. The director writes it; the switch writes the schedulers' state.
+///
+/// The part that only the director reads is here too, so that the next director finds all it needs to go on.
+#[repr(C, align(64))]
+pub struct Service {
+    /// Which of the two lists is valid: the director prepares the other one and switches with one store.
+    pub current: AtomicU32,
+    /// A [`crate::scheduler`] number.
+    pub scheduler: AtomicU32,
+    /// The destinations, twice.
+    pub lists: [MemberList; 2],
+
+    /// Director only: 0 free, else used, growing with each service made: the order of creation.
+    pub sequence: AtomicU32,
+    /// Director only: IPVS's flag bits.
+    pub flags: AtomicU32,
+    /// Director only: persistence timeout in seconds.
+    pub timeout: AtomicU32,
+    /// Director only: IPv4 mask in network order, or IPv6 prefix length.
+    pub netmask: AtomicU32,
+    /// Director only: the identity ([`ServiceKey`], as words).
+    pub key: [AtomicU32; 6],
+    /// Director only: the scheduler's name as the user gave it, padded with zeros.
+    pub scheduler_name: [AtomicU32; SCHEDULER_NAME / 4],
+    /// Director only: what deleted destinations had counted, in [`crate::counters::Counters`]' order.
+    pub residue: [AtomicU64; 5],
+    /// Director only: what the counters showed when they were last zeroed.
+    pub zero: [AtomicU64; 5],
+}
+
+/// A version of a service's destinations, with the state of the scheduler that walks it.
+#[repr(C)]
+pub struct MemberList {
+    /// Where the list starts in the array of members.
+    pub offset: AtomicU32,
+    /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].
+    pub length: AtomicU32,
+    /// Position of the last choice; [`CURSOR_START`] before the first.
+    pub cursor: AtomicU32,
+    /// Weighted round robin: the present threshold.
+    pub threshold: AtomicU32,
+    /// Weighted round robin: greatest common divisor of the weights.
+    pub step: AtomicU32,
+    /// Weighted round robin: the highest threshold; 0 if no member has a weight.
+    pub maximum: AtomicU32,
+    /// Held (1) by the CPU that moves cursor and threshold together.
+    pub lock: AtomicU32,
+}
+
+/// A cursor before the first member.
+pub const CURSOR_START: u32 = u32::MAX;

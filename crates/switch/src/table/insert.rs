@@ -1,0 +1,267 @@
+//! Putting a new connection into the table.
+
+use super::family::{Family, Tuple};
+use super::lookup::{NOTHING, first_way, is_expired, locate, unpack};
+use super::release::release;
+use super::slot::{Entry, Meta};
+use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, home, slot};
+use crate::config::{Config, Tick};
+use crate::counters::Event;
+use crate::order;
+use crate::platform::Platform;
+use crate::state;
+use crate::state::tcp;
+
+/// One direction of a new connection. `entry.peer` is filled in by [`create`].
+#[derive(Clone, Copy)]
+pub struct Half<F: Family> {
+    /// What its packets look like.
+    pub tuple: Tuple<F>,
+    /// What is to be done with them.
+    pub entry: Entry<F>,
+}
+
+/// What came of [`create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The connection is in the table.
+    Created,
+    /// Another CPU was faster: look it up.
+    Exists,
+    /// No room.
+    Full,
+    /// Another CPU held the lock for too long.
+    Contended,
+}
+
+/// How often a lock or slot that another CPU takes is tried again.
+const LOCK_TRIES: u32 = 256;
+const CLAIM_TRIES: u32 = 2;
+
+/// Adds a connection: the forward half, and the reply half of a NATed one, made only when its turn has come (two
+/// halves at once are much for the BPF stack). Counts it at its destination.
+#[inline(always)]
+pub fn create<P: Platform, F: Family>(
+    platform: &P,
+    config: &Config,
+    hash: u64,
+    forward: &Half<F>,
+    reply: impl FnOnce() -> Option<Half<F>>,
+    state: u8,
+    now: Tick,
+) -> Outcome {
+    let Some(lock) = platform.stripe((hash >> 16) as u32 & (STRIPES - 1)) else { return Outcome::Full };
+    let mut tries = 0;
+    while !platform.exchange(lock, 0, 1) {
+        platform.interleave();
+        tries += 1;
+        if tries == LOCK_TRIES {
+            return Outcome::Contended;
+        }
+    }
+    let outcome = create_locked(platform, config, hash, forward, reply, state, now);
+    lock.store(0, order::PUBLISH);
+    outcome
+}
+
+#[inline(always)]
+fn create_locked<P: Platform, F: Family>(
+    platform: &P,
+    config: &Config,
+    hash: u64,
+    forward: &Half<F>,
+    reply: impl FnOnce() -> Option<Half<F>>,
+    state: u8,
+    now: Tick,
+) -> Outcome {
+    if let Some((index, meta)) = locate(platform, &forward.tuple, hash) {
+        if slot::<P, F>(platform, index).is_some_and(|place| !is_expired(platform, place, index, now)) {
+            return Outcome::Exists;
+        }
+        release::<P, F>(platform, index, meta);
+    }
+    let protocol = forward.tuple.protocol;
+    let expires = state::expiry(config, protocol, state, now);
+    let Some((index, claimed)) = claim::<P, F>(platform, config, hash, now) else { return Outcome::Full };
+    let Some(place) = slot::<P, F>(platform, index) else { return Outcome::Full };
+    place.fill(&forward.tuple, &forward.entry, index, expires);
+    platform.interleave();
+    if let Some(reply) = reply() {
+        let reply_hash = F::hash(config, &reply.tuple);
+        // One client port used for two VIPs that lead to one real server: the real server sees one
+        // connection, so the newer one is the one that lives.
+        if let Some((older, meta)) = locate(platform, &reply.tuple, reply_hash) {
+            release::<P, F>(platform, older, meta);
+        }
+        let Some((reply_index, reply_claimed)) = claim::<P, F>(platform, config, reply_hash, now) else {
+            place.publish(claimed.freed());
+            return Outcome::Full;
+        };
+        let Some(reply_place) = slot::<P, F>(platform, reply_index) else { return Outcome::Full };
+        reply_place.fill(&reply.tuple, &reply.entry, index, expires);
+        platform.interleave();
+        reply_place.publish(reply_claimed.live(state, true));
+        place.set_peer(reply_index);
+    }
+    // Counted first: whoever releases the entry a moment after it is published subtracts.
+    if let Some(destination) = platform.destination(forward.entry.destination) {
+        let number =
+            if state::is_active(protocol, state) { &destination.active } else { &destination.inactive };
+        platform.add(number, 1);
+    }
+    place.publish(claimed.live(state, false));
+    Outcome::Created
+}
+
+/// Takes a slot for a tuple of this hash: index and the version under which it is claimed.
+#[inline(always)]
+fn claim<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64, now: Tick) -> Option<(u32, Meta)> {
+    unpack(claim_packed::<P, F>(platform, config, hash, now.0))
+}
+
+/// [`claim`], with its result in one word: a BPF function returns no more.
+#[inline(never)]
+fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64, now: u32) -> u64 {
+    let now = Tick(now);
+    let mask = F::mask(config);
+    let mut tries = 0;
+    while tries < CLAIM_TRIES {
+        tries += 1;
+        let candidate = choose_free::<P, F>(platform, hash, mask, now.0);
+        let index =
+            if candidate != NONE { candidate } else { choose_victim::<P, F>(platform, hash, mask, now.0) };
+        let Some(place) = slot::<P, F>(platform, index) else { return NOTHING };
+        let mut meta = place.meta();
+        platform.interleave();
+        if meta.is_live() {
+            let evict = candidate == NONE;
+            if !evict && !is_expired(platform, place, index, now) {
+                // Only this half had no packet for long; the other one keeps the connection alive.
+                if let Some(other) = slot::<P, F>(platform, place.peer()) {
+                    place.refresh(other.expires());
+                }
+                continue;
+            }
+            if !release::<P, F>(platform, index, meta) {
+                continue;
+            }
+            if evict {
+                let embryonic = tcp::is_embryonic(meta.state());
+                platform.count(if embryonic { Event::EvictedEmbryonic } else { Event::EvictedIdle });
+            }
+            meta = place.meta();
+        }
+        if meta.is_free() && platform.exchange(&place.meta, meta.0, meta.claimed().0) {
+            return (index as u64) << 32 | meta.claimed().0 as u64;
+        }
+    }
+    NOTHING
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// A slot that is free, or whose time has passed: in the first home while that is half empty (most look-ups
+/// then need only it), else in the emptier home, else in one of the further buckets.
+///
+/// A BPF function of its own, as the next one: the verifier forgets on return how an answer was come to.
+#[inline(never)]
+fn choose_free<P: Platform, F: Family>(platform: &P, hash: u64, mask: u32, now: u32) -> u32 {
+    let now = Tick(now);
+    let first = survey::<P, F>(platform, home(hash, 0, mask), hash, now);
+    if first.free >= WAYS as u32 / 2 {
+        return first.index;
+    }
+    let second = survey::<P, F>(platform, home(hash, 1, mask), hash, now);
+    let emptier = if first.free >= second.free { first } else { second };
+    if emptier.free > 0 {
+        return emptier.index;
+    }
+    let mut probe = 2;
+    while probe < PROBES {
+        let further = survey::<P, F>(platform, home(hash, probe, mask), hash, now);
+        if further.free > 0 {
+            extend_reach::<P, F>(platform, home(hash, 0, mask), probe + 1);
+            return further.index;
+        }
+        probe += 1;
+    }
+    NONE
+}
+
+struct Survey {
+    /// Slots that are free or whose time has passed.
+    free: u32,
+    /// The first free one, else the first whose time has passed.
+    index: u32,
+}
+
+// What follows counts and compares by arithmetic rather than by branches: the verifier would follow each outcome of
+// each slot for itself, two to the power of the slots.
+
+#[inline(always)]
+fn survey<P: Platform, F: Family>(platform: &P, number: u32, hash: u64, now: Tick) -> Survey {
+    let Some(bucket) = F::bucket(platform, number) else { return Survey { free: 0, index: NONE } };
+    let mut free = 0;
+    let mut best = 0;
+    let first = first_way(hash);
+    let mut i = 0;
+    while i < WAYS as u32 {
+        let way = first.wrapping_add(i) & (WAYS as u32 - 1);
+        let place = &bucket.slots[way as usize];
+        let meta = place.meta();
+        let vacant = meta.free_bit();
+        let stale = meta.live_bit() & (now.until(place.expires()).wrapping_sub(1) as u32 >> 31);
+        free += vacant | stale;
+        // Vacant before stale before neither; of equals, the earlier one.
+        let key = vacant << 6 | stale << 5 | (WAYS as u32 - 1 - i) << 3 | way;
+        if key > best {
+            best = key;
+        }
+        i += 1;
+    }
+    Survey { free, index: number << WAYS_SHIFT | best & (WAYS as u32 - 1) }
+}
+
+/// Makes look-ups for tuples whose first home is this bucket go on to the bucket that an entry overflows into.
+#[inline(always)]
+fn extend_reach<P: Platform, F: Family>(platform: &P, number: u32, reach: u32) {
+    let Some(bucket) = F::bucket(platform, number) else { return };
+    let cell = &bucket.slots[0].reach;
+    let mut tries = 0;
+    while tries < CLAIM_TRIES {
+        let old = cell.load(order::PLAIN);
+        if old >= reach || platform.exchange(cell, old, reach) {
+            return;
+        }
+        tries += 1;
+    }
+}
+
+/// The entry in the two homes that can best be spared: embryonic TCP first, then closing TCP and UDP, of equals
+/// the one that expires first; [`NONE`] if all are established.
+#[inline(never)]
+fn choose_victim<P: Platform, F: Family>(platform: &P, hash: u64, mask: u32, now: u32) -> u32 {
+    let now = Tick(now);
+    let mut victim = NONE;
+    let mut best = 0u64;
+    let mut i = 0;
+    while i < 2 * WAYS as u32 {
+        let number = home(hash, i >> WAYS_SHIFT, mask);
+        let index = number << WAYS_SHIFT | i & (WAYS as u32 - 1);
+        i += 1;
+        let Some(place) = slot::<P, F>(platform, index) else { continue };
+        let meta = place.meta();
+        let udp = place.protocol_is_udp();
+        let embryonic = tcp::embryonic_bit(meta.state()) & !udp;
+        let established = tcp::established_bit(meta.state()) & !udp;
+        let rank = meta.live_bit() * (embryonic + (established ^ 1));
+        let left = place.expires().0.wrapping_sub(now.0) & 0x7fff_ffff;
+        let key = (rank as u64) << 32 | (0x7fff_ffff - left) as u64;
+        if key > best {
+            best = key;
+            victim = index;
+        }
+    }
+    if best >> 32 == 0 { NONE } else { victim }
+}

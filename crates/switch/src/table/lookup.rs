@@ -1,0 +1,120 @@
+//! Finding the entry for a packet.
+
+use super::family::{Family, Tuple};
+use super::slot::{Meta, Slot};
+use super::{PROBES, WAYS, WAYS_SHIFT, home, slot};
+use crate::config::{Config, Tick};
+use crate::order;
+use crate::platform::Platform;
+
+/// A live entry.
+pub struct Found<'a, F: Family> {
+    /// Where it is.
+    pub slot: &'a Slot<F>,
+    /// The slot's index.
+    pub index: u32,
+    /// Its version, state and flags when it was found.
+    pub meta: Meta,
+}
+
+/// The live entry of a tuple, expired or not.
+#[inline(always)]
+pub fn find<'a, P: Platform, F: Family>(
+    platform: &'a P,
+    config: &Config,
+    tuple: &Tuple<F>,
+    hash: u64,
+) -> Option<Found<'a, F>> {
+    let mask = F::mask(config);
+    let mut probe = 0;
+    while probe < 2 {
+        if let Some(found) = find_in(platform, tuple, home(hash, probe, mask), hash) {
+            return Some(found);
+        }
+        probe += 1;
+    }
+    let reach = F::bucket(platform, home(hash, 0, mask))?.slots[0].reach.load(order::PLAIN);
+    while probe < PROBES {
+        if probe >= reach {
+            break;
+        }
+        if let Some(found) = find_in(platform, tuple, home(hash, probe, mask), hash) {
+            return Some(found);
+        }
+        probe += 1;
+    }
+    None
+}
+
+/// [`find`] where speed is not all, as a BPF function of its own: index and meta, or [`NOTHING`].
+#[inline(never)]
+fn find_packed<P: Platform, F: Family>(platform: &P, tuple: &Tuple<F>, hash: u64) -> u64 {
+    let Some(config) = platform.config() else { return NOTHING };
+    match find(platform, config, tuple, hash) {
+        Some(found) => (found.index as u64) << 32 | found.meta.0 as u64,
+        None => NOTHING,
+    }
+}
+
+/// No slot: no index is that large.
+pub(super) const NOTHING: u64 = u64::MAX;
+
+/// The live entry of a tuple, expired or not: its index and meta.
+#[inline(always)]
+pub(super) fn locate<P: Platform, F: Family>(
+    platform: &P,
+    tuple: &Tuple<F>,
+    hash: u64,
+) -> Option<(u32, Meta)> {
+    unpack(find_packed(platform, tuple, hash))
+}
+
+/// Index and meta from one word.
+#[inline(always)]
+pub(super) fn unpack(packed: u64) -> Option<(u32, Meta)> {
+    (packed != NOTHING).then_some(((packed >> 32) as u32, Meta(packed as u32)))
+}
+
+/// The way at which an entry is looked for first, and put first: most look-ups touch one line only.
+#[inline(always)]
+pub(super) fn first_way(hash: u64) -> u32 {
+    (hash >> 61) as u32
+}
+
+#[inline(always)]
+fn find_in<'a, P: Platform, F: Family>(
+    platform: &'a P,
+    tuple: &Tuple<F>,
+    number: u32,
+    hash: u64,
+) -> Option<Found<'a, F>> {
+    let bucket = F::bucket(platform, number)?;
+    let first = first_way(hash);
+    let mut i = 0;
+    while i < WAYS as u32 {
+        let way = first.wrapping_add(i) & (WAYS as u32 - 1);
+        let slot = &bucket.slots[way as usize];
+        let meta = slot.meta();
+        if slot.holds(tuple) && meta.is_live() {
+            return Some(Found { slot, index: number << WAYS_SHIFT | way, meta });
+        }
+        i += 1;
+    }
+    None
+}
+
+/// Whether a connection has expired: this slot's time has passed, and its peer's has too.
+#[inline(always)]
+pub fn is_expired<P: Platform, F: Family>(platform: &P, place: &Slot<F>, index: u32, now: Tick) -> bool {
+    if now.until(place.expires()) > 0 {
+        return false;
+    }
+    let peer = place.peer();
+    if peer == index {
+        return true;
+    }
+    match slot::<P, F>(platform, peer) {
+        Some(other) if other.meta().is_live() && other.peer() == index => now.until(other.expires()) <= 0,
+        _ => true,
+    }
+}

@@ -1,0 +1,73 @@
+//! The connection table: set-associative, one cache line per IPv4 connection and direction, two for IPv6.
+//!
+//! ```text
+//!   tuple --keyed hash--> home buckets 0 and 1, then 2..7 only where bucket 0 says that it overflowed
+//!   bucket = 8 slots; slot = tuple | meta (version, state, flags) | expiry | destination, peer | rewrite, hop
+//! ```
+//!
+//! - A packet is looked up by its own tuple. A NATed connection has two entries: the **forward** entry (client
+//!   to VIP) and the **reply** entry (real server to client), each other's `peer`. The forward entry's state is
+//!   the connection's; the reply entry keeps a copy, so that plain acknowledgements touch one line only.
+//! - **Readers take no lock.** They read `meta`, the tuple, the rest, and `meta` again: if its version moved,
+//!   the slot changed hands in between and the read does not count.
+//! - **A slot changes hands by one compare-and-exchange of `meta`**: free or expired to busy (a new version),
+//!   then busy to live when its content is written. Whoever takes the forward entry away from a connection
+//!   accounts for it (the destination's numbers) and frees the reply entry.
+//! - **Creation of equal tuples is serialised** by a striped lock, taken for a bounded time.
+//! - An entry is **expired** when its time has passed and so has its peer's: to packets it does not exist
+//!   any more, and its slot can be taken.
+//! - When there is no free slot: expired entries, then embryonic TCP connections, then closing ones and UDP.
+//!   Established TCP connections are never evicted: the new connection is refused instead.
+
+pub mod family;
+pub mod insert;
+pub mod lookup;
+pub mod release;
+pub mod slot;
+#[cfg(test)]
+mod tests;
+
+pub use family::{Family, Tuple, V4, V6};
+pub use slot::{Entry, Meta, Slot};
+
+use crate::platform::Platform;
+
+/// Slots of a bucket.
+pub const WAYS: usize = 8;
+/// log2 of [`WAYS`].
+pub const WAYS_SHIFT: u32 = 3;
+/// Buckets that an entry may be in: two homes, and further ones when both are full.
+pub const PROBES: u32 = 8;
+/// Locks that serialise the creation of equal tuples; a power of two.
+pub const STRIPES: u32 = 1 << 14;
+
+/// Neighbouring slots.
+#[repr(C, align(64))]
+pub struct Bucket<F: Family> {
+    /// The slots.
+    pub slots: [Slot<F>; WAYS],
+}
+
+/// A bucket of the IPv4 table: 512 octets.
+pub type Bucket4 = Bucket<V4>;
+/// A bucket of the IPv6 table: 1024 octets.
+pub type Bucket6 = Bucket<V6>;
+
+/// The number of the `probe`-th bucket for a hash.
+#[inline(always)]
+pub(crate) fn home(hash: u64, probe: u32, mask: u32) -> u32 {
+    let (first, second) = (hash as u32, (hash >> 32) as u32);
+    match probe {
+        0 => first & mask,
+        // Never the first one again, unless there is only one.
+        1 => first.wrapping_add(second | 1) & mask,
+        _ => first.wrapping_add((second | 1).wrapping_mul(probe)) & mask,
+    }
+}
+
+/// The slot of this number.
+#[inline(always)]
+pub fn slot<P: Platform, F: Family>(platform: &P, index: u32) -> Option<&Slot<F>> {
+    let bucket = F::bucket(platform, index >> WAYS_SHIFT)?;
+    bucket.slots.get((index as usize) & (WAYS - 1))
+}

@@ -1,0 +1,237 @@
+//! A slot of the table and the entry in it.
+
+use super::family::{Family, Tuple};
+use crate::cell::{AtomicU32, AtomicU64};
+use crate::config::Tick;
+use crate::destination::Hop;
+use crate::order;
+
+/// A slot, in shared memory: 64 octets for IPv4, 128 for IPv6.
+#[repr(C, align(64))]
+pub struct Slot<F: Family> {
+    tuple: F::TupleCell,
+    /// [`Meta`].
+    pub meta: AtomicU32,
+    /// When the entry expires, unless its peer does later.
+    pub expires: AtomicU32,
+    /// Index of the destination.
+    destination: AtomicU32,
+    /// Index of the connection's other slot; the entry's own if it is alone.
+    peer: AtomicU32,
+    /// The hop's words; its spare bits hold the generation of routes that it was looked up in.
+    hop_start: AtomicU64,
+    hop_end: AtomicU64,
+    address: F::AddressCell,
+    /// The new port (as it stands in a packet) and the forwarding method.
+    port_method: AtomicU32,
+    hop_interface: AtomicU32,
+    /// Meaningful in the first slot of a bucket only, and not part of its entry: how many buckets must be
+    /// searched for tuples whose first home is this bucket. Less than 3: just the two homes. Never shrinks.
+    pub reach: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Slot<super::V4>>() == 64);
+const _: () = assert!(size_of::<Slot<super::V6>>() == 128);
+
+/// A slot's version (16 bits), the entry's protocol state (8 bits) and flags (8 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta(pub u32);
+
+impl Meta {
+    const LIVE: u32 = 1;
+    const BUSY: u32 = 2;
+    const REPLY: u32 = 4;
+
+    /// Whether there is an entry.
+    #[inline(always)]
+    pub fn is_live(self) -> bool {
+        self.0 & Self::LIVE != 0
+    }
+
+    /// Whether there is neither an entry nor somebody who writes one.
+    #[inline(always)]
+    pub fn is_free(self) -> bool {
+        self.0 & (Self::LIVE | Self::BUSY) == 0
+    }
+
+    /// 1 if there is an entry, else 0, without a branch.
+    #[inline(always)]
+    pub(super) fn live_bit(self) -> u32 {
+        self.0 & Self::LIVE
+    }
+
+    /// 1 if there is neither an entry nor somebody who writes one, else 0, without a branch.
+    #[inline(always)]
+    pub(super) fn free_bit(self) -> u32 {
+        (self.0 | self.0 >> 1) & 1 ^ 1
+    }
+
+    /// Whether the entry is for packets from the real server.
+    #[inline(always)]
+    pub fn is_reply(self) -> bool {
+        self.0 & Self::REPLY != 0
+    }
+
+    /// The connection's state; in a reply entry a copy that may lag.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// The same entry in another state.
+    #[inline(always)]
+    pub fn with_state(self, state: u8) -> Meta {
+        Meta(self.0 & 0xffff_00ff | (state as u32) << 8)
+    }
+
+    /// Whether both were read in the life of the same entry.
+    #[inline(always)]
+    pub fn same_version(self, other: Meta) -> bool {
+        self.0 >> 16 == other.0 >> 16
+    }
+
+    /// The slot in the hands of a writer, under its next version.
+    #[inline(always)]
+    pub fn claimed(self) -> Meta {
+        Meta((self.0 & 0xffff_0000).wrapping_add(0x1_0000) | Self::BUSY)
+    }
+
+    /// The slot without an entry, under its next version.
+    #[inline(always)]
+    pub fn freed(self) -> Meta {
+        Meta((self.0 & 0xffff_0000).wrapping_add(0x1_0000))
+    }
+
+    /// The claimed slot with its entry.
+    #[inline(always)]
+    pub fn live(self, state: u8, reply: bool) -> Meta {
+        let kind = if reply { Self::LIVE | Self::REPLY } else { Self::LIVE };
+        Meta(self.0 & 0xffff_0000 | (state as u32) << 8 | kind)
+    }
+}
+
+/// What a slot holds besides tuple, state and time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(8))] // As for the tuple.
+pub struct Entry<F: Family> {
+    /// Index of the destination.
+    pub destination: u32,
+    /// Index of the connection's other slot; the entry's own if it is alone.
+    pub peer: u32,
+    /// With NAT: the real server's address in the forward entry, the VIP in the reply entry.
+    pub address: F::Address,
+    /// With NAT: the port that goes with it, as it stands in a packet.
+    pub port: [u8; 2],
+    /// [`crate::destination::method`].
+    pub method: u8,
+    /// In a reply entry: the way to the client, as it was when looked up last, and the generation of routes then.
+    pub hop: Hop,
+}
+
+impl<F: Family> Slot<F> {
+    /// Reads `meta`, and what was published with it after that.
+    #[inline(always)]
+    pub fn meta(&self) -> Meta {
+        Meta(self.meta.load(order::LOAD))
+    }
+
+    /// Whether it holds this tuple (live or not).
+    #[inline(always)]
+    pub fn holds(&self, tuple: &Tuple<F>) -> bool {
+        F::holds(&self.tuple, tuple)
+    }
+
+    /// Its expiry time, the peer left aside.
+    #[inline(always)]
+    pub fn expires(&self) -> Tick {
+        Tick(self.expires.load(order::PLAIN))
+    }
+
+    /// Puts the expiry off. Written only if it changes: a line that is only read stays in all CPUs' caches.
+    #[inline(always)]
+    pub fn refresh(&self, expires: Tick) {
+        if self.expires() != expires {
+            self.expires.store(expires.0, order::PLAIN);
+        }
+    }
+
+    /// The peer's index, to be checked by what is found there.
+    #[inline(always)]
+    pub fn peer(&self) -> u32 {
+        self.peer.load(order::PLAIN)
+    }
+
+    /// 1 if the tuple is a UDP one, else 0, without a branch.
+    #[inline(always)]
+    pub(super) fn protocol_is_udp(&self) -> u32 {
+        // 17 and TCP's 6 differ in the lowest bit.
+        F::load_tuple(&self.tuple).protocol as u32 & 1
+    }
+
+    /// The tuple; `None` if the slot's version is not `meta`'s any more.
+    #[inline(always)]
+    pub fn tuple(&self, meta: Meta) -> Option<Tuple<F>> {
+        let tuple = F::load_tuple(&self.tuple);
+        self.still(meta).then_some(tuple)
+    }
+
+    /// The entry; `None` if the slot's version is not `meta`'s any more.
+    #[inline(always)]
+    pub fn entry(&self, meta: Meta) -> Option<Entry<F>> {
+        let [p0, p1, method, _] = self.port_method.load(order::PLAIN).to_ne_bytes();
+        let entry = Entry {
+            destination: self.destination.load(order::PLAIN),
+            peer: self.peer(),
+            address: F::load(&self.address),
+            port: [p0, p1],
+            method,
+            hop: Hop {
+                interface: self.hop_interface.load(order::PLAIN),
+                start: self.hop_start.load(order::PLAIN),
+                end: self.hop_end.load(order::PLAIN),
+            },
+        };
+        self.still(meta).then_some(entry)
+    }
+
+    #[inline(always)]
+    fn still(&self, meta: Meta) -> bool {
+        order::after_loads();
+        Meta(self.meta.load(order::PLAIN)).same_version(meta)
+    }
+
+    /// Writes tuple and entry, with `peer` in the place of the entry's. Only for whoever has claimed the slot.
+    #[inline(always)]
+    pub fn fill(&self, tuple: &Tuple<F>, entry: &Entry<F>, peer: u32, expires: Tick) {
+        order::after_stores();
+        F::store_tuple(&self.tuple, tuple);
+        self.expires.store(expires.0, order::PLAIN);
+        self.destination.store(entry.destination, order::PLAIN);
+        self.peer.store(peer, order::PLAIN);
+        F::store(&self.address, entry.address);
+        let [p0, p1] = entry.port;
+        self.port_method.store(u32::from_ne_bytes([p0, p1, entry.method, 0]), order::PLAIN);
+        self.store_hop(&entry.hop);
+    }
+
+    /// Names the other slot. Only for whoever has claimed this one.
+    #[inline(always)]
+    pub fn set_peer(&self, peer: u32) {
+        self.peer.store(peer, order::PLAIN);
+    }
+
+    /// Writes another way to the client into a reply entry. Two CPUs may do so at once: both have just looked
+    /// it up, and a mixture lasts for a packet at most.
+    #[inline(always)]
+    pub fn store_hop(&self, hop: &Hop) {
+        self.hop_start.store(hop.start, order::PLAIN);
+        self.hop_end.store(hop.end, order::PLAIN);
+        self.hop_interface.store(hop.interface, order::PLAIN);
+    }
+
+    /// Makes the claimed slot's entry visible.
+    #[inline(always)]
+    pub fn publish(&self, meta: Meta) {
+        self.meta.store(meta.0, order::PUBLISH);
+    }
+}

@@ -1,0 +1,258 @@
+//! The switch's home in the kernel: its [`Platform`] on an XDP context.
+//!
+//! All unsafe code of the program is here: access to the frame through pointers that the verifier checks, and
+//! the kernel's helpers.
+
+use crate::maps;
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_action, xdp_md};
+use aya_ebpf::helpers;
+use aya_ebpf::programs::XdpContext;
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
+use rlvs_switch::cell::AtomicU32;
+use rlvs_switch::config::{Config, Tick};
+use rlvs_switch::counters::{Counters, Event};
+use rlvs_switch::destination::{Destination, Hop};
+use rlvs_switch::service::{Service, ServiceKey};
+use rlvs_switch::table::{Bucket4, Bucket6};
+use rlvs_packet::ethernet::Mac;
+use rlvs_packet::icmp::Cause;
+use rlvs_switch::{Platform, Step, Verdict};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Runs one of the switch's steps on a frame, and leaves the next one to its program.
+#[inline(always)]
+pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
+    let platform = Kernel { context: context.ctx };
+    let next = match first(&platform) {
+        Step::Done(Verdict::Pass) => return xdp_action::XDP_PASS,
+        Step::Done(Verdict::Drop) => return xdp_action::XDP_DROP,
+        Step::Done(Verdict::Transmit) => return xdp_action::XDP_TX,
+        // SAFETY: a helper without pointers.
+        Step::Done(Verdict::Redirect(interface)) => return unsafe { helpers::bpf_redirect(interface, 0) as u32 },
+        Step::Process => maps::STEP_PROCESS,
+        Step::Process6 => maps::STEP_PROCESS6,
+        Step::Open => maps::STEP_OPEN,
+        Step::Reject(cause) => {
+            if let Some(cell) = maps::CAUSE.get_ptr_mut(0) {
+                // SAFETY: this CPU's own cell.
+                unsafe { *cell = cause.pack() };
+            }
+            maps::STEP_REJECT
+        }
+    };
+    // SAFETY: nothing of this program is needed after the jump.
+    unsafe { maps::STEPS.tail_call(context, next) };
+    // Only reached when there is no such program, or after too many steps.
+    platform.count(Event::Contended);
+    xdp_action::XDP_DROP
+}
+
+/// Why [`Step::Reject`] was the last step.
+#[inline(always)]
+pub fn cause() -> Cause {
+    // SAFETY: this CPU's own cell.
+    Cause::unpack(maps::CAUSE.get_ptr_mut(0).map_or(0, |cell| unsafe { *cell }))
+}
+
+/// The kernel around the program.
+pub struct Kernel {
+    context: *mut xdp_md,
+}
+
+impl Kernel {
+    /// Where the frame starts and ends. Volatile, or the compiler would see that a packet's own length, once
+    /// compared, makes later comparisons needless, which the verifier does not see.
+    #[inline(always)]
+    fn bounds(&self) -> (usize, usize) {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe {
+            let start = (&raw const (*self.context).data).read_volatile();
+            let end = (&raw const (*self.context).data_end).read_volatile();
+            (start as usize, end as usize)
+        }
+    }
+
+    /// A pointer to a value in the frame, compared against the frame's end as the verifier demands.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        let (start, end) = self.bounds();
+        let place = start + offset;
+        if place + size_of::<T>() > end { None } else { Some(place as *mut T) }
+    }
+
+    #[inline(always)]
+    fn look_up_route(&self, mut query: bpf_fib_lookup) -> Option<Hop> {
+        query.ifindex = self.ingress();
+        // SAFETY: the structure is the helper's own and lives on the stack.
+        let result = unsafe {
+            helpers::bpf_fib_lookup(
+                self.context.cast(),
+                &raw mut query,
+                size_of::<bpf_fib_lookup>() as i32,
+                0,
+            )
+        };
+        if result != BPF_FIB_LKUP_RET_SUCCESS as i64 {
+            return None;
+        }
+        Some(Hop::new(query.ifindex, aligned(&query.dmac), aligned(&query.smac), 0))
+    }
+}
+
+impl Platform for Kernel {
+    #[inline(always)]
+    fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
+        let place = self.at::<T>(offset)?;
+        // SAFETY: within the frame; any octets make a T.
+        Some(unsafe { place.read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
+        let place = self.at::<T>(offset)?;
+        // SAFETY: within the frame.
+        unsafe { place.write_unaligned(value) };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        let (start, end) = self.bounds();
+        end - start
+    }
+
+    #[inline(always)]
+    fn move_head(&self, by: i32) -> bool {
+        // SAFETY: the helper checks the room; no pointer into the frame is kept over it.
+        unsafe { helpers::bpf_xdp_adjust_head(self.context, by) == 0 }
+    }
+
+    #[inline(always)]
+    fn move_tail(&self, by: i32) -> bool {
+        // SAFETY: as above.
+        unsafe { helpers::bpf_xdp_adjust_tail(self.context, by) == 0 }
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe { (*self.context).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        // SAFETY: a helper without pointers.
+        Tick::from_nanoseconds(unsafe { helpers::bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        maps::CONFIG.get(0)
+    }
+
+    #[inline(always)]
+    fn bucket4(&self, index: u32) -> Option<&Bucket4> {
+        maps::CONNECTIONS4.get(index)
+    }
+
+    #[inline(always)]
+    fn bucket6(&self, index: u32) -> Option<&Bucket6> {
+        maps::CONNECTIONS6.get(index)
+    }
+
+    #[inline(always)]
+    fn stripe(&self, index: u32) -> Option<&AtomicU32> {
+        let cell = maps::STRIPE_LOCKS.get_ptr_mut(index)?;
+        // SAFETY: an array's element stays where it is, and all that use it do so atomically.
+        Some(unsafe { AtomicU32::from_ptr(cell) })
+    }
+
+    #[inline(always)]
+    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        // SAFETY: the value is a plain word; a concurrent change shows the old or the new one.
+        unsafe { maps::SERVICE_INDEX.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn service(&self, index: u32) -> Option<&Service> {
+        maps::SERVICES.get(index)
+    }
+
+    #[inline(always)]
+    fn member(&self, index: u32) -> Option<u32> {
+        maps::MEMBERS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn destination(&self, index: u32) -> Option<&Destination> {
+        maps::DESTINATIONS.get(index)
+    }
+
+    #[inline(always)]
+    fn counters(&self, destination: u32) -> Option<&Counters> {
+        // SAFETY: a helper without pointers.
+        let cpu = unsafe { helpers::bpf_get_smp_processor_id() };
+        let cpus = self.config()?.cpus();
+        maps::COUNTERS.get(destination.wrapping_mul(cpus).wrapping_add(cpu))
+    }
+
+    #[inline(always)]
+    fn count(&self, event: Event) {
+        if let Some(cell) = maps::EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: this CPU's own cell.
+            unsafe { *cell += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop> {
+        let mut query = empty_query();
+        query.family = 2; // AF_INET
+        query.__bindgen_anon_1.tot_len = length;
+        query.__bindgen_anon_3.ipv4_src = source;
+        query.__bindgen_anon_4.ipv4_dst = destination;
+        self.look_up_route(query)
+    }
+
+    #[inline(always)]
+    fn route6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop> {
+        let words = |[a, b]: [u64; 2]| [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32];
+        let mut query = empty_query();
+        query.family = 10; // AF_INET6
+        query.__bindgen_anon_1.tot_len = length;
+        query.__bindgen_anon_3.ipv6_src = words(source);
+        query.__bindgen_anon_4.ipv6_dst = words(destination);
+        self.look_up_route(query)
+    }
+
+    #[inline(always)]
+    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
+        // SAFETY: a shared word that all use atomically.
+        unsafe {
+            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell.as_ptr(), old, new).1
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, cell: &AtomicU32, n: u32) -> u32 {
+        // SAFETY: a shared word that all use atomically.
+        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(cell.as_ptr(), n) }
+    }
+}
+
+/// A MAC from the stack, read in words of two octets: it is not aligned for larger ones, which the compiler would take.
+#[inline(always)]
+fn aligned(mac: &Mac) -> Mac {
+    let words = mac.as_ptr().cast::<u16>();
+    // SAFETY: three words make six octets; both MACs lie at even offsets of their structure.
+    let [a, b, c] = unsafe {
+        [words.read_volatile(), words.add(1).read_volatile(), words.add(2).read_volatile()].map(u16::to_ne_bytes)
+    };
+    [a[0], a[1], b[0], b[1], c[0], c[1]]
+}
+
+#[inline(always)]
+fn empty_query() -> bpf_fib_lookup {
+    // SAFETY: the structure is made of integers.
+    unsafe { core::mem::zeroed() }
+}
