@@ -1,0 +1,56 @@
+//! Records of connections in the family `RLVS`: of one size, many to a message, since a table has millions.
+//!
+//! ```text
+//!  0 client address   16  virtual address   32 destination address   (IPv4: first 4 octets, rest 0)
+//! 48 client port      50  virtual port      52 destination port      (network byte order)
+//! 54 protocol  55 state  56 bit 0: client and virtual are IPv6, bit 1: destination is
+//! 57 reserved (0)     58  flags (u32)       62 expires (u32, seconds)  (host byte order)
+//! ```
+
+use super::service::{address, address_bytes};
+use crate::model::{Connection, Endpoint, Family, Protocol};
+
+/// Octets of a record.
+pub const RECORD: usize = 66;
+/// Records of a full message: below 48 KiB, a size that the socket takes whole.
+pub const BATCH: usize = 700;
+
+const CLIENT_IPV6: u8 = 1;
+const DESTINATION_IPV6: u8 = 2;
+
+/// A connection's record.
+pub fn encode(c: &Connection) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    let ends = [c.client, c.virtual_server, c.destination];
+    for (i, end) in ends.iter().enumerate() {
+        record[i * 16..][..16].copy_from_slice(&address_bytes(end.address));
+        record[48 + i * 2..][..2].copy_from_slice(&end.port.to_be_bytes());
+    }
+    record[54] = (c.protocol.0 & 0xff) as u8;
+    record[55] = c.state;
+    record[56] = if c.client.address.is_ipv6() { CLIENT_IPV6 } else { 0 }
+        | if c.destination.address.is_ipv6() { DESTINATION_IPV6 } else { 0 };
+    record[58..62].copy_from_slice(&c.flags.to_ne_bytes());
+    record[62..66].copy_from_slice(&c.expires.to_ne_bytes());
+    record
+}
+
+/// The connection of a record.
+pub fn decode(record: &[u8; RECORD]) -> Option<Connection> {
+    let endpoint = |i: usize, ipv6: u8| {
+        let family = if record[56] & ipv6 != 0 { Family::Inet6 } else { Family::Inet };
+        Some(Endpoint {
+            address: address(family, record.get(i * 16..)?.first_chunk::<16>()?)?,
+            port: u16::from_be_bytes(*record.get(48 + i * 2..)?.first_chunk()?),
+        })
+    };
+    Some(Connection {
+        protocol: Protocol(record[54].into()),
+        state: record[55],
+        flags: u32::from_ne_bytes(*record.get(58..)?.first_chunk()?),
+        expires: u32::from_ne_bytes(*record.get(62..)?.first_chunk()?),
+        client: endpoint(0, CLIENT_IPV6)?,
+        virtual_server: endpoint(1, CLIENT_IPV6)?,
+        destination: endpoint(2, DESTINATION_IPV6)?,
+    })
+}

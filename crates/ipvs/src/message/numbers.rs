@@ -1,0 +1,111 @@
+//! Numbers of commands and attributes. Those of the family `IPVS` are Linux's (uapi/linux/ip_vs.h); those of
+//! `RLVS` are ours and only ever grow.
+
+pub mod command {
+    pub const NEW_SERVICE: u8 = 1;
+    pub const SET_SERVICE: u8 = 2;
+    pub const DEL_SERVICE: u8 = 3;
+    pub const GET_SERVICE: u8 = 4;
+    pub const NEW_DEST: u8 = 5;
+    pub const SET_DEST: u8 = 6;
+    pub const DEL_DEST: u8 = 7;
+    pub const GET_DEST: u8 = 8;
+    pub const NEW_DAEMON: u8 = 9;
+    pub const DEL_DAEMON: u8 = 10;
+    pub const GET_DAEMON: u8 = 11;
+    pub const SET_CONFIG: u8 = 12;
+    pub const GET_CONFIG: u8 = 13;
+    pub const SET_INFO: u8 = 14;
+    pub const GET_INFO: u8 = 15;
+    pub const ZERO: u8 = 16;
+    pub const FLUSH: u8 = 17;
+}
+
+/// Top level.
+pub mod top {
+    pub const SERVICE: u16 = 1;
+    pub const DEST: u16 = 2;
+    pub const DAEMON: u16 = 3;
+    pub const TIMEOUT_TCP: u16 = 4;
+    pub const TIMEOUT_TCP_FIN: u16 = 5;
+    pub const TIMEOUT_UDP: u16 = 6;
+}
+
+/// Top level of SET_INFO.
+pub mod info {
+    pub const VERSION: u16 = 1;
+    pub const CONN_TAB_SIZE: u16 = 2;
+}
+
+pub mod service {
+    pub const AF: u16 = 1;
+    pub const PROTOCOL: u16 = 2;
+    pub const ADDR: u16 = 3;
+    pub const PORT: u16 = 4;
+    pub const FWMARK: u16 = 5;
+    pub const SCHED_NAME: u16 = 6;
+    pub const FLAGS: u16 = 7;
+    pub const TIMEOUT: u16 = 8;
+    pub const NETMASK: u16 = 9;
+    pub const STATS: u16 = 10;
+    pub const PE_NAME: u16 = 11;
+    pub const STATS64: u16 = 12;
+}
+
+pub mod dest {
+    pub const ADDR: u16 = 1;
+    pub const PORT: u16 = 2;
+    pub const FWD_METHOD: u16 = 3;
+    pub const WEIGHT: u16 = 4;
+    pub const U_THRESH: u16 = 5;
+    pub const L_THRESH: u16 = 6;
+    pub const ACTIVE_CONNS: u16 = 7;
+    pub const INACT_CONNS: u16 = 8;
+    pub const PERSIST_CONNS: u16 = 9;
+    pub const STATS: u16 = 10;
+    pub const ADDR_FAMILY: u16 = 11;
+    pub const STATS64: u16 = 12;
+    pub const TUN_TYPE: u16 = 13;
+    pub const TUN_PORT: u16 = 14;
+    pub const TUN_FLAGS: u16 = 15;
+}
+
+pub mod daemon {
+    pub const STATE: u16 = 1;
+    pub const MCAST_IFN: u16 = 2;
+    pub const SYNC_ID: u16 = 3;
+    pub const SYNC_MAXLEN: u16 = 4;
+    pub const MCAST_GROUP: u16 = 5;
+    pub const MCAST_GROUP6: u16 = 6;
+    pub const MCAST_PORT: u16 = 7;
+    pub const MCAST_TTL: u16 = 8;
+}
+
+/// Linux's `nlctrl` (uapi/linux/genetlink.h).
+pub mod control {
+    pub const NEW_FAMILY: u8 = 1;
+    pub const GET_FAMILY: u8 = 3;
+    pub const FAMILY_ID: u16 = 1;
+    pub const FAMILY_NAME: u16 = 2;
+    pub const VERSION: u16 = 3;
+    pub const HEADER_SIZE: u16 = 4;
+    pub const MAX_ATTRIBUTE: u16 = 5;
+}
+
+/// Commands and attributes of the family `RLVS`.
+pub mod rlvs {
+    pub const GET_CONNECTIONS: u8 = 1;
+    pub const CONNECTIONS: u8 = 2;
+    pub const GET_FACTS: u8 = 3;
+    pub const FACT: u8 = 4;
+
+    /// Records of connections, one after the other.
+    pub const RECORDS: u16 = 1;
+    pub const FACT_NAME: u16 = 2;
+    pub const FACT_VALUE: u16 = 3;
+}
+
+/// Longest names, without the NUL.
+pub const SCHEDULER_LENGTH: usize = 15;
+pub const ENGINE_LENGTH: usize = 16;
+pub const INTERFACE_LENGTH: usize = 15;

@@ -1,0 +1,17 @@
+//! The objects that IPVS's control protocol talks about. Ports are in host byte order throughout.
+
+mod connection;
+mod daemon;
+mod destination;
+mod info;
+mod service;
+mod stats;
+
+pub use connection::{Connection, Endpoint};
+pub use daemon::{Daemon, DaemonRole};
+pub use destination::{
+    Destination, DestinationEntry, DestinationId, ForwardingMethod, Tunnel, TunnelFlags, TunnelType,
+};
+pub use info::{Fact, Info, MAX_TIMEOUT, Timeouts, VERSION};
+pub use service::{Family, FlagsChange, Netmask, Protocol, Service, ServiceEntry, ServiceFlags, ServiceId};
+pub use stats::Stats;
