@@ -1,1 +1,3 @@
 //! Owner of the data plane: loads it, configures it, keeps it current.
+
+pub mod egress;
