@@ -64,7 +64,7 @@ pub enum InterfaceEvent {
 
 impl Interface {
     /// Reads a link message. Returns `None` for one without a name, which is no answer about an interface.
-    pub(super) fn from_message(message: &LinkMessage) -> Option<Self> {
+    pub fn from_message(message: &LinkMessage) -> Option<Self> {
         let flags = message.header.flags;
         let mut interface = Interface {
             index: message.header.index,
