@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use rlvs_director::egress::{Interface, Medium};
 use rtnetlink::{Handle, LinkUnspec};
@@ -149,10 +149,13 @@ impl Netlink {
         Ok(Host { links })
     }
 
-    /// Puts an address on an interface as that one host only. Duplicate address detection is not wanted: others
-    /// own it, too.
+    /// Puts an address on an interface as that one host only, and without duplicate address detection: others own
+    /// it, too.
     pub(super) async fn add_address(&self, link: &Link, address: IpAddr) -> Result<()> {
-        let request = self.handle.address().add(link.interface.index, address, full_length(address));
+        let mut request = self.handle.address().add(link.interface.index, address, full_length(address));
+        if address.is_ipv6() {
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
         request.execute().await.with_context(|| format!("cannot put {address} on {}", link.interface.name))
     }
 
