@@ -1,11 +1,38 @@
 //! The Linux Virtual Server on XDP.
-#![forbid(unsafe_code)]
 
 mod ipvsadm;
+mod realserver;
+mod run;
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
 use ipvsadm::Applet;
+
+/// The Linux Virtual Server on XDP.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Direct: attach the switch to interfaces and serve ipvsadm, in the foreground.
+    Run(run::Run),
+    /// Take the switch off all interfaces and forget services and connections.
+    Detach,
+    /// Prepare this host to be a real server for direct routing or tunnelling.
+    Realserver(realserver::RealServer),
+    /// Administer virtual services, with ipvsadm's words; also ipvsadm-save and ipvsadm-restore.
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// ipvsadm's words.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
@@ -21,6 +48,29 @@ fn main() -> ExitCode {
     {
         return ipvsadm::run(applet, name, rest).into();
     }
-    eprintln!("rlvs: unknown command; there are: ipvsadm, ipvsadm-save, ipvsadm-restore");
-    ExitCode::from(2)
+    match command(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rlvs: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn command(command: Command) -> anyhow::Result<ExitCode> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match command {
+        Command::Run(command) => run::run(command).await,
+        Command::Detach => run::detach(),
+        Command::Realserver(command) => realserver::run(command).await,
+        // Unreachable by name, which main has seen to; listed above for the help.
+        Command::Ipvsadm { words } => Ok(ipvsadm::run(Applet::Ipvsadm, "ipvsadm", &words).into()),
+    }
 }
