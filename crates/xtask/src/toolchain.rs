@@ -3,7 +3,7 @@
 //! Two are known to work. rustup's nightly with the component rust-src is the usual one. Debian's `rustc-web` with
 //! `rust-web-src` is the other, for machines where rustup has only a stable toolchain and nothing to get more from;
 //! it is a stable compiler, so it gets `RUSTC_BOOTSTRAP=1`. What is complete is taken as it is; else each is
-//! completed in turn.
+//! completed in turn, beginning with the one that lacks less.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +39,9 @@ impl Toolchain {
             return Ok(found);
         }
         let mut reasons = Vec::new();
-        for compiler in Compiler::ALL {
+        let mut compilers = Compiler::ALL;
+        compilers.sort_by_key(|compiler| !compiler.has_source());
+        for compiler in compilers {
             match Self::install(project, compiler) {
                 Ok(toolchain) => return Ok(toolchain),
                 Err(reason) => {
