@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::namespace::Namespace;
 use crate::process::Process;
@@ -36,10 +36,7 @@ pub fn nginx(host: &Namespace, address: IpAddr, port: u16, name: &str) -> Result
     host.write("/run/nginx/nginx.conf", &configuration)?;
     let mut nginx =
         host.spawn(&["nginx", "-p", "/run/nginx", "-c", "/run/nginx/nginx.conf", "-e", "stderr"])?;
-    nginx
-        .wait_for("start worker processes", START_LIMIT)
-        .or_else(|_| nginx.wait_for("using the", START_LIMIT))?;
-    wait_for_listener(host, "-t", address, port)?;
+    wait_for_listener(host, &mut nginx, "-t", address, port)?;
     Ok(nginx)
 }
 
@@ -49,7 +46,7 @@ pub fn nginx(host: &Namespace, address: IpAddr, port: u16, name: &str) -> Result
 ///
 /// When it does not start, with what it printed.
 pub fn dnsmasq(host: &Namespace, address: IpAddr, name: &str) -> Result<Process> {
-    let dnsmasq = host.spawn(&[
+    let mut dnsmasq = host.spawn(&[
         "dnsmasq",
         "--keep-in-foreground",
         "--conf-file=/dev/null",
@@ -62,7 +59,7 @@ pub fn dnsmasq(host: &Namespace, address: IpAddr, name: &str) -> Result<Process>
         &format!("--listen-address={address}"),
         &format!("--txt-record=whoami.test,{name}"),
     ])?;
-    wait_for_listener(host, "-u", address, 53)?;
+    wait_for_listener(host, &mut dnsmasq, "-u", address, 53)?;
     Ok(dnsmasq)
 }
 
@@ -73,15 +70,22 @@ pub fn dnsmasq(host: &Namespace, address: IpAddr, name: &str) -> Result<Process>
 /// When it does not start, with what it printed.
 pub fn iperf3(host: &Namespace, address: IpAddr, port: u16) -> Result<Process> {
     let (address_word, port_word) = (address.to_string(), port.to_string());
-    let iperf3 = host.spawn(&["iperf3", "--server", "--bind", &address_word, "--port", &port_word])?;
-    wait_for_listener(host, "-t", address, port)?;
+    let mut iperf3 = host.spawn(&["iperf3", "--server", "--bind", &address_word, "--port", &port_word])?;
+    wait_for_listener(host, &mut iperf3, "-t", address, port)?;
     Ok(iperf3)
 }
 
 /// Waits until a program has the socket; `kind` is ss's option for TCP or UDP.
-fn wait_for_listener(host: &Namespace, kind: &str, address: IpAddr, port: u16) -> Result<()> {
+fn wait_for_listener(
+    host: &Namespace,
+    program: &mut Process,
+    kind: &str,
+    address: IpAddr,
+    port: u16,
+) -> Result<()> {
     let at = with_port(address, port);
     crate::wait::until(START_LIMIT, || {
+        ensure!(program.is_running(), "the server for {at} has ended: {}", program.stderr());
         let sockets = host.output(&["ss", "-H", "-l", "-n", kind, "src", &at])?;
         Ok((!sockets.trim().is_empty()).then_some(()))
     })
