@@ -14,31 +14,21 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running director. Dropping it kills the process, as a crash would; the data plane goes with the host.
-pub struct Director<'a> {
-    host: &'a Namespace,
+pub struct Director {
     process: Process,
 }
 
-impl<'a> Director<'a> {
+impl Director {
     /// Starts the director on `host` and waits until it is ready. It switches on `wan` and `lan`.
     ///
     /// # Errors
     ///
     /// When the binary is not built, or the director ends or is not ready in time: with all that it printed.
-    pub fn start(host: &'a Namespace) -> Result<Self> {
+    pub fn start(host: &Namespace) -> Result<Self> {
         let binary = binary()?;
         let mut process = host.spawn(&[&binary, "run", "--interface", "wan", "--interface", "lan"])?;
         process.wait_for("ready", START_LIMIT)?;
-        Ok(Self { host, process })
-    }
-
-    /// Runs `rlvs ipvsadm` with the words of `arguments`.
-    ///
-    /// # Errors
-    ///
-    /// When it fails: with what it printed.
-    pub fn ipvsadm(&self, arguments: &str) -> Result<String> {
-        rlvs(self.host, &format!("ipvsadm {arguments}"))
+        Ok(Self { process })
     }
 
     /// What it logged so far.
@@ -82,11 +72,7 @@ pub fn rlvs(host: &Namespace, arguments: &str) -> Result<String> {
 }
 
 /// The path of the `rlvs` binary: `RLVS` from the environment, else the project's release build.
-///
-/// # Errors
-///
-/// When it is not there.
-pub fn binary() -> Result<String> {
+fn binary() -> Result<String> {
     let built = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/rlvs"));
     let path = std::env::var_os("RLVS").map_or_else(built, PathBuf::from);
     ensure!(path.is_file(), "there is no {}: run `cargo xtask build`", path.display());

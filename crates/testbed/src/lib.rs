@@ -1,7 +1,7 @@
 //! Network namespaces, real servers and clients for tests, demonstration and measurement.
 //!
 //! A [`Namespace`] is a host of its own: network, mounts, `/run`. [`Lan`]s join them. A [`Topology`] is the classical
-//! network: a client, a director, real servers. On a host run [`Process`]es: a [`Director`], [`real_server`] programs,
+//! network: a client, a director, real servers; a [`Cluster`] is that network at work. On a host run [`Process`]es: a [`Director`], [`real_server`] programs,
 //! [`load`]. Everything ends with the value that stands for it, also on a panic; and when the whole test is killed,
 //! the kernel ends the rest, because a namespace lives no longer than the thread that made it.
 //!
@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod capture;
+mod cluster;
 mod director;
 mod echo;
 mod lan;
@@ -20,7 +21,8 @@ mod topology;
 pub mod wait;
 
 pub use capture::Capture;
-pub use director::{Director, binary, rlvs};
+pub use cluster::Cluster;
+pub use director::{Director, rlvs};
 pub use echo::{EchoServer, ask_http, ask_udp};
 pub use lan::{Lan, Port};
 pub use namespace::Namespace;

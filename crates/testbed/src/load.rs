@@ -88,6 +88,11 @@ impl Wrk {
         Ok(Self { process: client.spawn(&words)?, seconds })
     }
 
+    /// Whether it still sends requests.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
