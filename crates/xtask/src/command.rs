@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// `cargo` of the toolchain that runs this task, in the project's folder.
+/// `cargo` of the toolchain that runs this task (rustup hands its choice down), in the project's folder.
 pub fn cargo(project: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new("cargo");
     cargo.current_dir(project);
     cargo
 }
