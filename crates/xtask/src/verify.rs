@@ -1,8 +1,8 @@
 //! `cargo xtask test`: what must hold before a change goes in.
 //!
-//! Tests that need root say so with `#[ignore = "needs root"]`: a plain `cargo test` leaves them out, and this task runs
-//! them in a second pass when it is root. They make their own network namespaces, and run one at a time, because
-//! several of them measure.
+//! Tests that need root say so with `#[ignore = "needs root"]`, or a whole file of them is behind the feature
+//! `privileged-tests`. A plain `cargo test` leaves them out, and this task runs them when it is root: those behind the
+//! feature with the rest, the ignored ones after that and one at a time, because they load the machine.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -33,7 +33,8 @@ pub fn test(project: &Path, filter: Option<&str>) -> Result<()> {
     object::build(project)?;
     lint(project)?;
 
-    let mut outcome = tests(project, &[], filter, &[])?;
+    let features: &[&str] = if root { &["--all-features"] } else { &[] };
+    let mut outcome = tests(project, features, filter, &[])?;
     let left_out = outcome.ignored;
     if root {
         // The tests drive the binary that users get.
@@ -43,7 +44,7 @@ pub fn test(project: &Path, filter: Option<&str>) -> Result<()> {
             "correct what the compiler says above",
         )?;
         // Not the examples in documentation: one that is ignored there is not meant to run.
-        let programs = ["--lib", "--bins", "--tests"];
+        let programs = ["--all-features", "--lib", "--bins", "--tests"];
         let privileged = tests(project, &programs, filter, &["--ignored", "--test-threads=1"])?;
         outcome.passed += privileged.passed;
         outcome.failed += privileged.failed;
@@ -69,7 +70,7 @@ fn lint(project: &Path) -> Result<()> {
     let format = "type `cargo fmt`, and for crates/xdp `cargo fmt --manifest-path crates/xdp/Cargo.toml`";
     command::run(&mut cargo(&["fmt", "--all", "--check"]), format)?;
     command::run(&mut cargo(&["fmt", "--check", "--manifest-path", "crates/xdp/Cargo.toml"]), format)?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"];
     command::run(&mut cargo(&clippy), "correct what it says above")?;
     if command::on_path("cargo-deny").is_some() {
         let deny = ["deny", "--offline", "check", "bans", "licenses", "sources"];
@@ -78,15 +79,15 @@ fn lint(project: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the test programs that `selection` leaves (all when empty) with `options`, shows their output, and counts.
-fn tests(project: &Path, selection: &[&str], filter: Option<&str>, options: &[&str]) -> Result<Outcome> {
+/// Runs `cargo test` with `options` of its own and `test_options` for the test programs, shows its output, and counts.
+fn tests(project: &Path, options: &[&str], filter: Option<&str>, test_options: &[&str]) -> Result<Outcome> {
     let mut cargo = command::cargo(project);
     cargo
         .args(["test", "--workspace", "--no-fail-fast"])
-        .args(selection)
+        .args(options)
         .arg("--")
         .args(filter)
-        .args(options);
+        .args(test_options);
     count(&mut cargo)
 }
 
