@@ -1,9 +1,11 @@
 //! The toolchain of the XDP objects: a compiler that builds `core` for the BPF target, and a linker that fits it.
 //!
-//! Two are known to work. rustup's nightly with the component rust-src is the usual one. Debian's `rustc-web` with
-//! `rust-web-src` is the other, for machines where rustup has only a stable toolchain and nothing to get more from;
-//! it is a stable compiler, so it gets `RUSTC_BOOTSTRAP=1`. What is complete is taken as it is; else each is
-//! completed in turn, beginning with the one that lacks less.
+//! Three compilers are known to work: the rustup toolchain that builds the rest, rustup's nightly, and Debian's
+//! `rustc-web`, each with the source of `core`. What is complete is taken as it is. Else the first gets its source
+//! (rustup's component rust-src), or where rustup is not there or has nothing to get it from, Debian's is installed. A
+//! nightly is not: bpf-linker needs the compiler's LLVM, and a nightly's is often newer than any distribution's.
+//!
+//! `RUSTC_BOOTSTRAP=1` lets a stable compiler build `core`, which is the only unstable thing that we ask for.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +24,8 @@ pub struct Toolchain {
 /// A compiler that may use unstable features.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Compiler {
+    /// The rustup toolchain that builds the rest, with rust-src.
+    Same,
     /// rustup's nightly with rust-src.
     Nightly,
     /// Debian's rustc-web, cargo-web and rust-web-src.
@@ -39,7 +43,7 @@ impl Toolchain {
             return Ok(found);
         }
         let mut reasons = Vec::new();
-        let mut compilers = Compiler::ALL;
+        let mut compilers = [Compiler::Same, Compiler::Distribution];
         compilers.sort_by_key(|compiler| !compiler.has_source());
         for compiler in compilers {
             match Self::install(project, compiler) {
@@ -54,7 +58,9 @@ impl Toolchain {
     }
 
     fn find(project: &Path) -> Option<Self> {
-        let mut compilers = Compiler::ALL.into_iter().filter(|compiler| compiler.has_source());
+        let mut compilers = [Compiler::Same, Compiler::Nightly, Compiler::Distribution]
+            .into_iter()
+            .filter(|compiler| compiler.has_source());
         compilers.find_map(|compiler| linker::find(project, compiler).map(|linker| Self { compiler, linker }))
     }
 
@@ -71,11 +77,10 @@ impl Toolchain {
 }
 
 impl Compiler {
-    const ALL: [Self; 2] = [Self::Nightly, Self::Distribution];
-
     /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Same => "the rustup toolchain in use with rust-src",
             Self::Nightly => "rustup's nightly with rust-src",
             Self::Distribution => "the distribution's rustc-web with rust-web-src",
         }
@@ -102,13 +107,14 @@ impl Compiler {
 
     /// Whether it is there together with the source of `core`.
     fn has_source(self) -> bool {
-        let rustc = match self {
-            Self::Nightly => {
+        let rustc = match self.rustup_name() {
+            Some(toolchain) => {
                 let mut which = Command::new("rustup");
-                which.args(["which", "--toolchain", "nightly", "rustc"]);
+                // Asking must not download.
+                which.env("RUSTUP_AUTO_INSTALL", "0").args(["which", "--toolchain", &toolchain, "rustc"]);
                 command::output(&mut which).map(PathBuf::from)
             }
-            Self::Distribution => Some(PathBuf::from("/usr/bin/rustc")).filter(|rustc| rustc.is_file()),
+            None => Some(PathBuf::from("/usr/bin/rustc")).filter(|rustc| rustc.is_file()),
         };
         let prefix = rustc.as_deref().and_then(|rustc| rustc.ancestors().nth(2));
         prefix.is_some_and(|prefix| prefix.join("lib/rustlib/src/rust/library/core/Cargo.toml").is_file())
@@ -116,49 +122,44 @@ impl Compiler {
 
     fn install(self) -> Result<()> {
         eprintln!("xtask: getting {}, which builds `core` for the BPF target", self.name());
-        match self {
-            Self::Nightly => {
+        match self.rustup_name() {
+            Some(toolchain) => {
                 if command::on_path("rustup").is_none() {
                     bail!("there is no rustup: see https://rustup.rs");
                 }
                 let mut rustup = Command::new("rustup");
-                rustup.args([
-                    "toolchain",
-                    "install",
-                    "nightly",
-                    "--profile",
-                    "minimal",
-                    "--component",
-                    "rust-src",
-                ]);
-                // An installed nightly stays the one that it is: only the component is added.
-                let mut which = Command::new("rustup");
-                if command::output(which.args(["which", "--toolchain", "nightly", "rustc"])).is_some() {
-                    rustup = Command::new("rustup");
-                    rustup.args(["component", "add", "rust-src", "--toolchain", "nightly"]);
-                }
+                rustup.args(["component", "add", "rust-src", "--toolchain", &toolchain]);
                 command::run(&mut rustup, "when the network is back, type it again")
             }
-            Self::Distribution => {
+            None => {
                 distribution::install(&distribution::missing(&["rustc-web", "cargo-web", "rust-web-src"]))
             }
         }
     }
 
+    /// rustup's name for it, if it is one of rustup's.
+    fn rustup_name(self) -> Option<String> {
+        match self {
+            // rustup tells its children which toolchain they belong to.
+            Self::Same => Some(std::env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".into())),
+            Self::Nightly => Some("nightly".into()),
+            Self::Distribution => None,
+        }
+    }
+
     fn program(self, program: &str) -> Command {
         let mut command;
-        match self {
-            Self::Nightly => {
+        match self.rustup_name() {
+            Some(toolchain) => {
                 command = Command::new("rustup");
-                command::without_outer_cargo(&mut command).args(["run", "nightly", program]);
+                command::without_outer_cargo(&mut command).args(["run", &toolchain, program]);
             }
-            Self::Distribution => {
+            None => {
                 command = Command::new(Path::new("/usr/bin").join(program));
-                command::without_outer_cargo(&mut command)
-                    .env("RUSTC", "/usr/bin/rustc")
-                    .env("RUSTC_BOOTSTRAP", "1");
+                command::without_outer_cargo(&mut command).env("RUSTC", "/usr/bin/rustc");
             }
         }
+        command.env("RUSTC_BOOTSTRAP", "1");
         command
     }
 }
