@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
 use crate::namespace::Namespace;
 use crate::process::Process;
@@ -88,9 +89,14 @@ impl Wrk {
         Ok(Self { process: client.spawn(&words)?, seconds })
     }
 
-    /// Whether it still sends requests.
-    pub fn is_running(&mut self) -> bool {
-        self.process.is_running()
+    /// Ends it before its time.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended before, so that what happened last was not under load; or when it fails.
+    pub fn stop(mut self) -> Result<Report> {
+        self.process.signal(Signal::INT)?;
+        self.finish()
     }
 
     /// Waits for its end.

@@ -14,7 +14,7 @@ fn kept_connections_survive_every_change_but_the_loss_of_their_server() -> Resul
         let mut cluster = Cluster::start(method, Family::V4, 3)?;
         cluster.serve_http(2)?;
         let vip = cluster.family.vip();
-        let wrk = Wrk::start(&cluster.net.client, vip, 80, Connections::Kept, 3)?;
+        let wrk = Wrk::start(&cluster.net.client, vip, 80, Connections::Kept, 60)?;
         wait_for_connections(&cluster, 1)?;
 
         let (service, option) = (cluster.service(80), method.option());
@@ -30,7 +30,7 @@ fn kept_connections_survive_every_change_but_the_loss_of_their_server() -> Resul
         ] {
             cluster.ipvsadm(&change)?;
         }
-        let report = wrk.finish()?;
+        let report = wrk.stop()?;
         assert!(report.failed == 0 && report.requests > 100, "{method:?}: {report:?}");
         let thirds = Shares::from(["rs1", "rs2", "rs3"].map(|name| (name.into(), 3)));
         assert_eq!(load::curl(&cluster.net.client, vip, 80, 9)?, thirds);
@@ -46,7 +46,7 @@ fn servers_come_and_go_without_a_failed_request() -> Result<()> {
         let mut cluster = Cluster::start(method, Family::V4, 3)?;
         cluster.serve_http(2)?;
         let vip = cluster.family.vip();
-        let wrk = Wrk::start(&cluster.net.client, vip, 80, Connections::New, 5)?;
+        let wrk = Wrk::start(&cluster.net.client, vip, 80, Connections::New, 60)?;
         wait_for_connections(&cluster, 1)?;
 
         let (service, option) = (cluster.service(80), method.option());
@@ -57,7 +57,7 @@ fn servers_come_and_go_without_a_failed_request() -> Result<()> {
         wait::until(Duration::from_secs(10), || Ok((cluster.connections(1, 80)?.0 == 0).then_some(())))?;
         cluster.ipvsadm(&format!("-d -t {service} -r {}", cluster.server(1, 80)))?;
 
-        let report = wrk.finish()?;
+        let report = wrk.stop()?;
         assert!(report.failed == 0 && report.requests > 100, "{method:?}: {report:?}");
         let halves = Shares::from(["rs2", "rs3"].map(|name| (name.into(), 3)));
         assert_eq!(load::curl(&cluster.net.client, vip, 80, 6)?, halves);
