@@ -1,2 +1,85 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask build`, `test`, `demo`.
+//!
+//! The switch is an XDP program, which ordinary `cargo build` cannot make: it needs a compiler that builds `core` for
+//! the BPF target, and a linker that writes BPF objects. These tasks find both, or install them, and say which.
+#![forbid(unsafe_code)]
+
+mod command;
+mod distribution;
+mod linker;
+mod object;
+mod toolchain;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of rlvs")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the XDP objects into target/bpf, then the rlvs binary that carries them
+    Build {
+        /// Build the binary without optimisation; the XDP objects are always optimised
+        #[arg(long)]
+        debug_host: bool,
+    },
+    /// Check formatting, lints and all tests; as root also those that need root
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Show NAT, direct routing and tunnelling with a director and two real servers, in network namespaces (root)
+    Demo,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<()> {
+    let project = project()?;
+    match task {
+        Task::Build { debug_host } => build(&project, *debug_host),
+        Task::Test { filter } => verify::test(&project, filter.as_deref()),
+        Task::Demo => {
+            distribution::require(&project, &["iproute2", "ethtool"])?;
+            build(&project, false)?;
+            let mut demo = command::cargo(&project);
+            demo.args(["run", "--quiet", "--release", "--package", "rlvs-testbed", "--bin", "demo"]);
+            command::run(&mut demo, "the demonstration needs root; see its message above")
+        }
+    }
+}
+
+/// Builds the XDP objects, then the binary that embeds them.
+fn build(project: &Path, debug_host: bool) -> Result<()> {
+    object::build(project)?;
+    let mut cargo = command::cargo(project);
+    cargo.args(["build", "--package", "rlvs"]);
+    if !debug_host {
+        cargo.arg("--release");
+    }
+    command::run(&mut cargo, "correct what the compiler says above")
+}
+
+/// The project's root folder: two above this crate.
+fn project() -> Result<PathBuf> {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = crate_folder.ancestors().nth(2).context("xtask is not in <project>/crates/xtask")?;
+    Ok(root.to_path_buf())
+}

@@ -1,0 +1,121 @@
+//! Real servers: programs of the field, each set up to say which host it runs on.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::namespace::Namespace;
+use crate::process::Process;
+use crate::topology::with_port;
+
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// Starts nginx, which answers every request with `name`, in the body and as the header `X-Server`. It keeps
+/// connections for as long as the client likes.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn nginx(host: &Namespace, address: IpAddr, port: u16, name: &str) -> Result<Process> {
+    // One process, so that killing it ends the server; folders below /run, because those are the host's own.
+    let configuration = format!(
+        "daemon off; master_process off; pid /run/nginx/pid; error_log stderr notice;
+         events {{ worker_connections 8192; }}
+         http {{
+             access_log off; keepalive_requests 100000000; keepalive_timeout 300s;
+             client_body_temp_path /run/nginx/body; proxy_temp_path /run/nginx/proxy;
+             fastcgi_temp_path /run/nginx/fastcgi; uwsgi_temp_path /run/nginx/uwsgi; scgi_temp_path /run/nginx/scgi;
+             server {{
+                 listen {at} backlog=8192;
+                 location / {{ default_type text/plain; add_header X-Server {name}; return 200 \"{name}\\n\"; }}
+             }}
+         }}",
+        at = with_port(address, port),
+    );
+    host.write("/run/nginx/nginx.conf", &configuration)?;
+    let mut nginx =
+        host.spawn(&["nginx", "-p", "/run/nginx", "-c", "/run/nginx/nginx.conf", "-e", "stderr"])?;
+    wait_for_listener(host, &mut nginx, "-t", address, port)?;
+    Ok(nginx)
+}
+
+/// Starts dnsmasq on port 53, which answers `TXT whoami.test` with `name`, over UDP and TCP.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn dnsmasq(host: &Namespace, address: IpAddr, name: &str) -> Result<Process> {
+    let mut dnsmasq = host.spawn(&[
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--pid-file=",
+        "--user=root",
+        "--log-facility=-",
+        "--bind-interfaces",
+        &format!("--listen-address={address}"),
+        &format!("--txt-record=whoami.test,{name}"),
+    ])?;
+    wait_for_listener(host, &mut dnsmasq, "-u", address, 53)?;
+    Ok(dnsmasq)
+}
+
+/// Starts an iperf3 server for any number of tests.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn iperf3(host: &Namespace, address: IpAddr, port: u16) -> Result<Process> {
+    let (address_word, port_word) = (address.to_string(), port.to_string());
+    let mut iperf3 = host.spawn(&["iperf3", "--server", "--bind", &address_word, "--port", &port_word])?;
+    wait_for_listener(host, &mut iperf3, "-t", address, port)?;
+    Ok(iperf3)
+}
+
+/// Waits until a program has the socket; `kind` is ss's option for TCP or UDP.
+fn wait_for_listener(
+    host: &Namespace,
+    program: &mut Process,
+    kind: &str,
+    address: IpAddr,
+    port: u16,
+) -> Result<()> {
+    let at = with_port(address, port);
+    crate::wait::until(START_LIMIT, || {
+        ensure!(program.is_running(), "the server for {at} has ended: {}", program.stderr());
+        let sockets = host.output(&["ss", "-H", "-l", "-n", kind, "src", &at])?;
+        Ok((!sockets.trim().is_empty()).then_some(()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{self, Connections, Shares, Wrk};
+
+    /// Each program serves and is asked on one host, without a director.
+    #[test]
+    #[ignore = "needs root"]
+    fn the_programs_of_the_field_say_their_host() {
+        let host = Namespace::new("both ends").unwrap();
+        for address in ["127.0.0.1", "::1"] {
+            let address = address.parse().unwrap();
+            let nginx = nginx(&host, address, 80, "rs1").unwrap();
+            let _dnsmasq = dnsmasq(&host, address, "rs1").unwrap();
+            let _iperf3 = iperf3(&host, address, 5201).unwrap();
+            let all = Shares::from([("rs1".into(), 3)]);
+            assert_eq!(load::curl(&host, address, 80, 3).unwrap(), all);
+            assert_eq!(load::dig(&host, address, 3).unwrap(), all);
+            assert!(load::iperf3(&host, address, 5201, 1, true).unwrap() > 1e6);
+            for connections in [Connections::Kept, Connections::New] {
+                let report = Wrk::start(&host, address, 80, connections, 1).unwrap().finish().unwrap();
+                assert!(report.requests > 100 && report.failed == 0, "{report:?}");
+            }
+            drop(nginx);
+            assert!(load::curl(&host, address, 80, 1).is_err());
+        }
+    }
+}
