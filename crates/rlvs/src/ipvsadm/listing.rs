@@ -123,11 +123,12 @@ pub fn daemon(d: &Daemon) -> String {
     line + ")\n"
 }
 
-/// Protocol by which the ports of a service and its destinations are named.
+/// Protocol by which the ports of a service and its destinations are named. IPVS does not tell one for a mark, so
+/// that the ports of its destinations stay numbers.
 pub fn protocol(service: &ServiceId) -> Protocol {
     match service {
         ServiceId::Address { protocol, .. } => *protocol,
-        ServiceId::Mark { .. } => Protocol::TCP,
+        ServiceId::Mark { .. } => Protocol::IP,
     }
 }
 

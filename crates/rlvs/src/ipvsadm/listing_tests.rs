@@ -129,6 +129,17 @@ fn destinations_in_every_format() {
 }
 
 #[test]
+fn ports_of_a_mark_are_numbers() {
+    let d = destination_of("fd00::1", 25, ForwardingMethod::Masquerade);
+    let mark = marked(Family::Inet6, 5);
+    let mut namer = Namer::new(false);
+    assert!(destination(&mark, &d, Format::Plain, false, &mut namer).contains(":25 "));
+    assert!(
+        destination(&at(Protocol::TCP, "::1", 25), &d, Format::Plain, false, &mut namer).contains(":smtp ")
+    );
+}
+
+#[test]
 fn tunnels_by_kind_and_checksum() {
     let with = |kind, port, flags| Tunnel { kind, port, flags };
     let cases = [
