@@ -1,5 +1,7 @@
 //! Who may do what: clients of other users and other user namespaces. Needs root.
 
+#![allow(clippy::unwrap_used, reason = "in a test, what must hold may be unwrapped")]
+
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
@@ -78,6 +80,31 @@ async fn other_users_read_if_they_are_readers_and_never_change() {
         let got = tokio::task::spawn_blocking(move || as_user(name, uid, gid)).await.unwrap();
         assert_eq!(got, expected, "{readers:?} {uid} {gid}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_others_does_not_keep_root_out() {
+    /// More than the server has room for.
+    const CROWD: usize = 300;
+    if !is_root() {
+        return;
+    }
+    let name = serve("crowd", Readers::Everybody);
+    let crowded = name.clone();
+    let crowd = std::thread::spawn(move || {
+        let nobody = Uid::from_raw(NOBODY);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        let connection = |_| {
+            let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+            connect(&socket, &SocketAddrUnix::new_abstract_name(crowded.as_bytes()).unwrap()).unwrap();
+            socket
+        };
+        (0..CROWD).map(connection).collect::<Vec<_>>()
+    });
+    let crowd = tokio::task::spawn_blocking(move || crowd.join().unwrap()).await.unwrap();
+    let mut client = Client::connect_rlvs(&name).await.unwrap();
+    client.flush().await.unwrap();
+    drop(crowd);
 }
 
 /// The client of the next test, in a process of its own; without that test's doing it does nothing. It speaks for

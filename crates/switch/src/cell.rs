@@ -4,10 +4,10 @@
 //! there they are volatile cells of the same form; read-modify-write operations are [`crate::Platform`]'s in both.
 
 #[cfg(not(target_arch = "bpf"))]
-pub use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+pub use core::sync::atomic::{AtomicU32, AtomicU64};
 
 #[cfg(target_arch = "bpf")]
-pub use bpf::{AtomicI32, AtomicU32, AtomicU64};
+pub use bpf::{AtomicU32, AtomicU64};
 
 #[cfg(target_arch = "bpf")]
 #[allow(unsafe_code)]
@@ -60,6 +60,5 @@ mod bpf {
     }
 
     cell!(AtomicU32, u32);
-    cell!(AtomicI32, i32);
     cell!(AtomicU64, u64);
 }

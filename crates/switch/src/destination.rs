@@ -1,6 +1,6 @@
 //! Destinations: IPVS's word for a real server of a virtual service.
 
-use crate::cell::{AtomicI32, AtomicU32, AtomicU64};
+use crate::cell::{AtomicU32, AtomicU64};
 use crate::order;
 use rlvs_packet::ethernet::Mac;
 
@@ -20,8 +20,6 @@ pub mod method {
 pub mod flag {
     /// Part of its service. Without it: deleted, kept for the connections that still name it.
     pub const AVAILABLE: u32 = 1;
-    /// Above its upper threshold: takes no new connections.
-    pub const OVERLOAD: u32 = 2;
 }
 
 /// How a frame reaches its next station.
@@ -117,7 +115,7 @@ pub struct Destination {
     /// [`method`] for new connections.
     pub method: AtomicU32,
     /// 0: takes no new connections.
-    pub weight: AtomicI32,
+    pub weight: AtomicU32,
     /// Which of the two [`Egress`]es is valid.
     pub current: AtomicU32,
     /// 4 or 6.
@@ -133,6 +131,8 @@ pub struct Destination {
     pub active: AtomicU32,
     /// The other connections.
     pub inactive: AtomicU32,
+    /// 1 while it takes no new connections because it has too many.
+    pub overload: AtomicU32,
     /// Upper threshold of connections; 0: none.
     pub upper: AtomicU32,
     /// Lower threshold; 0: three quarters of the upper one.
@@ -140,16 +140,16 @@ pub struct Destination {
 
     /// Director only: 0 free, else used, growing with each destination made: the order of creation.
     pub sequence: AtomicU32,
-    /// Director only: index of the service that it belongs or belonged to.
-    pub service: AtomicU32,
-    /// Director only: the [`Service::sequence`](crate::service::Service::sequence) of that service.
-    pub service_sequence: AtomicU32,
+    /// Director only: the identity of the service that it belongs or belonged to ([`crate::service::ServiceKey`], as words).
+    pub owner: [AtomicU32; 6],
     /// Director only: tunnel type and flags (IPVS's numbers), `type | flags << 16`.
     pub tunnel: AtomicU32,
     /// Director only: GUE's port in network order.
     pub tunnel_port: AtomicU32,
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],
+    /// Director only: what of the counters its service has taken over as residue.
+    pub settled: [AtomicU64; 5],
 }
 
 impl Destination {
@@ -168,10 +168,37 @@ impl Destination {
     /// Its weight if it takes new connections, else 0.
     #[inline(always)]
     pub fn eligible_weight(&self) -> u32 {
-        if self.flags.load(order::PLAIN) & flag::OVERLOAD != 0 {
-            return 0;
+        // Without a branch: in a scheduler's loop, each is one more for the verifier to follow.
+        self.weight.load(order::PLAIN) & self.overload.load(order::PLAIN).wrapping_sub(1)
+    }
+
+    /// A connection was added: enough of them?
+    #[inline(always)]
+    pub(crate) fn check_upper(&self) {
+        let upper = self.upper.load(order::PLAIN);
+        if upper != 0 && self.connections() >= upper {
+            self.overload.store(1, order::PLAIN);
         }
-        self.weight.load(order::PLAIN).max(0) as u32
+    }
+
+    /// A connection was taken away: few enough again?
+    #[inline(always)]
+    pub(crate) fn check_lower(&self) {
+        if self.overload.load(order::PLAIN) == 0 {
+            return;
+        }
+        let (upper, lower) = (self.upper.load(order::PLAIN) as u64, self.lower.load(order::PLAIN) as u64);
+        let connections = self.connections() as u64;
+        let few = if lower != 0 { connections < lower } else { connections * 4 < upper * 3 };
+        if few || upper == 0 {
+            self.overload.store(0, order::PLAIN);
+        }
+    }
+
+    /// All connections.
+    #[inline(always)]
+    fn connections(&self) -> u32 {
+        self.active.load(order::PLAIN).wrapping_add(self.inactive.load(order::PLAIN))
     }
 
     /// IPVS's measure of load: an active connection counts as much as 256 inactive ones.

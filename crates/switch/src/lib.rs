@@ -31,8 +31,8 @@ pub mod service;
 pub mod state;
 pub mod table;
 
-pub use path::{Step, open, process, process6, reject, run};
-pub use platform::{Platform, Verdict};
+pub use path::{Step, create, create6, open, process, process6, reject, run};
+pub use platform::{Memory, Platform, Verdict};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.

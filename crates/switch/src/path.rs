@@ -11,7 +11,7 @@ use crate::platform::{Platform, Verdict};
 use crate::scheduler;
 use crate::service::ServiceKey;
 use crate::state::{self, Direction, tcp};
-use crate::table::insert::{Half, Outcome, create};
+use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
 use crate::table::{Entry, Tuple, V4, V6, slot};
@@ -32,6 +32,10 @@ pub enum Step {
     Process6,
     /// Run [`open`]: the packet may open a connection.
     Open,
+    /// Run [`create`]: it opens one, to the destination of this index.
+    Create(u32),
+    /// Run [`create6`]: the same for IPv6.
+    Create6(u32),
     /// Run [`reject`]: its sender is to be told.
     Reject(Cause),
 }
@@ -48,7 +52,9 @@ impl Step {
             Step::Process => (4, 0),
             Step::Process6 => (5, 0),
             Step::Open => (6, 0),
-            Step::Reject(cause) => (7, cause.pack()),
+            Step::Create(destination) => (7, destination),
+            Step::Create6(destination) => (8, destination),
+            Step::Reject(cause) => (9, cause.pack()),
         };
         (kind as u64) << 32 | value as u64
     }
@@ -64,7 +70,9 @@ impl Step {
             4 => Step::Process,
             5 => Step::Process6,
             6 => Step::Open,
-            7 => Step::Reject(Cause::unpack(value)),
+            7 => Step::Create(value),
+            8 => Step::Create6(value),
+            9 => Step::Reject(Cause::unpack(value)),
             _ => Step::Done(Verdict::Drop),
         }
     }
@@ -79,6 +87,8 @@ pub fn run<P: Platform>(platform: &P) -> Verdict {
             Step::Process => process(platform),
             Step::Process6 => process6(platform),
             Step::Open => open(platform),
+            Step::Create(destination) => create(platform, destination),
+            Step::Create6(destination) => create6(platform, destination),
             Step::Reject(cause) => Step::Done(reject(platform, cause)),
         };
     }
@@ -348,13 +358,10 @@ fn move_between_counts<P: Platform>(platform: &P, destination: u32, from: u8, to
     platform.add(more, 1);
 }
 
-/// Second step: opens a connection for a packet that is for a service.
-///
-/// The scheduler stands between two functions for each family, so that the kernel need not verify it twice.
+/// Second step: has the service's scheduler choose a destination for a packet that may open a connection.
 #[inline(always)]
 pub fn open<P: Platform>(platform: &P) -> Step {
-    let network = frame::network(platform);
-    let service = match &network {
+    let service = match frame::network(platform) {
         Network::V4(link) => service4(platform, link.pack()),
         Network::V6(link) => service6(platform, link.pack()),
         Network::Other => NONE,
@@ -367,10 +374,10 @@ pub fn open<P: Platform>(platform: &P) -> Step {
         platform.count(Event::NoDestination);
         return Step::Reject(Cause::PortUnreachable);
     }
-    match network {
-        Network::V4(link) => Step::unpack(open4(platform, link.pack(), chosen)),
-        Network::V6(link) => Step::unpack(open6(platform, link.pack(), chosen)),
-        Network::Other => Step::Done(Verdict::Pass),
+    // Read anew, or the compiler would make two ways of it from the start, each with its scheduler.
+    match frame::network(platform) {
+        Network::V6(_) => Step::Create6(chosen),
+        _ => Step::Create(chosen),
     }
 }
 
@@ -403,18 +410,26 @@ fn choose<P: Platform>(platform: &P, service: u32) -> u32 {
     platform.service(service).and_then(|service| scheduler::choose(platform, service)).unwrap_or(NONE)
 }
 
-#[inline(never)]
-fn open4<P: Platform>(platform: &P, link: u32, chosen: u32) -> u64 {
-    open_to::<P, V4>(platform, Link::unpack(link), chosen).pack()
+/// Third step: puts the new connection into the table.
+#[inline(always)]
+pub fn create<P: Platform>(platform: &P, chosen: u32) -> Step {
+    match frame::network(platform) {
+        Network::V4(link) => create_in::<P, V4>(platform, link, chosen),
+        _ => Step::Done(Verdict::Pass),
+    }
 }
 
-#[inline(never)]
-fn open6<P: Platform>(platform: &P, link: u32, chosen: u32) -> u64 {
-    open_to::<P, V6>(platform, Link::unpack(link), chosen).pack()
+/// Third step for IPv6.
+#[inline(always)]
+pub fn create6<P: Platform>(platform: &P, chosen: u32) -> Step {
+    match frame::network(platform) {
+        Network::V6(link) => create_in::<P, V6>(platform, link, chosen),
+        _ => Step::Done(Verdict::Pass),
+    }
 }
 
 #[inline(always)]
-fn open_to<P: Platform, F: Ip>(platform: &P, link: Link, chosen: u32) -> Step {
+fn create_in<P: Platform, F: Ip>(platform: &P, link: Link, chosen: u32) -> Step {
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(destination) = platform.destination(chosen) else { return Step::Done(Verdict::Drop) };
@@ -426,7 +441,7 @@ fn open_to<P: Platform, F: Ip>(platform: &P, link: Link, chosen: u32) -> Step {
         method::MASQUERADE => reply_half(platform, config, &frame, &tuple, &entry),
         _ => None,
     };
-    match create(platform, config, hash, &Half { tuple, entry }, reply, state, now) {
+    match insert::create(platform, config, hash, &Half { tuple, entry }, reply, state, now) {
         Outcome::Created => {
             if let Some(counters) = platform.counters(chosen) {
                 counters.connection();

@@ -21,11 +21,34 @@ pub enum Verdict {
     Redirect(u32),
 }
 
+/// Memory that the switch on all CPUs and the director share, handed out as references to structs of atomics, so that
+/// the switch itself is safe Rust.
+pub trait Memory {
+    /// What the director has configured.
+    fn config(&self) -> Option<&Config>;
+    /// A bucket of the IPv4 connection table.
+    fn bucket4(&self, index: u32) -> Option<&Bucket4>;
+    /// A bucket of the IPv6 connection table.
+    fn bucket6(&self, index: u32) -> Option<&Bucket6>;
+    /// A destination.
+    fn destination(&self, index: u32) -> Option<&Destination>;
+    /// Counts something worth telling on this CPU.
+    fn count(&self, event: Event);
+
+    /// Atomically replaces `old` by `new`; false, and nothing done, if the cell holds something else.
+    /// A full barrier.
+    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool;
+    /// Atomically adds (wrapping; add `n.wrapping_neg()` to subtract) and gives what was there before.
+    fn add(&self, cell: &AtomicU32, n: u32) -> u32;
+    /// A point between two steps of a protocol among CPUs. Tests let another one go on here.
+    #[inline(always)]
+    fn interleave(&self) {}
+}
+
 /// The home of the switch: the kernel's XDP hook, or a test on any machine.
 ///
-/// Offsets into the frame are kept, pointers never: a resize moves the frame. Shared memory is handed out as
-/// references to structs of atomics, so that the switch itself is safe Rust in both homes.
-pub trait Platform {
+/// Offsets into the frame are kept, pointers never: a resize moves the frame.
+pub trait Platform: Memory {
     /// Copies a value out of the frame; `None` if the frame ends before it does.
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
     /// Copies a value into the frame; `None` if the frame ends before it does.
@@ -39,15 +62,9 @@ pub trait Platform {
     fn move_tail(&self, by: i32) -> bool;
     /// Index of the interface that the frame came in by.
     fn ingress(&self) -> u32;
-
     /// The time now.
     fn now(&self) -> Tick;
-    /// What the director has configured.
-    fn config(&self) -> Option<&Config>;
-    /// A bucket of the IPv4 connection table.
-    fn bucket4(&self, index: u32) -> Option<&Bucket4>;
-    /// A bucket of the IPv6 connection table.
-    fn bucket6(&self, index: u32) -> Option<&Bucket6>;
+
     /// One of the [`crate::table::STRIPES`] locks that serialise the creation of equal tuples.
     fn stripe(&self, index: u32) -> Option<&AtomicU32>;
     /// The index of the virtual service with this identity.
@@ -56,25 +73,12 @@ pub trait Platform {
     fn service(&self, index: u32) -> Option<&Service>;
     /// An element of the array that all services' member lists are cut from: a destination's index.
     fn member(&self, index: u32) -> Option<u32>;
-    /// A destination.
-    fn destination(&self, index: u32) -> Option<&Destination>;
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
-    /// Counts something worth telling on this CPU.
-    fn count(&self, event: Event);
 
-    /// How the kernel would send the IP packet at `l3` of the frame on: for replies, whose receivers are not
-    /// among the destinations. `None` if it has no route, or no neighbour yet.
+    /// How the kernel would send a packet of this length on: for replies, whose receivers are not among the
+    /// destinations. `None` if it has no route, or no neighbour yet.
     fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop>;
     /// The same for IPv6.
     fn route6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop>;
-
-    /// Atomically replaces `old` by `new`; false, and nothing done, if the cell holds something else.
-    /// A full barrier.
-    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool;
-    /// Atomically adds (wrapping; add `n.wrapping_neg()` to subtract) and gives what was there before.
-    fn add(&self, cell: &AtomicU32, n: u32) -> u32;
-    /// A point between two steps of a protocol among CPUs. Tests let another one go on here.
-    #[inline(always)]
-    fn interleave(&self) {}
 }

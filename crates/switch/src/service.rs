@@ -20,6 +20,9 @@ pub struct ServiceKey {
     pub family: u8,
 }
 
+/// Lists of a service; a power of two.
+pub const LISTS: usize = 4;
+
 /// Octets kept of a scheduler's name, as in IPVS.
 pub const SCHEDULER_NAME: usize = 16;
 
@@ -28,12 +31,12 @@ pub const SCHEDULER_NAME: usize = 16;
 /// The part that only the director reads is here too, so that the next director finds all it needs to go on.
 #[repr(C, align(64))]
 pub struct Service {
-    /// Which of the two lists is valid: the director prepares the other one and switches with one store.
+    /// Which of the lists is valid: the director prepares the next one and switches with one store.
     pub current: AtomicU32,
     /// A [`crate::scheduler`] number.
     pub scheduler: AtomicU32,
-    /// The destinations, twice.
-    pub lists: [MemberList; 2],
+    /// The destinations: the valid list, and others that a CPU may still be reading.
+    pub lists: [MemberList; LISTS],
 
     /// Director only: 0 free, else used, growing with each service made: the order of creation.
     pub sequence: AtomicU32,

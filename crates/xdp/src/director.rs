@@ -10,6 +10,7 @@ mod maps;
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use rlvs_packet::icmp::Cause;
 use rlvs_switch::Step;
 
 /// First step, for every frame that an interface receives: packets of known connections.
@@ -24,16 +25,30 @@ pub fn director6(context: XdpContext) -> u32 {
     home::run(&context, |platform| rlvs_switch::process6(platform))
 }
 
-/// Second step: packets that open a connection.
+/// Second step: a destination for packets that open a connection.
 #[xdp]
 pub fn open(context: XdpContext) -> u32 {
     home::run(&context, |platform| rlvs_switch::open(platform))
 }
 
+/// Third step: the new connection's entries.
+#[xdp]
+pub fn create(context: XdpContext) -> u32 {
+    home::run(&context, |platform| rlvs_switch::create(platform, home::handed_over()))
+}
+
+/// Third step for IPv6.
+#[xdp]
+pub fn create6(context: XdpContext) -> u32 {
+    home::run(&context, |platform| rlvs_switch::create6(platform, home::handed_over()))
+}
+
 /// Last step for packets that cannot go on: an error to their sender.
 #[xdp]
 pub fn reject(context: XdpContext) -> u32 {
-    home::run(&context, |platform| Step::Done(rlvs_switch::reject(platform, home::cause())))
+    home::run(&context, |platform| {
+        Step::Done(rlvs_switch::reject(platform, Cause::unpack(home::handed_over())))
+    })
 }
 
 #[panic_handler]

@@ -15,8 +15,7 @@ use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_packet::ethernet::Mac;
-use rlvs_packet::icmp::Cause;
-use rlvs_switch::{Platform, Step, Verdict};
+use rlvs_switch::{Memory, Platform, Step, Verdict};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
@@ -32,13 +31,9 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
         Step::Process => maps::STEP_PROCESS,
         Step::Process6 => maps::STEP_PROCESS6,
         Step::Open => maps::STEP_OPEN,
-        Step::Reject(cause) => {
-            if let Some(cell) = maps::CAUSE.get_ptr_mut(0) {
-                // SAFETY: this CPU's own cell.
-                unsafe { *cell = cause.pack() };
-            }
-            maps::STEP_REJECT
-        }
+        Step::Create(destination) => hand_over(destination, maps::STEP_CREATE),
+        Step::Create6(destination) => hand_over(destination, maps::STEP_CREATE6),
+        Step::Reject(cause) => hand_over(cause.pack(), maps::STEP_REJECT),
     };
     // SAFETY: nothing of this program is needed after the jump.
     unsafe { maps::STEPS.tail_call(context, next) };
@@ -47,11 +42,21 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
     xdp_action::XDP_DROP
 }
 
-/// Why [`Step::Reject`] was the last step.
+/// Leaves a word for the next step's program, which is the one of this number.
 #[inline(always)]
-pub fn cause() -> Cause {
+fn hand_over(word: u32, next: u32) -> u32 {
+    if let Some(cell) = maps::HANDOVER.get_ptr_mut(0) {
+        // SAFETY: this CPU's own cell.
+        unsafe { *cell = word };
+    }
+    next
+}
+
+/// The word that the step before left.
+#[inline(always)]
+pub fn handed_over() -> u32 {
     // SAFETY: this CPU's own cell.
-    Cause::unpack(maps::CAUSE.get_ptr_mut(0).map_or(0, |cell| unsafe { *cell }))
+    maps::HANDOVER.get_ptr_mut(0).map_or(0, |cell| unsafe { *cell })
 }
 
 /// The kernel around the program.
@@ -99,6 +104,50 @@ impl Kernel {
     }
 }
 
+impl Memory for Kernel {
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        maps::CONFIG.get(0)
+    }
+
+    #[inline(always)]
+    fn bucket4(&self, index: u32) -> Option<&Bucket4> {
+        maps::CONNECTIONS4.get(index)
+    }
+
+    #[inline(always)]
+    fn bucket6(&self, index: u32) -> Option<&Bucket6> {
+        maps::CONNECTIONS6.get(index)
+    }
+
+    #[inline(always)]
+    fn destination(&self, index: u32) -> Option<&Destination> {
+        maps::DESTINATIONS.get(index)
+    }
+
+    #[inline(always)]
+    fn count(&self, event: Event) {
+        if let Some(cell) = maps::EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: this CPU's own cell.
+            unsafe { *cell += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
+        // SAFETY: a shared word that all use atomically.
+        unsafe {
+            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell.as_ptr(), old, new).1
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, cell: &AtomicU32, n: u32) -> u32 {
+        // SAFETY: a shared word that all use atomically.
+        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(cell.as_ptr(), n) }
+    }
+}
+
 impl Platform for Kernel {
     #[inline(always)]
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
@@ -118,7 +167,8 @@ impl Platform for Kernel {
     #[inline(always)]
     fn length(&self) -> usize {
         let (start, end) = self.bounds();
-        end - start
+        // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
+        core::hint::black_box(end - start)
     }
 
     #[inline(always)]
@@ -146,21 +196,6 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn config(&self) -> Option<&Config> {
-        maps::CONFIG.get(0)
-    }
-
-    #[inline(always)]
-    fn bucket4(&self, index: u32) -> Option<&Bucket4> {
-        maps::CONNECTIONS4.get(index)
-    }
-
-    #[inline(always)]
-    fn bucket6(&self, index: u32) -> Option<&Bucket6> {
-        maps::CONNECTIONS6.get(index)
-    }
-
-    #[inline(always)]
     fn stripe(&self, index: u32) -> Option<&AtomicU32> {
         let cell = maps::STRIPE_LOCKS.get_ptr_mut(index)?;
         // SAFETY: an array's element stays where it is, and all that use it do so atomically.
@@ -184,24 +219,11 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn destination(&self, index: u32) -> Option<&Destination> {
-        maps::DESTINATIONS.get(index)
-    }
-
-    #[inline(always)]
     fn counters(&self, destination: u32) -> Option<&Counters> {
         // SAFETY: a helper without pointers.
         let cpu = unsafe { helpers::bpf_get_smp_processor_id() };
         let cpus = self.config()?.cpus();
         maps::COUNTERS.get(destination.wrapping_mul(cpus).wrapping_add(cpu))
-    }
-
-    #[inline(always)]
-    fn count(&self, event: Event) {
-        if let Some(cell) = maps::EVENTS.get_ptr_mut(event as u32) {
-            // SAFETY: this CPU's own cell.
-            unsafe { *cell += 1 };
-        }
     }
 
     #[inline(always)]
@@ -223,20 +245,6 @@ impl Platform for Kernel {
         query.__bindgen_anon_3.ipv6_src = words(source);
         query.__bindgen_anon_4.ipv6_dst = words(destination);
         self.look_up_route(query)
-    }
-
-    #[inline(always)]
-    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
-        // SAFETY: a shared word that all use atomically.
-        unsafe {
-            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell.as_ptr(), old, new).1
-        }
-    }
-
-    #[inline(always)]
-    fn add(&self, cell: &AtomicU32, n: u32) -> u32 {
-        // SAFETY: a shared word that all use atomically.
-        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(cell.as_ptr(), n) }
     }
 }
 

@@ -44,15 +44,19 @@ pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
 
 /// The programs for the switch's steps, by the numbers below.
 #[btf_map]
-pub static STEPS: ProgramArray<4> = ProgramArray::new();
+pub static STEPS: ProgramArray<6> = ProgramArray::new();
 /// Established connections.
 pub const STEP_PROCESS: u32 = 0;
 /// Established connections, IPv6.
 pub const STEP_PROCESS6: u32 = 1;
-/// New connections.
+/// Scheduling.
 pub const STEP_OPEN: u32 = 2;
+/// New connections.
+pub const STEP_CREATE: u32 = 3;
+/// New connections, IPv6.
+pub const STEP_CREATE6: u32 = 4;
 /// Errors to a packet's sender.
-pub const STEP_REJECT: u32 = 3;
-/// From the step that rejects a packet to the one that tells its sender.
+pub const STEP_REJECT: u32 = 5;
+/// A word from one step to the next.
 #[btf_map]
-pub static CAUSE: PerCpuArray<u32, 1, 0> = PerCpuArray::new();
+pub static HANDOVER: PerCpuArray<u32, 1, 0> = PerCpuArray::new();

@@ -1,6 +1,7 @@
 //! What can go wrong between a client and its director.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -43,6 +44,9 @@ pub enum ClientError {
     /// The director left in the middle of an answer.
     #[error("the director closed the connection")]
     Closed,
+    /// The director does not answer.
+    #[error("the director has not answered for {} s; it hangs, or the machine is overloaded", .0.as_secs())]
+    Silent(Duration),
     /// The socket failed.
     #[error("cannot talk to the director: {0}")]
     Io(#[source] io::Error),

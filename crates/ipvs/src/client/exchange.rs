@@ -1,6 +1,7 @@
 //! A request and its answer, over either socket.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -9,6 +10,10 @@ use crate::message::{self, FamilyName, Item, Request};
 use crate::netlink::{self, Message};
 use crate::socket::{Channel, LARGEST};
 
+/// How long a director may say nothing. The kernel's can take seconds, when it waits for its estimators.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A socket on which requests are made one at a time.
 #[derive(Debug)]
 pub struct Exchange {
     channel: Channel,
@@ -59,7 +64,10 @@ impl Exchange {
     ) -> Result<(), ClientError> {
         self.channel.send(&datagram).await.map_err(disconnected)?;
         loop {
-            let datagram = self.channel.receive(&mut self.buffer).await.map_err(disconnected)?;
+            let datagram = tokio::time::timeout(PATIENCE, self.channel.receive(&mut self.buffer))
+                .await
+                .map_err(|_| ClientError::Silent(PATIENCE))?
+                .map_err(disconnected)?;
             if datagram.is_empty() {
                 return Err(ClientError::Closed);
             }

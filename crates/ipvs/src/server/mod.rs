@@ -100,7 +100,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the address and begins to serve.
+    /// Takes the address, in the network namespace of the calling thread, and begins to serve. Must be called within a
+    /// tokio runtime with I/O and time enabled.
     ///
     /// # Errors
     /// [`BindError::AlreadyRunning`] if another director has it.

@@ -11,7 +11,7 @@ mod weighted_round_robin;
 
 use crate::order;
 use crate::platform::Platform;
-use crate::service::{MemberList, Service};
+use crate::service::{LISTS, MemberList, Service};
 
 /// Most destinations of one service. The kernel verifies a loop step by step and keeps at most 8,192 branches of it in
 /// mind, of which a member takes up to six.
@@ -63,7 +63,7 @@ impl Scheduler {
 /// The index of the destination for a new connection; `None` if no member takes one.
 #[inline(always)]
 pub fn choose<P: Platform>(platform: &P, service: &Service) -> Option<u32> {
-    let list = if service.current.load(order::LOAD) & 1 == 0 { &service.lists[0] } else { &service.lists[1] };
+    let list = &service.lists[service.current.load(order::LOAD) as usize & (LISTS - 1)];
     let first = list.offset.load(order::PLAIN);
     let length = list.length.load(order::PLAIN).min(MEMBERS_MAX);
     let members = Members { platform, first, end: first.wrapping_add(length) };

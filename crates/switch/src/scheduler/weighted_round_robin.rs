@@ -8,8 +8,8 @@ use crate::order;
 use crate::platform::Platform;
 use crate::service::{CURSOR_START, MemberList};
 
-/// Members looked at before giving up: whoever has the highest weight is found within two rounds, unless it is
-/// above its threshold, in which case the search for the others may end here.
+/// Members looked at before giving up: whoever has the highest weight is found within two rounds, unless it has too
+/// many connections, in which case the search for the others may end here.
 const STEPS_MAX: u32 = 2 * super::MEMBERS_MAX + 64;
 
 /// The next member that reaches the threshold.
@@ -27,38 +27,28 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
     chosen
 }
 
+/// The threshold stays in the list, where it is read anew for each member: a number that the verifier sees fall, it
+/// follows through all its values.
 #[inline(always)]
 fn step<P: Platform>(members: &Members<'_, P>, list: &MemberList, maximum: u32) -> Option<u32> {
-    let step = list.step.load(order::PLAIN).max(1);
-    let mut threshold = list.threshold.load(order::PLAIN);
     let mut place = members.place(list.cursor.load(order::PLAIN));
-    let mut rounds = 0;
     let mut chosen = None;
     let mut i = 0;
     while i < STEPS_MAX {
         i += 1;
         place = place.wrapping_add(1);
+        let threshold = list.threshold.load(order::PLAIN);
         if members.is_past(place) {
-            // The end of a round. When the threshold has gone all the way down and nobody was found, nobody is.
+            // The end of a round: the threshold falls, and from its lowest value goes back to the highest.
             place = members.place(CURSOR_START);
-            if threshold > step {
-                threshold -= step;
-            } else {
-                threshold = maximum;
-                rounds += 1;
-                if rounds > 1 {
-                    break;
-                }
-            }
-            continue;
-        }
-        let weight = members.weight(place);
-        if weight > 0 && weight >= threshold {
+            let lower = threshold.saturating_sub(list.step.load(order::PLAIN));
+            list.threshold.store(if lower > 0 { lower } else { maximum }, order::PLAIN);
+        } else if members.weight(place) >= threshold {
+            // The threshold is at least 1.
             chosen = Some(place);
             break;
         }
     }
     list.cursor.store(members.cursor(place), order::PLAIN);
-    list.threshold.store(threshold, order::PLAIN);
     chosen
 }

@@ -57,20 +57,8 @@ pub fn is_active(state: u8) -> bool {
 /// Whether a connection in this state has not been answered for by both sides.
 #[inline(always)]
 pub fn is_embryonic(state: u8) -> bool {
-    embryonic_bit(state) != 0
-}
-
-/// [`is_embryonic`] as 1 or 0, without a branch.
-#[inline(always)]
-pub(crate) fn embryonic_bit(state: u8) -> u32 {
     const EMBRYONIC: u32 = 1 << NONE | 1 << SYN_SENT | 1 << SYN_RECV | 1 << SYNACK;
-    EMBRYONIC >> (state & 31) & 1
-}
-
-/// Whether the state is [`ESTABLISHED`], as 1 or 0, without a branch.
-#[inline(always)]
-pub(crate) fn established_bit(state: u8) -> u32 {
-    (1 << ESTABLISHED) >> (state & 31) & 1
+    EMBRYONIC >> (state & 31) & 1 != 0
 }
 
 /// The state after a packet with these flags.

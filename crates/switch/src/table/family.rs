@@ -4,7 +4,7 @@ use super::{Bucket, Bucket4, Bucket6};
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::config::Config;
 use crate::order;
-use crate::platform::Platform;
+use crate::platform::Memory;
 
 /// An address family: how its addresses are held, and where its table is.
 pub trait Family: Copy + 'static {
@@ -18,7 +18,7 @@ pub trait Family: Copy + 'static {
     const NUMBER: u8;
 
     /// A bucket of its table.
-    fn bucket<P: Platform>(platform: &P, index: u32) -> Option<&Bucket<Self>>
+    fn bucket<M: Memory>(memory: &M, index: u32) -> Option<&Bucket<Self>>
     where
         Self: Sized;
     /// Buckets of its table less one.
@@ -90,8 +90,8 @@ impl Family for V4 {
     const NUMBER: u8 = 4;
 
     #[inline(always)]
-    fn bucket<P: Platform>(platform: &P, index: u32) -> Option<&Bucket4> {
-        platform.bucket4(index)
+    fn bucket<M: Memory>(memory: &M, index: u32) -> Option<&Bucket4> {
+        memory.bucket4(index)
     }
 
     #[inline(always)]
@@ -167,8 +167,8 @@ impl Family for V6 {
     const NUMBER: u8 = 6;
 
     #[inline(always)]
-    fn bucket<P: Platform>(platform: &P, index: u32) -> Option<&Bucket6> {
-        platform.bucket6(index)
+    fn bucket<M: Memory>(memory: &M, index: u32) -> Option<&Bucket6> {
+        memory.bucket6(index)
     }
 
     #[inline(always)]

@@ -8,9 +8,10 @@ use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, home, slot};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::order;
-use crate::platform::Platform;
+use crate::platform::{Memory, Platform};
 use crate::state;
 use crate::state::tcp;
+use rlvs_packet::protocol;
 
 /// One direction of a new connection. `entry.peer` is filled in by [`create`].
 #[derive(Clone, Copy)]
@@ -108,6 +109,7 @@ fn create_locked<P: Platform, F: Family>(
         let number =
             if state::is_active(protocol, state) { &destination.active } else { &destination.inactive };
         platform.add(number, 1);
+        destination.check_upper();
     }
     place.publish(claimed.live(state, false));
     Outcome::Created
@@ -127,7 +129,7 @@ fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64
     let mut tries = 0;
     while tries < CLAIM_TRIES {
         tries += 1;
-        let candidate = choose_free::<P, F>(platform, hash, mask, now.0);
+        let candidate = choose_vacant::<P, F>(platform, hash, mask, now.0);
         let index =
             if candidate != NONE { candidate } else { choose_victim::<P, F>(platform, hash, mask, now.0) };
         let Some(place) = slot::<P, F>(platform, index) else { return NOTHING };
@@ -161,107 +163,72 @@ fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// A slot that is free, or whose time has passed: in the first home while that is half empty (most look-ups
-/// then need only it), else in the emptier home, else in one of the further buckets.
+/// The first slot that is free or whose time has passed, in the order in which look-ups search.
 ///
-/// A BPF function of its own, as the next one: the verifier forgets on return how an answer was come to.
+/// A BPF function of its own, as the next one: the verifier forgets on return how an answer was come to. And the
+/// loops end where they find something rather than weigh all slots against each other, for it would follow each outcome
+/// of each comparison for itself.
 #[inline(never)]
-fn choose_free<P: Platform, F: Family>(platform: &P, hash: u64, mask: u32, now: u32) -> u32 {
-    let now = Tick(now);
-    let first = survey::<P, F>(platform, home(hash, 0, mask), hash, now);
-    if first.free >= WAYS as u32 / 2 {
-        return first.index;
-    }
-    let second = survey::<P, F>(platform, home(hash, 1, mask), hash, now);
-    let emptier = if first.free >= second.free { first } else { second };
-    if emptier.free > 0 {
-        return emptier.index;
-    }
-    let mut probe = 2;
+fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
+    let first = first_way(hash);
+    let mut probe = 0;
     while probe < PROBES {
-        let further = survey::<P, F>(platform, home(hash, probe, mask), hash, now);
-        if further.free > 0 {
-            extend_reach::<P, F>(platform, home(hash, 0, mask), probe + 1);
-            return further.index;
+        let number = home(hash, probe, mask);
+        let Some(bucket) = F::bucket(memory, number) else { return NONE };
+        let mut i = 0;
+        while i < WAYS as u32 {
+            let way = first.wrapping_add(i) & (WAYS as u32 - 1);
+            let place = &bucket.slots[way as usize];
+            let meta = place.meta();
+            if meta.is_free() || (meta.is_live() && Tick(now).until(place.expires()) <= 0) {
+                extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
+                return number << WAYS_SHIFT | way;
+            }
+            i += 1;
         }
         probe += 1;
     }
     NONE
 }
 
-struct Survey {
-    /// Slots that are free or whose time has passed.
-    free: u32,
-    /// The first free one, else the first whose time has passed.
-    index: u32,
-}
-
-// What follows counts and compares by arithmetic rather than by branches: the verifier would follow each outcome of
-// each slot for itself, two to the power of the slots.
-
+/// Makes look-ups for tuples whose first home is this bucket go on for so many buckets more.
 #[inline(always)]
-fn survey<P: Platform, F: Family>(platform: &P, number: u32, hash: u64, now: Tick) -> Survey {
-    let Some(bucket) = F::bucket(platform, number) else { return Survey { free: 0, index: NONE } };
-    let mut free = 0;
-    let mut best = 0;
-    let first = first_way(hash);
-    let mut i = 0;
-    while i < WAYS as u32 {
-        let way = first.wrapping_add(i) & (WAYS as u32 - 1);
-        let place = &bucket.slots[way as usize];
-        let meta = place.meta();
-        let vacant = meta.free_bit();
-        let stale = meta.live_bit() & (now.until(place.expires()).wrapping_sub(1) as u32 >> 31);
-        free += vacant | stale;
-        // Vacant before stale before neither; of equals, the earlier one.
-        let key = vacant << 6 | stale << 5 | (WAYS as u32 - 1 - i) << 3 | way;
-        if key > best {
-            best = key;
-        }
-        i += 1;
-    }
-    Survey { free, index: number << WAYS_SHIFT | best & (WAYS as u32 - 1) }
-}
-
-/// Makes look-ups for tuples whose first home is this bucket go on to the bucket that an entry overflows into.
-#[inline(always)]
-fn extend_reach<P: Platform, F: Family>(platform: &P, number: u32, reach: u32) {
-    let Some(bucket) = F::bucket(platform, number) else { return };
+fn extend_reach<M: Memory, F: Family>(memory: &M, number: u32, reach: u32) {
+    let Some(bucket) = F::bucket(memory, number) else { return };
     let cell = &bucket.slots[0].reach;
     let mut tries = 0;
     while tries < CLAIM_TRIES {
         let old = cell.load(order::PLAIN);
-        if old >= reach || platform.exchange(cell, old, reach) {
+        if old >= reach || memory.exchange(cell, old, reach) {
             return;
         }
         tries += 1;
     }
 }
 
-/// The entry in the two homes that can best be spared: embryonic TCP first, then closing TCP and UDP, of equals
-/// the one that expires first; [`NONE`] if all are established.
+/// An entry among the tuple's first buckets that can be spared: an embryonic TCP one, else a closing TCP or a UDP one;
+/// [`NONE`] if all are established. Where the search starts changes with time, so that it does not always hit the same.
 #[inline(never)]
-fn choose_victim<P: Platform, F: Family>(platform: &P, hash: u64, mask: u32, now: u32) -> u32 {
-    let now = Tick(now);
-    let mut victim = NONE;
-    let mut best = 0u64;
+fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
     let mut i = 0;
-    while i < 2 * WAYS as u32 {
-        let number = home(hash, i >> WAYS_SHIFT, mask);
-        let index = number << WAYS_SHIFT | i & (WAYS as u32 - 1);
-        i += 1;
-        let Some(place) = slot::<P, F>(platform, index) else { continue };
+    while i < 2 * VICTIMS {
+        let index =
+            home(hash, i / WAYS as u32 % 2, mask) << WAYS_SHIFT | now.wrapping_add(i) & (WAYS as u32 - 1);
+        let Some(place) = slot::<M, F>(memory, index) else { return NONE };
         let meta = place.meta();
-        let udp = place.protocol_is_udp();
-        let embryonic = tcp::embryonic_bit(meta.state()) & !udp;
-        let established = tcp::established_bit(meta.state()) & !udp;
-        let rank = meta.live_bit() * (embryonic + (established ^ 1));
-        let left = place.expires().0.wrapping_sub(now.0) & 0x7fff_ffff;
-        let key = (rank as u64) << 32 | (0x7fff_ffff - left) as u64;
-        if key > best {
-            best = key;
-            victim = index;
+        let tcp = place.protocol() == protocol::TCP;
+        let spare = if i < VICTIMS {
+            tcp && tcp::is_embryonic(meta.state())
+        } else {
+            !(tcp && meta.state() == tcp::ESTABLISHED)
+        };
+        if meta.is_live() && spare {
+            return index;
         }
+        i += 1;
     }
-    if best >> 32 == 0 { NONE } else { victim }
+    NONE
 }
+
+/// Slots in which a victim is looked for: those of two buckets.
+const VICTIMS: u32 = 2 * WAYS as u32;

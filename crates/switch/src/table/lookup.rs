@@ -5,7 +5,7 @@ use super::slot::{Meta, Slot};
 use super::{PROBES, WAYS, WAYS_SHIFT, home, slot};
 use crate::config::{Config, Tick};
 use crate::order;
-use crate::platform::Platform;
+use crate::platform::Memory;
 
 /// A live entry.
 pub struct Found<'a, F: Family> {
@@ -19,26 +19,24 @@ pub struct Found<'a, F: Family> {
 
 /// The live entry of a tuple, expired or not.
 #[inline(always)]
-pub fn find<'a, P: Platform, F: Family>(
-    platform: &'a P,
+pub fn find<'a, M: Memory, F: Family>(
+    memory: &'a M,
     config: &Config,
     tuple: &Tuple<F>,
     hash: u64,
 ) -> Option<Found<'a, F>> {
     let mask = F::mask(config);
-    let mut probe = 0;
-    while probe < 2 {
-        if let Some(found) = find_in(platform, tuple, home(hash, probe, mask), hash) {
-            return Some(found);
-        }
-        probe += 1;
+    let first = home(hash, 0, mask);
+    if let Some(found) = find_in(memory, tuple, first, hash) {
+        return Some(found);
     }
-    let reach = F::bucket(platform, home(hash, 0, mask))?.slots[0].reach.load(order::PLAIN);
+    let reach = F::bucket(memory, first)?.slots[0].reach.load(order::PLAIN);
+    let mut probe = 1;
     while probe < PROBES {
-        if probe >= reach {
+        if probe > reach {
             break;
         }
-        if let Some(found) = find_in(platform, tuple, home(hash, probe, mask), hash) {
+        if let Some(found) = find_in(memory, tuple, home(hash, probe, mask), hash) {
             return Some(found);
         }
         probe += 1;
@@ -48,9 +46,9 @@ pub fn find<'a, P: Platform, F: Family>(
 
 /// [`find`] where speed is not all, as a BPF function of its own: index and meta, or [`NOTHING`].
 #[inline(never)]
-fn find_packed<P: Platform, F: Family>(platform: &P, tuple: &Tuple<F>, hash: u64) -> u64 {
-    let Some(config) = platform.config() else { return NOTHING };
-    match find(platform, config, tuple, hash) {
+fn find_packed<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> u64 {
+    let Some(config) = memory.config() else { return NOTHING };
+    match find(memory, config, tuple, hash) {
         Some(found) => (found.index as u64) << 32 | found.meta.0 as u64,
         None => NOTHING,
     }
@@ -61,12 +59,8 @@ pub(super) const NOTHING: u64 = u64::MAX;
 
 /// The live entry of a tuple, expired or not: its index and meta.
 #[inline(always)]
-pub(super) fn locate<P: Platform, F: Family>(
-    platform: &P,
-    tuple: &Tuple<F>,
-    hash: u64,
-) -> Option<(u32, Meta)> {
-    unpack(find_packed(platform, tuple, hash))
+pub(super) fn locate<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> Option<(u32, Meta)> {
+    unpack(find_packed(memory, tuple, hash))
 }
 
 /// Index and meta from one word.
@@ -82,13 +76,13 @@ pub(super) fn first_way(hash: u64) -> u32 {
 }
 
 #[inline(always)]
-fn find_in<'a, P: Platform, F: Family>(
-    platform: &'a P,
+fn find_in<'a, M: Memory, F: Family>(
+    memory: &'a M,
     tuple: &Tuple<F>,
     number: u32,
     hash: u64,
 ) -> Option<Found<'a, F>> {
-    let bucket = F::bucket(platform, number)?;
+    let bucket = F::bucket(memory, number)?;
     let first = first_way(hash);
     let mut i = 0;
     while i < WAYS as u32 {
@@ -105,7 +99,7 @@ fn find_in<'a, P: Platform, F: Family>(
 
 /// Whether a connection has expired: this slot's time has passed, and its peer's has too.
 #[inline(always)]
-pub fn is_expired<P: Platform, F: Family>(platform: &P, place: &Slot<F>, index: u32, now: Tick) -> bool {
+pub fn is_expired<M: Memory, F: Family>(memory: &M, place: &Slot<F>, index: u32, now: Tick) -> bool {
     if now.until(place.expires()) > 0 {
         return false;
     }
@@ -113,7 +107,7 @@ pub fn is_expired<P: Platform, F: Family>(platform: &P, place: &Slot<F>, index: 
     if peer == index {
         return true;
     }
-    match slot::<P, F>(platform, peer) {
+    match slot::<M, F>(memory, peer) {
         Some(other) if other.meta().is_live() && other.peer() == index => now.until(other.expires()) <= 0,
         _ => true,
     }

@@ -1,7 +1,7 @@
 //! The connection table: set-associative, one cache line per IPv4 connection and direction, two for IPv6.
 //!
 //! ```text
-//!   tuple --keyed hash--> home buckets 0 and 1, then 2..7 only where bucket 0 says that it overflowed
+//!   tuple --keyed hash--> home bucket, and up to 15 others only where the home says that it overflowed
 //!   bucket = 8 slots; slot = tuple | meta (version, state, flags) | expiry | destination, peer | rewrite, hop
 //! ```
 //!
@@ -30,14 +30,15 @@ mod tests;
 pub use family::{Family, Tuple, V4, V6};
 pub use slot::{Entry, Meta, Slot};
 
-use crate::platform::Platform;
+use crate::platform::Memory;
 
 /// Slots of a bucket.
 pub const WAYS: usize = 8;
 /// log2 of [`WAYS`].
 pub const WAYS_SHIFT: u32 = 3;
-/// Buckets that an entry may be in: two homes, and further ones when both are full.
-pub const PROBES: u32 = 8;
+/// Buckets that an entry may be in: its home, and others when that is full. With 80 % of all slots in use, three
+/// entries in four are at home, and of a million none finds all sixteen full; with 50 %, 97 in 100 are at home.
+pub const PROBES: u32 = 16;
 /// Locks that serialise the creation of equal tuples; a power of two.
 pub const STRIPES: u32 = 1 << 14;
 
@@ -57,17 +58,13 @@ pub type Bucket6 = Bucket<V6>;
 #[inline(always)]
 pub(crate) fn home(hash: u64, probe: u32, mask: u32) -> u32 {
     let (first, second) = (hash as u32, (hash >> 32) as u32);
-    match probe {
-        0 => first & mask,
-        // Never the first one again, unless there is only one.
-        1 => first.wrapping_add(second | 1) & mask,
-        _ => first.wrapping_add((second | 1).wrapping_mul(probe)) & mask,
-    }
+    // An odd step visits every bucket of a table whose size is a power of two.
+    first.wrapping_add((second | 1).wrapping_mul(probe)) & mask
 }
 
 /// The slot of this number.
 #[inline(always)]
-pub fn slot<P: Platform, F: Family>(platform: &P, index: u32) -> Option<&Slot<F>> {
-    let bucket = F::bucket(platform, index >> WAYS_SHIFT)?;
+pub fn slot<M: Memory, F: Family>(memory: &M, index: u32) -> Option<&Slot<F>> {
+    let bucket = F::bucket(memory, index >> WAYS_SHIFT)?;
     bucket.slots.get((index as usize) & (WAYS - 1))
 }

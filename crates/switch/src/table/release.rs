@@ -2,7 +2,7 @@
 
 use super::family::Family;
 use super::slot::{Meta, Slot};
-use crate::platform::Platform;
+use crate::platform::Memory;
 use crate::state;
 
 /// Ends the connection that the slot `index`, read as `meta`, belongs to: forward entry, reply entry, and the
@@ -11,63 +11,64 @@ use crate::state;
 /// The compare-and-exchange of the forward entry decides who does it; a state that changes at the same time
 /// makes it fail.
 #[inline(always)]
-pub fn release<P: Platform, F: Family>(platform: &P, index: u32, meta: Meta) -> bool {
-    release_packed::<P, F>(platform, index, meta.0) != 0
+pub fn release<M: Memory, F: Family>(memory: &M, index: u32, meta: Meta) -> bool {
+    release_packed::<M, F>(memory, index, meta.0) != 0
 }
 
 /// [`release`] with scalars only, for it is a BPF function of its own.
 #[inline(never)]
-fn release_packed<P: Platform, F: Family>(platform: &P, index: u32, meta: u32) -> u32 {
-    release_either::<P, F>(platform, index, Meta(meta)) as u32
+fn release_packed<M: Memory, F: Family>(memory: &M, index: u32, meta: u32) -> u32 {
+    release_either::<M, F>(memory, index, Meta(meta)) as u32
 }
 
 #[inline(always)]
-fn release_either<P: Platform, F: Family>(platform: &P, index: u32, meta: Meta) -> bool {
-    let Some(this) = super::slot::<P, F>(platform, index) else { return false };
+fn release_either<M: Memory, F: Family>(memory: &M, index: u32, meta: Meta) -> bool {
+    let Some(this) = super::slot::<M, F>(memory, index) else { return false };
     if !meta.is_reply() {
-        return release_forward(platform, this, index, meta);
+        return release_forward(memory, this, index, meta);
     }
     let forward_index = this.peer();
-    let Some(forward) = super::slot::<P, F>(platform, forward_index) else { return false };
+    let Some(forward) = super::slot::<M, F>(memory, forward_index) else { return false };
     let forward_meta = forward.meta();
     if forward_meta.is_live() && !forward_meta.is_reply() && forward.peer() == index {
-        return release_forward(platform, forward, forward_index, forward_meta);
+        return release_forward(memory, forward, forward_index, forward_meta);
     }
     // Its connection is gone: whoever released that will free this entry too, or has been killed before it could.
-    platform.exchange(&this.meta, meta.0, meta.freed().0)
+    memory.exchange(&this.meta, meta.0, meta.freed().0)
 }
 
 #[inline(always)]
-fn release_forward<P: Platform, F: Family>(platform: &P, forward: &Slot<F>, index: u32, meta: Meta) -> bool {
+fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u32, meta: Meta) -> bool {
     let (Some(entry), Some(tuple)) = (forward.entry(meta), forward.tuple(meta)) else { return false };
-    if !platform.exchange(&forward.meta, meta.0, meta.freed().0) {
+    if !memory.exchange(&forward.meta, meta.0, meta.freed().0) {
         return false;
     }
-    platform.interleave();
+    memory.interleave();
     if entry.peer != index
-        && let Some(reply) = super::slot::<P, F>(platform, entry.peer)
+        && let Some(reply) = super::slot::<M, F>(memory, entry.peer)
     {
-        free_reply(platform, reply, index);
+        free_reply(memory, reply, index);
     }
-    if let Some(destination) = platform.destination(entry.destination) {
+    if let Some(destination) = memory.destination(entry.destination) {
         let number = if state::is_active(tuple.protocol, meta.state()) {
             &destination.active
         } else {
             &destination.inactive
         };
-        platform.add(number, 1u32.wrapping_neg());
+        memory.add(number, 1u32.wrapping_neg());
+        destination.check_lower();
     }
     true
 }
 
 /// Frees the reply entry of the forward entry `index`, against packets that change its copy of the state.
 #[inline(always)]
-fn free_reply<P: Platform, F: Family>(platform: &P, reply: &Slot<F>, index: u32) {
+fn free_reply<M: Memory, F: Family>(memory: &M, reply: &Slot<F>, index: u32) {
     let mut tries = 0;
     while tries < 4 {
         let meta = reply.meta();
         if !(meta.is_live() && meta.is_reply() && reply.peer() == index)
-            || platform.exchange(&reply.meta, meta.0, meta.freed().0)
+            || memory.exchange(&reply.meta, meta.0, meta.freed().0)
         {
             return;
         }

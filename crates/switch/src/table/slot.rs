@@ -25,8 +25,8 @@ pub struct Slot<F: Family> {
     /// The new port (as it stands in a packet) and the forwarding method.
     port_method: AtomicU32,
     hop_interface: AtomicU32,
-    /// Meaningful in the first slot of a bucket only, and not part of its entry: how many buckets must be
-    /// searched for tuples whose first home is this bucket. Less than 3: just the two homes. Never shrinks.
+    /// Meaningful in the first slot of a bucket only, and not part of its entry: how many buckets more
+    /// must be searched for tuples whose first home is this bucket. Never shrinks.
     pub reach: AtomicU32,
 }
 
@@ -52,18 +52,6 @@ impl Meta {
     #[inline(always)]
     pub fn is_free(self) -> bool {
         self.0 & (Self::LIVE | Self::BUSY) == 0
-    }
-
-    /// 1 if there is an entry, else 0, without a branch.
-    #[inline(always)]
-    pub(super) fn live_bit(self) -> u32 {
-        self.0 & Self::LIVE
-    }
-
-    /// 1 if there is neither an entry nor somebody who writes one, else 0, without a branch.
-    #[inline(always)]
-    pub(super) fn free_bit(self) -> u32 {
-        (self.0 | self.0 >> 1) & 1 ^ 1
     }
 
     /// Whether the entry is for packets from the real server.
@@ -161,11 +149,10 @@ impl<F: Family> Slot<F> {
         self.peer.load(order::PLAIN)
     }
 
-    /// 1 if the tuple is a UDP one, else 0, without a branch.
+    /// The tuple's protocol, to be checked by the version if it matters.
     #[inline(always)]
-    pub(super) fn protocol_is_udp(&self) -> u32 {
-        // 17 and TCP's 6 differ in the lowest bit.
-        F::load_tuple(&self.tuple).protocol as u32 & 1
+    pub(super) fn protocol(&self) -> u8 {
+        F::load_tuple(&self.tuple).protocol
     }
 
     /// The tuple; `None` if the slot's version is not `meta`'s any more.
