@@ -31,7 +31,7 @@ pub mod service;
 pub mod state;
 pub mod table;
 
-pub use path::{Step, create, create6, open, process, process6, reject, run};
+pub use path::{Step, create, create_reply, create_reply6, create6, open, process, process6, reject, run};
 pub use platform::{Memory, Platform, Verdict};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never

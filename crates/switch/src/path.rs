@@ -36,6 +36,10 @@ pub enum Step {
     Create(u32),
     /// Run [`create6`]: the same for IPv6.
     Create6(u32),
+    /// Run [`create_reply`]: the connection of this index has replies to expect.
+    CreateReply(u32),
+    /// Run [`create_reply6`]: the same for IPv6.
+    CreateReply6(u32),
     /// Run [`reject`]: its sender is to be told.
     Reject(Cause),
 }
@@ -54,7 +58,9 @@ impl Step {
             Step::Open => (6, 0),
             Step::Create(destination) => (7, destination),
             Step::Create6(destination) => (8, destination),
-            Step::Reject(cause) => (9, cause.pack()),
+            Step::CreateReply(index) => (9, index),
+            Step::CreateReply6(index) => (10, index),
+            Step::Reject(cause) => (11, cause.pack()),
         };
         (kind as u64) << 32 | value as u64
     }
@@ -72,7 +78,9 @@ impl Step {
             6 => Step::Open,
             7 => Step::Create(value),
             8 => Step::Create6(value),
-            9 => Step::Reject(Cause::unpack(value)),
+            9 => Step::CreateReply(value),
+            10 => Step::CreateReply6(value),
+            11 => Step::Reject(Cause::unpack(value)),
             _ => Step::Done(Verdict::Drop),
         }
     }
@@ -89,6 +97,8 @@ pub fn run<P: Platform>(platform: &P) -> Verdict {
             Step::Open => open(platform),
             Step::Create(destination) => create(platform, destination),
             Step::Create6(destination) => create6(platform, destination),
+            Step::CreateReply(index) => create_reply(platform, index),
+            Step::CreateReply6(index) => create_reply6(platform, index),
             Step::Reject(cause) => Step::Done(reject(platform, cause)),
         };
     }
@@ -433,32 +443,61 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link, chosen: u32) -> Step 
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(destination) = platform.destination(chosen) else { return Step::Done(Verdict::Drop) };
-    let entry = forward_entry::<F>(destination, chosen, &tuple);
-    let state = state::next(frame.protocol, tcp::NONE, request_direction(entry.method), frame.tcp_flags);
-    let now = platform.now();
-    let hash = F::hash(config, &tuple);
-    let reply = || match entry.method as u32 {
-        method::MASQUERADE => reply_half(platform, config, &frame, &tuple, &entry),
-        _ => None,
-    };
-    match insert::create(platform, config, hash, &Half { tuple, entry }, reply, state, now) {
-        Outcome::Created => {
+    let half = Half { entry: forward_entry::<F>(destination, chosen, &tuple), tuple };
+    let direction = request_direction(half.entry.method);
+    let state = state::next(frame.protocol, tcp::NONE, direction, frame.tcp_flags);
+    match insert::create(platform, config, &half, state) {
+        Outcome::Created(index) => {
             if let Some(counters) = platform.counters(chosen) {
                 counters.connection();
             }
+            if half.entry.method as u32 == method::MASQUERADE {
+                return if F::NUMBER == 6 { Step::CreateReply6(index) } else { Step::CreateReply(index) };
+            }
+            // The packet is now one of a known connection.
+            Step::Process
         }
-        Outcome::Exists => {}
-        Outcome::Full => {
-            platform.count(Event::TableFull);
-            return Step::Done(Verdict::Drop);
-        }
-        Outcome::Contended => {
-            platform.count(Event::Contended);
-            return Step::Done(Verdict::Drop);
-        }
+        Outcome::Exists => Step::Process,
+        Outcome::Full => drop_for(platform, Event::TableFull),
+        Outcome::Contended => drop_for(platform, Event::Contended),
     }
-    // The packet is now one of a known connection.
-    Step::Process
+}
+
+#[inline(always)]
+fn drop_for<P: Platform>(platform: &P, event: Event) -> Step {
+    platform.count(event);
+    Step::Done(Verdict::Drop)
+}
+
+/// Fourth step, with NAT: the entry for the replies of the connection at this index.
+#[inline(always)]
+pub fn create_reply<P: Platform>(platform: &P, index: u32) -> Step {
+    match frame::network(platform) {
+        Network::V4(link) => create_reply_in::<P, V4>(platform, link, index),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+/// Fourth step for IPv6.
+#[inline(always)]
+pub fn create_reply6<P: Platform>(platform: &P, index: u32) -> Step {
+    match frame::network(platform) {
+        Network::V6(link) => create_reply_in::<P, V6>(platform, link, index),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+#[inline(always)]
+fn create_reply_in<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Step {
+    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let Some(header) = platform.read::<Ethernet>(0) else { return Step::Done(Verdict::Pass) };
+    // Until a way to the client is looked up: the way that the request came.
+    let back = Hop::new(platform.ingress(), header.source, header.destination, link.vlan)
+        .in_generation(config.generation().wrapping_sub(1));
+    match insert::create_reply::<P, F>(platform, config, index, back) {
+        Outcome::Full => drop_for(platform, Event::TableFull),
+        _ => Step::Process,
+    }
 }
 
 #[inline(always)]
@@ -473,33 +512,4 @@ fn forward_entry<F: Ip>(destination: &Destination, index: u32, tuple: &Tuple<F>)
         method: destination.method.load(crate::order::PLAIN) as u8,
         hop: Hop::UNKNOWN,
     }
-}
-
-/// The other direction of a NATed connection. Its way to the client is, until looked up, the way that the request came.
-#[inline(always)]
-fn reply_half<P: Platform, F: Ip>(
-    platform: &P,
-    config: &Config,
-    frame: &Frame,
-    tuple: &Tuple<F>,
-    forward: &Entry<F>,
-) -> Option<Half<F>> {
-    let link = platform.read::<Ethernet>(0)?;
-    let back = Hop::new(platform.ingress(), link.source, link.destination, frame.vlan);
-    Some(Half {
-        tuple: Tuple {
-            source: forward.address,
-            destination: tuple.source,
-            ports: [forward.port, tuple.ports[0]],
-            protocol: tuple.protocol,
-        },
-        entry: Entry {
-            destination: forward.destination,
-            peer: 0,
-            address: tuple.destination,
-            port: tuple.ports[1],
-            method: forward.method,
-            hop: back.in_generation(config.generation().wrapping_sub(1)),
-        },
-    })
 }

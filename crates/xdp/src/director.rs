@@ -43,6 +43,18 @@ pub fn create6(context: XdpContext) -> u32 {
     home::run(&context, |platform| rlvs_switch::create6(platform, home::handed_over()))
 }
 
+/// Fourth step, with NAT: the replies' entry.
+#[xdp]
+pub fn create_reply(context: XdpContext) -> u32 {
+    home::run(&context, |platform| rlvs_switch::create_reply(platform, home::handed_over()))
+}
+
+/// Fourth step for IPv6.
+#[xdp]
+pub fn create_reply6(context: XdpContext) -> u32 {
+    home::run(&context, |platform| rlvs_switch::create_reply6(platform, home::handed_over()))
+}
+
 /// Last step for packets that cannot go on: an error to their sender.
 #[xdp]
 pub fn reject(context: XdpContext) -> u32 {

@@ -33,6 +33,8 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
         Step::Open => maps::STEP_OPEN,
         Step::Create(destination) => hand_over(destination, maps::STEP_CREATE),
         Step::Create6(destination) => hand_over(destination, maps::STEP_CREATE6),
+        Step::CreateReply(index) => hand_over(index, maps::STEP_CREATE_REPLY),
+        Step::CreateReply6(index) => hand_over(index, maps::STEP_CREATE_REPLY6),
         Step::Reject(cause) => hand_over(cause.pack(), maps::STEP_REJECT),
     };
     // SAFETY: nothing of this program is needed after the jump.

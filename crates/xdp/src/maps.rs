@@ -44,7 +44,7 @@ pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
 
 /// The programs for the switch's steps, by the numbers below.
 #[btf_map]
-pub static STEPS: ProgramArray<6> = ProgramArray::new();
+pub static STEPS: ProgramArray<8> = ProgramArray::new();
 /// Established connections.
 pub const STEP_PROCESS: u32 = 0;
 /// Established connections, IPv6.
@@ -55,8 +55,12 @@ pub const STEP_OPEN: u32 = 2;
 pub const STEP_CREATE: u32 = 3;
 /// New connections, IPv6.
 pub const STEP_CREATE6: u32 = 4;
+/// NATed connections' replies.
+pub const STEP_CREATE_REPLY: u32 = 5;
+/// NATed connections' replies, IPv6.
+pub const STEP_CREATE_REPLY6: u32 = 6;
 /// Errors to a packet's sender.
-pub const STEP_REJECT: u32 = 5;
+pub const STEP_REJECT: u32 = 7;
 /// A word from one step to the next.
 #[btf_map]
 pub static HANDOVER: PerCpuArray<u32, 1, 0> = PerCpuArray::new();

@@ -126,7 +126,7 @@ impl<P: Platform> Members<'_, P> {
 }
 
 /// How often a scheduler tries to move a cursor that other CPUs move too.
-const CURSOR_TRIES: u32 = 8;
+const CURSOR_TRIES: u32 = 2;
 
 /// Takes the lock of a list, for a bounded time: two CPUs at once would spoil the order, not more.
 #[inline(always)]

@@ -238,25 +238,31 @@ impl Family for V6 {
 
     #[inline(always)]
     fn hash(config: &Config, tuple: &Tuple<V6>) -> u64 {
-        let seed = &config.seed;
-        let [a, b] = tuple.source;
-        let [c, d] = tuple.destination;
-        let last = tuple.last_word();
-        finish(
-            seed[0]
-                .load(order::PLAIN)
-                .wrapping_add(term(&seed[1], a as u32))
-                .wrapping_add(term(&seed[2], (a >> 32) as u32))
-                .wrapping_add(term(&seed[3], b as u32))
-                .wrapping_add(term(&seed[4], (b >> 32) as u32))
-                .wrapping_add(term(&seed[5], c as u32))
-                .wrapping_add(term(&seed[6], (c >> 32) as u32))
-                .wrapping_add(term(&seed[7], d as u32))
-                .wrapping_add(term(&seed[8], (d >> 32) as u32))
-                .wrapping_add(term(&seed[9], last as u32))
-                .wrapping_add(term(&seed[10], (last >> 32) as u32)),
-        )
+        hash6(config, tuple)
     }
+}
+
+/// A BPF function of its own, whose many words in flight would take too much of its callers' stack.
+#[inline(never)]
+fn hash6(config: &Config, tuple: &Tuple<V6>) -> u64 {
+    let seed = &config.seed;
+    let [a, b] = tuple.source;
+    let [c, d] = tuple.destination;
+    let last = tuple.last_word();
+    finish(
+        seed[0]
+            .load(order::PLAIN)
+            .wrapping_add(term(&seed[1], a as u32))
+            .wrapping_add(term(&seed[2], (a >> 32) as u32))
+            .wrapping_add(term(&seed[3], b as u32))
+            .wrapping_add(term(&seed[4], (b >> 32) as u32))
+            .wrapping_add(term(&seed[5], c as u32))
+            .wrapping_add(term(&seed[6], (c >> 32) as u32))
+            .wrapping_add(term(&seed[7], d as u32))
+            .wrapping_add(term(&seed[8], (d >> 32) as u32))
+            .wrapping_add(term(&seed[9], last as u32))
+            .wrapping_add(term(&seed[10], (last >> 32) as u32)),
+    )
 }
 
 /// A 32-bit word of the tuple times its own random 64-bit word.

@@ -3,17 +3,18 @@
 use super::family::{Family, Tuple};
 use super::lookup::{NOTHING, first_way, is_expired, locate, unpack};
 use super::release::release;
-use super::slot::{Entry, Meta};
+use super::slot::{Entry, Meta, Slot};
 use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, home, slot};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
+use crate::destination::Hop;
 use crate::order;
 use crate::platform::{Memory, Platform};
 use crate::state;
 use crate::state::tcp;
 use rlvs_packet::protocol;
 
-/// One direction of a new connection. `entry.peer` is filled in by [`create`].
+/// One direction of a new connection. `entry.peer` does not matter here.
 #[derive(Clone, Copy)]
 pub struct Half<F: Family> {
     /// What its packets look like.
@@ -22,11 +23,11 @@ pub struct Half<F: Family> {
     pub entry: Entry<F>,
 }
 
-/// What came of [`create`].
+/// What came of [`create`] or [`create_reply`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The connection is in the table.
-    Created,
+    /// The entry is in the table, at this index.
+    Created(u32),
     /// Another CPU was faster: look it up.
     Exists,
     /// No room.
@@ -39,18 +40,10 @@ pub enum Outcome {
 const LOCK_TRIES: u32 = 256;
 const CLAIM_TRIES: u32 = 2;
 
-/// Adds a connection: the forward half, and the reply half of a NATed one, made only when its turn has come (two
-/// halves at once are much for the BPF stack). Counts it at its destination.
+/// Adds a connection's forward entry, alone as yet, and counts it at its destination.
 #[inline(always)]
-pub fn create<P: Platform, F: Family>(
-    platform: &P,
-    config: &Config,
-    hash: u64,
-    forward: &Half<F>,
-    reply: impl FnOnce() -> Option<Half<F>>,
-    state: u8,
-    now: Tick,
-) -> Outcome {
+pub fn create<P: Platform, F: Family>(platform: &P, config: &Config, half: &Half<F>, state: u8) -> Outcome {
+    let hash = F::hash(config, &half.tuple);
     let Some(lock) = platform.stripe((hash >> 16) as u32 & (STRIPES - 1)) else { return Outcome::Full };
     let mut tries = 0;
     while !platform.exchange(lock, 0, 1) {
@@ -60,7 +53,7 @@ pub fn create<P: Platform, F: Family>(
             return Outcome::Contended;
         }
     }
-    let outcome = create_locked(platform, config, hash, forward, reply, state, now);
+    let outcome = create_locked(platform, config, half, hash, state);
     lock.store(0, order::PUBLISH);
     outcome
 }
@@ -69,50 +62,80 @@ pub fn create<P: Platform, F: Family>(
 fn create_locked<P: Platform, F: Family>(
     platform: &P,
     config: &Config,
+    half: &Half<F>,
     hash: u64,
-    forward: &Half<F>,
-    reply: impl FnOnce() -> Option<Half<F>>,
     state: u8,
-    now: Tick,
 ) -> Outcome {
-    if let Some((index, meta)) = locate(platform, &forward.tuple, hash) {
+    let now = platform.now();
+    if let Some((index, meta)) = locate(platform, &half.tuple, hash) {
         if slot::<P, F>(platform, index).is_some_and(|place| !is_expired(platform, place, index, now)) {
             return Outcome::Exists;
         }
         release::<P, F>(platform, index, meta);
     }
-    let protocol = forward.tuple.protocol;
-    let expires = state::expiry(config, protocol, state, now);
     let Some((index, claimed)) = claim::<P, F>(platform, config, hash, now) else { return Outcome::Full };
     let Some(place) = slot::<P, F>(platform, index) else { return Outcome::Full };
-    place.fill(&forward.tuple, &forward.entry, index, expires);
-    platform.interleave();
-    if let Some(reply) = reply() {
-        let reply_hash = F::hash(config, &reply.tuple);
-        // One client port used for two VIPs that lead to one real server: the real server sees one
-        // connection, so the newer one is the one that lives.
-        if let Some((older, meta)) = locate(platform, &reply.tuple, reply_hash) {
-            release::<P, F>(platform, older, meta);
-        }
-        let Some((reply_index, reply_claimed)) = claim::<P, F>(platform, config, reply_hash, now) else {
-            place.publish(claimed.freed());
-            return Outcome::Full;
-        };
-        let Some(reply_place) = slot::<P, F>(platform, reply_index) else { return Outcome::Full };
-        reply_place.fill(&reply.tuple, &reply.entry, index, expires);
-        platform.interleave();
-        reply_place.publish(reply_claimed.live(state, true));
-        place.set_peer(reply_index);
-    }
+    let protocol = half.tuple.protocol;
     // Counted first: whoever releases the entry a moment after it is published subtracts.
-    if let Some(destination) = platform.destination(forward.entry.destination) {
+    if let Some(destination) = platform.destination(half.entry.destination) {
         let number =
             if state::is_active(protocol, state) { &destination.active } else { &destination.inactive };
         platform.add(number, 1);
         destination.check_upper();
     }
+    place.fill(&half.tuple, &half.entry, index, state::expiry(config, protocol, state, now));
+    platform.interleave();
     place.publish(claimed.live(state, false));
-    Outcome::Created
+    Outcome::Created(index)
+}
+
+/// Adds the reply entry to the NATed connection whose forward entry is at `index`; `hop` is the way to the client until
+/// a better one is looked up. If there is no room the connection ends.
+#[inline(always)]
+pub fn create_reply<P: Platform, F: Family>(platform: &P, config: &Config, index: u32, hop: Hop) -> Outcome {
+    let Some(forward) = slot::<P, F>(platform, index) else { return Outcome::Exists };
+    let meta = forward.meta();
+    if !meta.is_live() || meta.is_reply() || forward.peer() != index {
+        return Outcome::Exists;
+    }
+    let Some(half) = reply_half(forward, meta, hop) else { return Outcome::Exists };
+    let hash = F::hash(config, &half.tuple);
+    // One client port used for two VIPs that lead to one real server: the real server sees one connection, so the
+    // newer one is the one that lives.
+    if let Some((older, meta)) = locate(platform, &half.tuple, hash) {
+        release::<P, F>(platform, older, meta);
+    }
+    let Some((reply_index, claimed)) = claim::<P, F>(platform, config, hash, platform.now()) else {
+        release::<P, F>(platform, index, meta);
+        return Outcome::Full;
+    };
+    let Some(place) = slot::<P, F>(platform, reply_index) else { return Outcome::Full };
+    place.fill(&half.tuple, &half.entry, index, forward.expires());
+    platform.interleave();
+    place.publish(claimed.live(forward.meta().state(), true));
+    forward.set_peer(reply_index);
+    if !forward.meta().same_version(meta) {
+        // Released meanwhile, by somebody who did not know of the reply entry.
+        place.publish(claimed.freed());
+        return Outcome::Exists;
+    }
+    Outcome::Created(reply_index)
+}
+
+/// The other direction of a NATed connection.
+#[inline(always)]
+fn reply_half<F: Family>(forward: &Slot<F>, meta: Meta, hop: Hop) -> Option<Half<F>> {
+    let tuple = forward.tuple(meta)?;
+    let entry = forward.entry(meta)?;
+    Some(Half {
+        tuple: Tuple {
+            source: entry.address,
+            destination: tuple.source,
+            ports: [entry.port, tuple.ports[0]],
+            protocol: tuple.protocol,
+        },
+        entry: Entry { address: tuple.destination, port: tuple.ports[1], hop, ..entry },
+    })
 }
 
 /// Takes a slot for a tuple of this hash: index and the version under which it is claimed.
