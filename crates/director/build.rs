@@ -1,4 +1,4 @@
-//! Takes the XDP objects that `cargo xtask bpf` has built into the crate; without them it builds, with empty ones.
+//! Takes the XDP objects that `cargo xtask build` has built into the crate; without them it builds, with empty ones.
 
 use std::path::Path;
 use std::{env, fs, io};

@@ -237,28 +237,28 @@ fn run(name: &str, story: impl AsyncFnOnce(&Lab, Told, EgressTracker)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (tracker, events) = EgressTracker::spawn().await.unwrap();
-        let told = Told { events, deadline: Instant::now() + PATIENCE };
+        let told = Told { events, generation: false };
         story(&lab, told, tracker).await;
     });
 }
 
-/// What the tracker tells, with a deadline for each thing waited for.
+/// What the tracker tells.
 struct Told {
     events: UnboundedReceiver<Event>,
-    deadline: Instant,
+    /// A generation was told of since the last wait for a path began. It may come before that path does: the old
+    /// way ends, then the new one is found.
+    generation: bool,
 }
 
 impl Told {
     async fn until(&mut self, address: IpAddr, wanted: impl Fn(&Path) -> bool) -> Path {
+        let deadline = Instant::now() + PATIENCE;
+        self.generation = false;
         let mut last = None;
         loop {
-            match self.next(&format!("the path to {address}, last told: {last:?}")).await {
-                Event::Path { destination, path } if destination == address => {
-                    if wanted(&path) {
-                        return self.met(path);
-                    }
-                    last = Some(path);
-                }
+            match self.next(deadline, &format!("the path to {address}, last told: {last:?}")).await {
+                Event::Path { destination, path } if destination == address && wanted(&path) => return path,
+                Event::Path { destination, path } if destination == address => last = Some(path),
                 _ => {}
             }
         }
@@ -272,30 +272,32 @@ impl Told {
     }
 
     async fn generation(&mut self) {
-        while self.next("a new generation").await != Event::Generation {}
-        self.met(());
+        let deadline = Instant::now() + PATIENCE;
+        while !self.generation {
+            self.next(deadline, "a new generation").await;
+        }
     }
 
     async fn interface(&mut self, wanted: impl Fn(&InterfaceEvent) -> bool) -> InterfaceEvent {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Event::Interface(event) = self.next("an interface event").await
+            if let Event::Interface(event) = self.next(deadline, "an interface event").await
                 && wanted(&event)
             {
-                return self.met(event);
+                return event;
             }
         }
     }
 
-    async fn next(&mut self, what: &str) -> Event {
-        match timeout_at(self.deadline, self.events.recv()).await {
-            Ok(event) => event.expect("the tracker has ended"),
+    async fn next(&mut self, deadline: Instant, what: &str) -> Event {
+        match timeout_at(deadline, self.events.recv()).await {
+            Ok(event) => {
+                let event = event.expect("the tracker has ended");
+                self.generation |= event == Event::Generation;
+                event
+            }
             Err(_) => panic!("waited in vain for {what}"),
         }
-    }
-
-    fn met<T>(&mut self, value: T) -> T {
-        self.deadline = Instant::now() + PATIENCE;
-        value
     }
 }
 

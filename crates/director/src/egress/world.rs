@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::interface::{Interface, InterfaceEvent, Medium};
@@ -12,6 +13,9 @@ use super::neighbour::{Hop, Neighbour, Upkeep};
 pub(super) struct World {
     interfaces: HashMap<u32, Interface>,
     neighbours: HashMap<Hop, Neighbour>,
+    /// The addresses that were told of since all was read, with what of them may change a route. Router
+    /// advertisements have the kernel tell of the same address, again and again, for its lifetime.
+    addresses: HashMap<Hop, (u8, AddressHeaderFlags)>,
 }
 
 /// What a message from the kernel means for what was decided before it.
@@ -42,6 +46,7 @@ impl World {
         World {
             interfaces: interfaces.into_iter().map(|interface| (interface.index, interface)).collect(),
             neighbours: neighbours.into_iter().collect(),
+            addresses: HashMap::new(),
         }
     }
 
@@ -92,12 +97,19 @@ impl World {
                 Some((hop, _)) => resolution(self.neighbours.remove(&hop), None),
                 None => Effect::default(),
             },
-            Message::NewRoute(_)
-            | Message::DelRoute(_)
-            | Message::NewRule(_)
-            | Message::DelRule(_)
-            | Message::NewAddress(_)
-            | Message::DelAddress(_) => Effect::routing(None),
+            Message::NewAddress(address) => {
+                let header = &address.header;
+                let told = (header.prefix_len, header.flags);
+                let before = address_of(address).and_then(|own| self.addresses.insert(own, told));
+                if before == Some(told) { Effect::default() } else { Effect::routing(None) }
+            }
+            Message::DelAddress(address) => {
+                address_of(address).and_then(|own| self.addresses.remove(&own));
+                Effect::routing(None)
+            }
+            Message::NewRoute(_) | Message::DelRoute(_) | Message::NewRule(_) | Message::DelRule(_) => {
+                Effect::routing(None)
+            }
             _ => Effect::default(),
         }
     }
@@ -116,6 +128,13 @@ impl World {
         events.extend(before.into_values().filter_map(|old| news(Some(old), None)));
         events
     }
+}
+
+fn address_of(message: &AddressMessage) -> Option<Hop> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some((message.header.index, *address)),
+        _ => None,
+    })
 }
 
 fn changed(old: Option<Interface>, new: Option<Interface>) -> Effect {
@@ -222,6 +241,23 @@ mod tests {
         world.apply(&RouteNetlinkMessage::NewNeighbour(neighbour(NeighbourState::Reachable, 1)));
         world.apply(&RouteNetlinkMessage::DelLink(link(3, true)));
         assert_eq!(world.mac(&(3, [192, 0, 2, 1].into())), None);
+    }
+
+    #[test]
+    fn an_address_told_of_again_changes_nothing() {
+        let mut address = AddressMessage::default();
+        address.header.index = 3;
+        address.header.flags = AddressHeaderFlags::Tentative;
+        address.attributes = vec![AddressAttribute::Address([192, 0, 2, 1].into())];
+        let mut world = World::default();
+        let mut tell =
+            |address: &AddressMessage| world.apply(&RouteNetlinkMessage::NewAddress(address.clone()));
+        assert!(tell(&address).generation);
+        assert_eq!(tell(&address), Effect::default());
+        address.header.flags = AddressHeaderFlags::empty();
+        assert!(tell(&address).generation, "it can be a source now");
+        assert!(world.apply(&RouteNetlinkMessage::DelAddress(address.clone())).generation);
+        assert!(world.apply(&RouteNetlinkMessage::NewAddress(address)).generation);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::decapsulation::Decapsulation;
 use super::host::{Assigned, Host, Link, Netlink, full_length};
-use super::state::{State, Store, Vip};
+use super::state::{State, Store};
 use super::sysctl::{self, Setting};
 use super::tunnel::{self, Tunnel};
 use super::{Add, Unwrap};
@@ -25,7 +25,7 @@ pub(super) async fn add(options: &Add) -> Result<()> {
     state.interfaces.extend(facing.iter().map(|link| link.interface.name.clone()));
 
     let mut setup = Setup { options, netlink, store, state };
-    let done = setup.run(&facing, host.link("lo")?).await;
+    let done = setup.run(&facing).await;
     done.context("stopped half-way; 'rlvs realserver remove' undoes what was done")
 }
 
@@ -62,14 +62,12 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    async fn run(&mut self, facing: &[&Link], lo: &Link) -> Result<()> {
+    async fn run(&mut self, facing: &[&Link]) -> Result<()> {
         if self.options.vips.iter().any(IpAddr::is_ipv4) {
             self.keep_quiet(facing)?;
         }
-        if self.options.tunnel {
-            self.unwrap(facing).await?;
-        }
-        self.own(lo).await
+        let homes_v4 = if self.options.tunnel { self.unwrap(facing).await? } else { Vec::new() };
+        self.own(&homes_v4).await
     }
 
     /// Sees to it that no ARP answer or request names a VIP.
@@ -88,8 +86,9 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Sees to it that tunnelled packets are unwrapped and let in.
-    async fn unwrap(&mut self, facing: &[&Link]) -> Result<()> {
+    /// Sees to it that tunnelled packets are unwrapped and let in. Returns the tunnel devices that IPv4 VIPs must be
+    /// on: on a device without address the kernel lets nothing in, not even with the loose reverse-path filter.
+    async fn unwrap(&mut self, facing: &[&Link]) -> Result<Vec<&'static str>> {
         let host = self.netlink.look().await?;
         let vips = &self.options.vips;
         let own = host.own(|address| vips.contains(address) || self.state.vips.contains_key(address));
@@ -109,8 +108,11 @@ impl Setup<'_> {
                 done
             }
         };
-        let arrival: Vec<&str> = if by_kernel {
-            tunnels.into_iter().map(Tunnel::device).collect()
+        let devices =
+            if by_kernel { tunnels.into_iter().filter(|it| it.takes_v4()).collect() } else { Vec::new() };
+        let devices: Vec<&str> = devices.into_iter().map(Tunnel::device).collect();
+        let arrival = if by_kernel {
+            devices.clone()
         } else {
             let program = running.map_or_else(Decapsulation::load, Ok)?;
             self.unwrap_by_xdp(&host, program, &own, facing).await?;
@@ -124,7 +126,7 @@ impl Setup<'_> {
                 self.set(&Setting::new(interface, "rp_filter"), 2)?;
             }
         }
-        Ok(())
+        Ok(devices)
     }
 
     /// Returns false if this kernel has not all the devices that it takes.
@@ -168,18 +170,24 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Puts the VIPs on lo.
-    async fn own(&mut self, lo: &Link) -> Result<()> {
+    /// Puts the VIPs on lo, or on these devices if they are IPv4 and there are any.
+    async fn own(&mut self, homes_v4: &[&str]) -> Result<()> {
+        let host = self.netlink.look().await?;
         for vip in &self.options.vips {
-            let there = lo.addresses.iter().any(|own| own.address == *vip);
-            let record = self.state.vips.entry(*vip).or_insert(Vip { ours: false, tunnel: false });
+            let record = self.state.vips.entry(*vip).or_default();
             record.tunnel |= self.options.tunnel;
-            record.ours |= !there;
-            self.store.save(&self.state)?;
-            if !there {
-                self.netlink.add_address(lo, *vip).await?;
-                println!("{vip}/{} is on lo", full_length(*vip));
+            let homes = if vip.is_ipv4() && !homes_v4.is_empty() { homes_v4 } else { &["lo"] };
+            for home in homes {
+                let link = host.link(home)?;
+                if link.addresses.iter().any(|own| own.address == *vip) {
+                    continue;
+                }
+                self.state.vips.entry(*vip).or_default().put_on.insert((*home).to_owned());
+                self.store.save(&self.state)?;
+                self.netlink.add_address(link, *vip).await?;
+                println!("{vip}/{} is on {home}", full_length(*vip));
             }
+            self.store.save(&self.state)?;
         }
         Ok(())
     }

@@ -133,22 +133,28 @@ async fn unwrapping(
     let tunnelled: Vec<IpAddr> = vips.iter().filter(is_tunnelled).copied().collect();
     let own = host.own(|address| vips.contains(address));
     let mut findings = Vec::new();
-    let arrival: Vec<&str> = match Decapsulation::running(host)? {
+    let with_v4 = tunnelled.iter().any(IpAddr::is_ipv4);
+    match Decapsulation::running(host)? {
         Some(program) => {
             findings.extend(program_findings(host, &program, &own, &tunnelled, facing)?);
-            facing.iter().map(|link| link.interface.name.as_str()).collect()
+            for link in facing.iter().filter(|_| with_v4) {
+                let name = &link.interface.name;
+                findings.push(reverse_path(name, sysctl::effective(name, "rp_filter")?, None));
+            }
         }
         None => {
-            let tunnels = tunnel::needed(&own, &tunnelled);
-            for tunnel in &tunnels {
-                findings.push(device(host, *tunnel).await?);
+            for tunnel in tunnel::needed(&own, &tunnelled) {
+                findings.push(device(host, tunnel).await?);
+                if let Ok(link) = host.link(tunnel.device())
+                    && tunnel.takes_v4()
+                    && with_v4
+                {
+                    let filter = sysctl::effective(tunnel.device(), "rp_filter")?;
+                    let bare = !link.addresses.iter().any(|own| own.address.is_ipv4());
+                    let missing = tunnelled.iter().find(|vip| vip.is_ipv4() && bare);
+                    findings.push(reverse_path(tunnel.device(), filter, missing));
+                }
             }
-            tunnels.into_iter().map(Tunnel::device).filter(|name| host.link(name).is_ok()).collect()
-        }
-    };
-    if tunnelled.iter().any(IpAddr::is_ipv4) {
-        for interface in arrival {
-            findings.push(reverse_path(interface, sysctl::effective(interface, "rp_filter")?));
         }
     }
     Ok(findings)
@@ -223,14 +229,22 @@ async fn device(host: &Host, tunnel: Tunnel) -> Result<Finding> {
     Ok(Finding::Right(format!("tunnel device {tunnel} is up")))
 }
 
-/// Whether unwrapped packets are let in where they arrive; the value is the effective one.
-fn reverse_path(interface: &str, filter: u8) -> Finding {
+/// Whether unwrapped packets are let in where they arrive; the value is the effective one. `missing` is an address
+/// to give to the interface if it has none: the kernel then lets nothing in unless the filter is off.
+fn reverse_path(interface: &str, filter: u8, missing: Option<&IpAddr>) -> Finding {
     if sysctl::filters_strictly(filter) {
         Finding::Wrong {
             what: format!(
                 "rp_filter is 1 on {interface}: unwrapped packets are dropped where the answer goes elsewhere"
             ),
             fix: format!("sysctl -w net.ipv4.conf.{interface}.rp_filter=2"),
+        }
+    } else if let Some(vip) = missing.filter(|_| filter != 0) {
+        Finding::Wrong {
+            what: format!(
+                "rp_filter is {filter} on {interface}, which has no address: unwrapped packets are dropped"
+            ),
+            fix: format!("ip address add {vip}/32 dev {interface}"),
         }
     } else {
         Finding::Right(format!("rp_filter is {filter} on {interface}: unwrapped packets are let in"))
@@ -295,7 +309,9 @@ mod tests {
         assert_eq!(wrongs(&arp("eth0", 1, 2)), [""; 0]);
         assert_eq!(wrongs(&arp("eth0", 0, 2)).len(), 1);
         assert_eq!(wrongs(&arp("eth0", 8, 0)).len(), 2);
-        assert_eq!(wrongs(&[reverse_path("eth0", 0), reverse_path("eth0", 2)]), [""; 0]);
-        assert_eq!(wrongs(&[reverse_path("eth0", 1)]).len(), 1);
+        assert_eq!(wrongs(&[reverse_path("eth0", 0, None), reverse_path("eth0", 2, None)]), [""; 0]);
+        assert_eq!(wrongs(&[reverse_path("eth0", 1, None)]).len(), 1);
+        assert_eq!(wrongs(&[reverse_path("tunl0", 0, Some(&VIP))]), [""; 0]);
+        assert_eq!(wrongs(&[reverse_path("tunl0", 2, Some(&VIP))]).len(), 1);
     }
 }

@@ -60,7 +60,7 @@ impl Decapsulation {
         ensure!(
             !DECAPSULATE.is_empty(),
             "this rlvs was built without its XDP programs (the BPF toolchain was missing), and this kernel has no \
-             tunnel devices: build rlvs again with 'cargo xtask bpf', or load the modules ipip, sit and ip6_tunnel"
+             tunnel devices: build rlvs again with 'cargo xtask build', or load the modules ipip, sit and ip6_tunnel"
         );
         raise_memory_limit();
         let mut object = aya::Ebpf::load(DECAPSULATE).context("cannot load the XDP program decapsulate")?;

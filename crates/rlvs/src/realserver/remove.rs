@@ -33,7 +33,7 @@ pub(super) async fn remove(vips: &[IpAddr]) -> Result<()> {
 }
 
 async fn give_up(vip: IpAddr, netlink: &Netlink, store: &Store, state: &mut State) -> Result<()> {
-    let Some(record) = state.vips.get(&vip).copied() else {
+    let Some(record) = state.vips.get(&vip).cloned() else {
         println!("{vip} was not added by 'rlvs realserver add': left alone");
         return Ok(());
     };
@@ -43,10 +43,9 @@ async fn give_up(vip: IpAddr, netlink: &Netlink, store: &Store, state: &mut Stat
     {
         program.remove_vip(vip)?;
     }
-    let lo = host.link("lo")?;
-    if record.ours && lo.addresses.iter().any(|own| own.address == vip) {
-        netlink.delete_address(lo, vip).await?;
-        println!("{vip} is off lo");
+    for (link, _) in host.holders(vip).filter(|(link, _)| record.put_on.contains(&link.interface.name)) {
+        netlink.delete_address(link, vip).await?;
+        println!("{vip} is off {}", link.interface.name);
     }
     state.vips.remove(&vip);
     store.save(state)

@@ -37,10 +37,10 @@ pub(super) struct State {
 }
 
 /// A VIP in our care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Vip {
-    /// We put it on lo; else it was there.
-    pub(super) ours: bool,
+    /// Names of the interfaces that we put it on; it may have been on others before.
+    pub(super) put_on: BTreeSet<String>,
     pub(super) tunnel: bool,
 }
 
@@ -175,7 +175,7 @@ mod tests {
     fn what_is_written_is_read() {
         let mut state = State::default();
         let vip = IpAddr::from([192, 0, 2, 10]);
-        state.vips.insert(vip, Vip { ours: true, tunnel: true });
+        state.vips.insert(vip, Vip { put_on: ["lo".to_owned()].into(), tunnel: true });
         state.note(&Setting::new("eth0", "rp_filter"), 1, 2);
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);

@@ -1,12 +1,13 @@
 //! Unwrapping by the kernel's own tunnel devices.
 //!
 //! Each tunnel module makes one device that takes packets from any sender; those are used as they are, for no two
-//! such devices can be. They take any inner destination: the VIP on lo decides what is for this host.
+//! such devices can be. They take any inner destination: the host's addresses decide what is for it.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
 use netlink_packet_route::IpProtocol;
 use netlink_packet_route::link::{InfoData, InfoIpTunnel, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
@@ -15,8 +16,10 @@ use rtnetlink::{LinkIp6Tnl, LinkIpIp, LinkMessageBuilder, LinkSit, LinkUnspec};
 use super::host::{Host, Netlink};
 use super::state::Device;
 
-/// Not a protocol, but "any": what ip6tnl0 must be set to.
+/// Inner protocols of ip6tnl0. Zero is not one, but "any": what it must be set to.
 const ANY_PROTOCOL: u8 = 0;
+const IPPROTO_IPIP: u8 = 4;
+const IPPROTO_IPV6: u8 = 41;
 
 /// A tunnel device of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,11 @@ impl Tunnel {
             Tunnel::Sit => "sit0",
             Tunnel::Ip6Tnl => "ip6tnl0",
         }
+    }
+
+    /// Whether IPv4 packets come out of it.
+    pub(super) fn takes_v4(self) -> bool {
+        matches!(self, Tunnel::Ipip | Tunnel::Ip6Tnl)
     }
 
     fn request(self) -> LinkMessage {
@@ -186,8 +194,24 @@ async fn set_protocol(netlink: &Netlink, index: u32, protocol: u8) -> Result<()>
         .index(index)
         .mode(IpProtocol::from(protocol))
         .build();
-    let changed = netlink.links().change(message).execute().await;
-    changed.context("cannot make ip6tnl0 take IPv4 and IPv6 (try 'ip -6 tunnel change ip6tnl0 mode any')")
+    match netlink.links().change(message).execute().await {
+        // Some kernels (6.1 is one) take no change of this very device by netlink, only by the older ioctl.
+        Err(error) if errno(&error) == Some(libc::EINVAL) => set_protocol_by_ip(protocol),
+        result => result.context("cannot set the inner protocol of ip6tnl0"),
+    }
+}
+
+fn set_protocol_by_ip(protocol: u8) -> Result<()> {
+    let mode = match protocol {
+        IPPROTO_IPIP => "ipip6",
+        IPPROTO_IPV6 => "ip6ip6",
+        _ => "any",
+    };
+    let words = ["-6", "tunnel", "change", Tunnel::Ip6Tnl.device(), "mode", mode];
+    let output = Command::new("ip").args(words).output().context("cannot run 'ip' (package iproute2)")?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "'ip {}' failed: {}", words.join(" "), complaint.trim());
+    Ok(())
 }
 
 fn errno(error: &rtnetlink::Error) -> Option<i32> {

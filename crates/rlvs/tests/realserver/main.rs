@@ -75,6 +75,7 @@ fn tcp_through_the_kernels_tunnel_devices() {
         assert!(tunnel.stop() > 100, "the packets went through the tunnel");
     }
     for (fault, word) in [
+        ("address flush dev ip6tnl0", "ip6tnl0, which has no address"),
         ("link set tunl0 down", "tunl0 is down"),
         ("-6 tunnel change ip6tnl0 mode ip6ip6", "takes one family only"),
     ] {

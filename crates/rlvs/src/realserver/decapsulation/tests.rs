@@ -121,6 +121,7 @@ struct Program {
 
 impl Program {
     fn load() -> Self {
+        assert!(!DECAPSULATE.is_empty(), "the XDP objects are missing: cargo xtask build");
         let mut object = aya::Ebpf::load(DECAPSULATE).unwrap();
         let program: &mut Xdp = object.program_mut(PROGRAM).unwrap().try_into().unwrap();
         program.load().unwrap();
