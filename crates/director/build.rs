@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-const OBJECTS: [&str; 1] = ["decapsulate.o"];
+const OBJECTS: [&str; 2] = ["director.o", "decapsulate.o"];
 
 fn main() -> io::Result<()> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bpf");

@@ -1,4 +1,32 @@
 //! Owner of the data plane: loads it, configures it, keeps it current.
+//!
+//! The director's process owns nothing that packets need. Programs, links and maps are pinned in bpffs, and all that it
+//! knows of services and destinations lies in the maps, which it maps into its memory ([`memory`]): the process may end
+//! at any moment, and the next one goes on with what it finds.
+//!
+//! - [`config`]: the configuration file
+//! - [`dataplane`]: loading, pinning, attaching
+//! - [`tables`]: the maps as shared memory
+//! - [`registry`]: services and destinations; answers the control protocol
+//! - [`egress`]: the way to each destination, from the kernel's routes and neighbours
+//! - [`connections`]: listing and expiring connections
+//! - [`estimator`]: rates
+//! - [`run`]: the loop that ties these together
 
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod connections;
+pub mod dataplane;
 pub mod egress;
+mod error;
+mod estimator;
+pub mod memory;
+pub mod namespace;
 pub mod object;
+pub mod registry;
+mod run;
+pub mod tables;
+
+pub use error::DirectorError;
+pub use run::run;

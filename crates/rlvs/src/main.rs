@@ -68,7 +68,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         .init();
     match command {
         Command::Run(command) => run::run(command).await,
-        Command::Detach => run::detach(),
+        Command::Detach => run::detach().await,
         Command::Realserver(command) => realserver::run(command).await,
         // Unreachable by name, which main has seen to; listed above for the help.
         Command::Ipvsadm { words } => Ok(ipvsadm::run(Applet::Ipvsadm, "ipvsadm", &words).into()),

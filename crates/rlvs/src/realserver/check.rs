@@ -10,7 +10,8 @@ use super::decapsulation::Decapsulation;
 use super::host::{Assigned, Host, Link, Netlink, full_length};
 use super::state::{self, State};
 use super::tunnel::{self, Tunnel};
-use super::{namespace, require_root, sysctl};
+use super::{require_root, sysctl};
+use rlvs_director::namespace;
 
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,6 @@ mod add;
 mod check;
 mod decapsulation;
 mod host;
-mod namespace;
 mod remove;
 mod state;
 mod sysctl;

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::namespace;
 use super::sysctl::Setting;
+use rlvs_director::namespace;
 
 const DIRECTORY: &str = "/run/rlvs";
 

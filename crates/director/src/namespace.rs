@@ -11,7 +11,7 @@ const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// A name for the network namespace of the calling thread. From Linux 5.14 on no other one has it until the host
 /// is started anew; before, a later one may get it after this one is gone.
-pub(super) fn name() -> io::Result<String> {
+pub fn name() -> io::Result<String> {
     match cookie() {
         Ok(cookie) => Ok(format!("{cookie:x}")),
         Err(_) => Ok(format!("ns{}", std::fs::metadata("/proc/thread-self/ns/net")?.ino())),

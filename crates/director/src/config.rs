@@ -1,0 +1,146 @@
+//! The configuration file, in TOML. Everything has a default.
+
+use rlvs_ipvs::Readers;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Interfaces to attach to; none: every Ethernet interface.
+    pub interfaces: Vec<String>,
+    /// Sizes of the tables.
+    pub tables: Tables,
+    /// The control socket.
+    pub control: Control,
+}
+
+/// `[tables]`: sizes, fixed for the life of the data plane.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tables {
+    /// Entries for IPv4, 64 octets each; a NATed connection takes two. Rounded up to a power of two.
+    pub connections: u32,
+    /// Entries for IPv6, 128 octets each. Rounded up to a power of two.
+    pub connections6: u32,
+    /// Virtual services.
+    pub services: u32,
+    /// Destinations of all services, and deleted ones that connections still name.
+    pub destinations: u32,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Tables { connections: 1 << 18, connections6: 1 << 16, services: 1024, destinations: 1 << 14 }
+    }
+}
+
+/// `[control]`: who may ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    /// A group whose members may read; changing takes root or CAP_NET_ADMIN.
+    pub readers: Option<u32>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line and reason.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of range.
+    #[error("{path}: tables.{name} = {value}: must be {least} to {most}")]
+    Range {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        name: &'static str,
+        /// Its value.
+        value: u32,
+        /// The least allowed.
+        least: u32,
+        /// The most allowed.
+        most: u32,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let mut config: Config = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let tables = &mut config.tables;
+        for (name, value, least, most) in [
+            ("connections", tables.connections, 64, 1 << 28),
+            ("connections6", tables.connections6, 64, 1 << 28),
+            ("services", tables.services, 1, 1 << 16),
+            ("destinations", tables.destinations, 1, 1 << 24),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(ConfigError::Range { path: path.to_owned(), name, value, least, most });
+            }
+        }
+        tables.connections = tables.connections.next_power_of_two();
+        tables.connections6 = tables.connections6.next_power_of_two();
+        Ok(config)
+    }
+
+    /// Who may read.
+    pub fn readers(&self) -> Readers {
+        match self.control.readers {
+            Some(group) => Readers::Group(group),
+            None => Readers::Privileged,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("rlvs.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_to_powers_of_two() {
+        assert_eq!(parse("[tables]\nconnections = 1000000").unwrap().tables.connections, 1 << 20);
+    }
+
+    #[test]
+    fn mistakes_name_the_file_and_the_place() {
+        let error = parse("[tables]\nconections = 5").unwrap_err();
+        assert!(
+            error.contains("rlvs.toml") && error.contains("line 2") && error.contains("conections"),
+            "{error}"
+        );
+        let error = parse("[tables]\nservices = 0").unwrap_err();
+        assert_eq!(error, "rlvs.toml: tables.services = 0: must be 1 to 65536");
+    }
+}

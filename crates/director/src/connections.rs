@@ -1,0 +1,133 @@
+//! The connection table, listed and swept.
+
+use crate::tables::Tables;
+use rlvs_ipvs::{Connection, Endpoint, Protocol};
+use rlvs_switch::config::Tick;
+use rlvs_switch::destination::Destination;
+use rlvs_switch::order;
+use rlvs_switch::table::{Family, Meta, Slot, Tuple, V4, V6, WAYS, lookup, release, slot};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// All connections, as they are found: the table may change while it is listed.
+pub fn list(tables: Arc<Tables>) -> impl Iterator<Item = Connection> + Send {
+    let slots4 = (tables.connections4.all().len() * WAYS) as u32;
+    let slots6 = (tables.connections6.all().len() * WAYS) as u32;
+    let also = Arc::clone(&tables);
+    (0..slots4)
+        .filter_map(move |index| connection::<V4>(&tables, index))
+        .chain((0..slots6).filter_map(move |index| connection::<V6>(&also, index)))
+}
+
+fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
+    let place = slot::<Tables, F>(tables, index)?;
+    let meta = place.meta();
+    if !meta.is_live() || meta.is_reply() {
+        return None;
+    }
+    let tuple: Tuple<F> = place.tuple(meta)?;
+    let entry = place.entry(meta)?;
+    let left = tables.now().until(last_expiry(tables, place, index, entry.peer));
+    if left <= 0 {
+        return None;
+    }
+    let destination = tables.destinations.get(entry.destination)?;
+    Some(Connection {
+        protocol: Protocol(tuple.protocol.into()),
+        state: meta.state(),
+        flags: entry.method.into(),
+        expires: ((left as u64 * (1 << Tick::SHIFT)) / 1_000_000_000) as u32,
+        client: endpoint(F::ip(tuple.source), tuple.ports[0]),
+        virtual_server: endpoint(F::ip(tuple.destination), tuple.ports[1]),
+        destination: endpoint(address_of(destination), entry.port),
+    })
+}
+
+/// The later one of an entry's and its peer's.
+fn last_expiry<F: Family>(tables: &Tables, place: &Slot<F>, index: u32, peer: u32) -> Tick {
+    let own = place.expires();
+    match slot::<Tables, F>(tables, peer) {
+        Some(other) if peer != index && own.until(other.expires()) > 0 => other.expires(),
+        _ => own,
+    }
+}
+
+fn endpoint(address: IpAddr, port: [u8; 2]) -> Endpoint {
+    Endpoint { address, port: u16::from_be_bytes(port) }
+}
+
+/// A destination's address.
+pub(crate) fn address_of(destination: &Destination) -> IpAddr {
+    let words = std::array::from_fn(|i| destination.address[i].load(order::PLAIN));
+    if destination.family.load(order::PLAIN) == 6 { V6::ip(V6::address(words)) } else { V4::ip(words[0]) }
+}
+
+/// A family whose addresses have a form for people.
+trait Address: Family {
+    fn ip(address: Self::Address) -> IpAddr;
+}
+
+impl Address for V4 {
+    fn ip(address: u32) -> IpAddr {
+        Ipv4Addr::from(address.to_ne_bytes()).into()
+    }
+}
+
+impl Address for V6 {
+    fn ip([a, b]: [u64; 2]) -> IpAddr {
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&a.to_ne_bytes());
+        octets[8..].copy_from_slice(&b.to_ne_bytes());
+        Ipv6Addr::from(octets).into()
+    }
+}
+
+/// Frees the entries of expired connections, a part of both tables at a time.
+#[derive(Debug, Default)]
+pub struct Sweeper {
+    next4: usize,
+    next6: usize,
+}
+
+impl Sweeper {
+    /// Calls of [`Self::sweep`] that go once through the tables.
+    pub const PARTS: usize = 20;
+
+    /// Sweeps the next part; the number of connections that ended.
+    pub fn sweep(&mut self, tables: &Tables) -> usize {
+        let now = tables.now();
+        let mut ended = 0;
+        let buckets = tables.connections4.all();
+        for number in part(&mut self.next4, buckets.len()) {
+            ended += sweep_slots(tables, &buckets[number].slots, number, now);
+        }
+        let buckets = tables.connections6.all();
+        for number in part(&mut self.next6, buckets.len()) {
+            ended += sweep_slots(tables, &buckets[number].slots, number, now);
+        }
+        ended
+    }
+}
+
+/// The next buckets in turn.
+fn part(next: &mut usize, buckets: usize) -> std::ops::Range<usize> {
+    let start = if *next >= buckets { 0 } else { *next };
+    let end = (start + buckets.div_ceil(Sweeper::PARTS)).min(buckets);
+    *next = end;
+    start..end
+}
+
+fn sweep_slots<F: Family>(tables: &Tables, slots: &[Slot<F>; WAYS], number: usize, now: Tick) -> usize {
+    let mut ended = 0;
+    for (way, place) in slots.iter().enumerate() {
+        let meta: Meta = place.meta();
+        if !meta.is_live() || now.until(place.expires()) > 0 {
+            continue;
+        }
+        let index = (number * WAYS + way) as u32;
+        if lookup::is_expired(tables, place, index, now) && release::release::<_, F>(tables, index, meta) {
+            ended += 1;
+        }
+    }
+    ended
+}

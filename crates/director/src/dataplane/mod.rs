@@ -1,0 +1,223 @@
+//! The data plane: programs, maps and links, pinned so that they outlive the process.
+//!
+//! ```text
+//!   <bpffs>/rlvs/<network namespace>/layout-<n>/maps/<MAP>            state; lives until `rlvs detach`
+//!                                              /programs-<hash>/<step> of the object with this hash
+//!                                              /links/<ifindex>-<mode> what keeps the first step attached
+//! ```
+//!
+//! Starting means: make or open the maps; load the programs, or open them if this very object is loaded already;
+//! point the table of steps and the links at them. Each of these is atomic for packets.
+
+mod attach;
+mod pins;
+
+pub use attach::{Attached, Attachments, Mode};
+pub use pins::detach;
+
+use crate::config::Config;
+use crate::error::DirectorError;
+use crate::memory::{Mapped, Shared};
+use crate::object;
+use crate::tables::Tables;
+use aya::maps::{Map, MapData, ProgramArray};
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use aya_obj::programs::XdpAttachType;
+use pins::Pins;
+use rlvs_switch::scheduler::MEMBERS_MAX;
+use rlvs_switch::service::{LISTS, ServiceKey};
+use rlvs_switch::state::{tcp, udp};
+use rlvs_switch::table::WAYS;
+use rlvs_switch::{config::Tick, order};
+use std::io;
+use std::os::fd::AsFd;
+
+/// The programs, in the order of the switch's steps (`crates/xdp/src/maps.rs`).
+const STEPS: [&str; 8] =
+    ["director", "director6", "open", "create", "create6", "create_reply", "create_reply6", "reject"];
+
+/// Maps that hold state and are pinned.
+const MAPS: [&str; 11] = [
+    "CONFIG",
+    "CONNECTIONS4",
+    "CONNECTIONS6",
+    "STRIPE_LOCKS",
+    "SERVICE_INDEX",
+    "SERVICES",
+    "MEMBERS",
+    "DESTINATIONS",
+    "COUNTERS",
+    "EVENTS",
+    "STEPS",
+];
+
+/// Members that each service has room for, in all its lists.
+pub(crate) const MEMBERS_PER_SERVICE: u32 = MEMBERS_MAX * LISTS as u32;
+
+/// The loaded data plane.
+pub struct DataPlane {
+    /// The maps as memory.
+    pub tables: Tables,
+    /// From identity to service.
+    pub service_index: aya::maps::HashMap<MapData, KeyOctets, u32>,
+    /// Where the first step is attached.
+    pub attachments: Attachments,
+    /// Whether there was one to adopt.
+    pub adopted: bool,
+    /// Whether its programs were those of this binary already.
+    pub same_programs: bool,
+}
+
+/// A service's identity as the map's key.
+pub type KeyOctets = [u8; size_of::<ServiceKey>()];
+
+impl DataPlane {
+    /// Loads the data plane, or adopts what an earlier director left.
+    pub fn open(config: &Config) -> Result<DataPlane, DirectorError> {
+        if object::DIRECTOR.is_empty() {
+            return Err(DirectorError::NoObject);
+        }
+        check_kernel()?;
+        let pins = Pins::open()?;
+        let adopted = pins.map("CONFIG").exists();
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(_, source)| DirectorError::System { action: "count the CPUs", source })?
+            as u32;
+        let tables = &config.tables;
+        let mut loader = EbpfLoader::new();
+        for name in MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        for (name, size) in [
+            ("CONNECTIONS4", tables.connections / WAYS as u32),
+            ("CONNECTIONS6", tables.connections6 / WAYS as u32),
+            ("SERVICE_INDEX", tables.services),
+            ("SERVICES", tables.services),
+            ("MEMBERS", tables.services * MEMBERS_PER_SERVICE),
+            ("DESTINATIONS", tables.destinations),
+            ("COUNTERS", tables.destinations * cpus),
+        ] {
+            loader.map_max_entries(name, size);
+        }
+        let mut ebpf = loader.load(object::DIRECTOR)?;
+        let tables = Tables {
+            config: mapped(&ebpf, "CONFIG")?,
+            connections4: mapped(&ebpf, "CONNECTIONS4")?,
+            connections6: mapped(&ebpf, "CONNECTIONS6")?,
+            services: mapped(&ebpf, "SERVICES")?,
+            members: mapped(&ebpf, "MEMBERS")?,
+            destinations: mapped(&ebpf, "DESTINATIONS")?,
+            counters: mapped(&ebpf, "COUNTERS")?,
+        };
+        set_up(&tables, cpus)?;
+        let service_index = ebpf
+            .take_map("SERVICE_INDEX")
+            .ok_or_else(|| missing("SERVICE_INDEX"))
+            .and_then(|map| map.try_into().map_err(|error| unusable("SERVICE_INDEX", error)))?;
+        let (first, same_programs) = programs(&mut ebpf, &pins)?;
+        let attachments = Attachments::adopt(first, &pins)?;
+        Ok(DataPlane { tables, service_index, attachments, adopted, same_programs })
+    }
+}
+
+fn missing(name: &'static str) -> DirectorError {
+    DirectorError::Map { name, reason: "the object does not have it".into() }
+}
+
+fn unusable(name: &'static str, error: impl std::fmt::Display) -> DirectorError {
+    DirectorError::Map { name, reason: error.to_string() }
+}
+
+fn check_kernel() -> Result<(), DirectorError> {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 1) {
+        return Err(DirectorError::KernelTooOld { release: release.into_owned() });
+    }
+    Ok(())
+}
+
+fn mapped<T: Shared>(ebpf: &Ebpf, name: &'static str) -> Result<Mapped<T>, DirectorError> {
+    let Map::Array(data) = ebpf.map(name).ok_or_else(|| missing(name))? else {
+        return Err(unusable(name, "it is no array"));
+    };
+    // A pinned map keeps the size that it was made with.
+    let elements = data.info().map_err(|error| unusable(name, error))?.max_entries();
+    Mapped::new(data.fd().as_fd(), elements as usize).map_err(|error| unusable(name, error))
+}
+
+/// Fills in the settings of tables that are new.
+fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
+    let settings = tables.settings();
+    if settings.cpus() != 0 {
+        return Ok(());
+    }
+    let mut seed = [0u8; 8 * rlvs_switch::config::SEEDS];
+    let mut filled = 0;
+    while filled < seed.len() {
+        filled += rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| DirectorError::System { action: "make a random key", source: error.into() })?;
+    }
+    for (cell, octets) in settings.seed.iter().zip(seed.chunks_exact(8)) {
+        let mut word = [0; 8];
+        word.copy_from_slice(octets);
+        cell.store(u64::from_ne_bytes(word), order::PLAIN);
+    }
+    settings.mask4.store(tables.connections4.all().len() as u32 - 1, order::PLAIN);
+    settings.mask6.store(tables.connections6.all().len() as u32 - 1, order::PLAIN);
+    for (cell, seconds) in settings.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
+        cell.store(Tick::in_seconds(seconds), order::PLAIN);
+    }
+    settings.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
+    // Last, for it says that the rest is done.
+    settings.cpus.store(cpus, order::PUBLISH);
+    Ok(())
+}
+
+/// The first step's program, and whether all of this object's were loaded already. Else loads them and puts them
+/// in the places of their predecessors.
+fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<(Xdp, bool), DirectorError> {
+    let pinned = STEPS.iter().all(|name| pins.program(name).exists());
+    if !pinned {
+        pins.make_program_folder()?;
+        for name in STEPS {
+            let program: &mut Xdp = program(ebpf, name)?;
+            program.load().map_err(explain)?;
+            let path = pins.program(name);
+            let _left_by_a_start_that_failed = std::fs::remove_file(&path);
+            program
+                .pin(&path)
+                .map_err(|error| DirectorError::Pin { path: path.clone(), reason: error.to_string() })?;
+        }
+    }
+    let map = ebpf.take_map("STEPS").ok_or_else(|| missing("STEPS"))?;
+    let mut steps = ProgramArray::try_from(map).map_err(|error| unusable("STEPS", error))?;
+    for (index, name) in STEPS.into_iter().enumerate() {
+        let program = Xdp::from_pin(pins.program(name), XdpAttachType::Interface)?;
+        steps.set(index as u32, program.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
+    }
+    let first = Xdp::from_pin(pins.program(STEPS[0]), XdpAttachType::Interface)?;
+    pins.forget_other_programs();
+    Ok((first, pinned))
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, DirectorError> {
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| DirectorError::Map { name, reason: "the object has no such program".into() })?;
+    Ok(program.try_into()?)
+}
+
+/// Tells a lack of privilege from other failures.
+fn explain(error: ProgramError) -> DirectorError {
+    if let ProgramError::LoadError { io_error, .. } = &error
+        && io_error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
+    {
+        let source = io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error());
+        return DirectorError::NoPrivilege { action: "loading XDP programs", source };
+    }
+    error.into()
+}

@@ -1,0 +1,318 @@
+//! Destinations.
+
+use super::{Destination, Registry, Watch, keys, stats, unsettled};
+use crate::connections::address_of;
+use crate::egress::Path;
+use crate::estimator::Estimator;
+use rlvs_ipvs::{DestinationEntry, DestinationId, Errno, Family, ForwardingMethod, ServiceId};
+use rlvs_ipvs::{Tunnel, TunnelFlags, TunnelType};
+use rlvs_switch::destination::{Destination as Entry, Egress, Hop, flag};
+use rlvs_switch::order;
+use rlvs_switch::scheduler::MEMBERS_MAX;
+use rlvs_switch::service::ServiceKey;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// How long a deleted destination without connections is kept, for it may come back.
+const TRASH: Duration = Duration::from_secs(120);
+
+impl Registry {
+    pub(super) fn add_destination(
+        &mut self,
+        service: &ServiceId,
+        asked: Result<rlvs_ipvs::Destination, Errno>,
+    ) -> Result<(), Errno> {
+        let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
+        let asked = asked?;
+        check(service, &asked)?;
+        if self.find(sequence, &asked.id).is_some() {
+            return Err(Errno::EXIST);
+        }
+        let members = self.services.get(&sequence).map(|service| service.members.clone()).unwrap_or_default();
+        if members.len() >= MEMBERS_MAX as usize {
+            tracing::warn!("refused destination {}: a service has at most {MEMBERS_MAX}", asked.id.address);
+            return Err(Errno::NOSPC);
+        }
+        let owner = keys::key(service).ok_or(Errno::NOPROTOOPT)?;
+        let index = match self.find_in_trash(&owner, &asked.id) {
+            Some(index) => {
+                self.trash.remove(&index);
+                index
+            }
+            None => self.new_destination(&owner, &asked.id)?,
+        };
+        let newest = self.next_sequence();
+        let Some(entry) = self.tables.destinations.get(index) else { return Err(Errno::NOSPC) };
+        write(entry, &asked);
+        entry.flags.store(flag::AVAILABLE, order::PLAIN);
+        entry.sequence.store(newest, order::PUBLISH);
+        let rates = Estimator::starting_at(self.tables.counted(index));
+        self.destinations.insert(index, Destination { address: asked.id.address, rates });
+        self.changes.push(Watch::Begin(asked.id.address));
+        if let Some(service) = self.services.get_mut(&sequence) {
+            service.members.insert(0, index);
+        }
+        self.publish(sequence, &members);
+        Ok(())
+    }
+
+    /// A fresh entry, not yet in use.
+    fn new_destination(&mut self, owner: &ServiceKey, id: &DestinationId) -> Result<u32, Errno> {
+        let destinations = &self.tables.destinations;
+        let is_free =
+            |index| destinations.get(index).is_some_and(|entry| entry.sequence.load(order::PLAIN) == 0);
+        let index = super::allocate(&mut self.last_destination, destinations.all().len(), is_free)?;
+        let entry = self.tables.destinations.get(index).ok_or(Errno::NOSPC)?;
+        keys::store(&entry.owner, owner);
+        for (cell, word) in entry.address.iter().zip(keys::words(id.address)) {
+            cell.store(word, order::PLAIN);
+        }
+        entry.family.store(keys::family(id.address).into(), order::PLAIN);
+        entry.port.store(id.port.to_be().into(), order::PLAIN);
+        for cell in [&entry.active, &entry.inactive, &entry.overload] {
+            cell.store(0, order::PLAIN);
+        }
+        for egress in &entry.egress {
+            egress.store_hop(&Hop::UNKNOWN);
+        }
+        // The counters go on from where the last user of the entry left them.
+        let counted = self.tables.counted(index);
+        for (i, counted) in counted.into_iter().enumerate() {
+            entry.zero[i].store(counted, order::PLAIN);
+            entry.settled[i].store(counted, order::PLAIN);
+        }
+        Ok(index)
+    }
+
+    pub(super) fn edit_destination(
+        &mut self,
+        service: &ServiceId,
+        asked: Result<rlvs_ipvs::Destination, Errno>,
+    ) -> Result<(), Errno> {
+        let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
+        let asked = asked?;
+        check(service, &asked)?;
+        let index = self.find(sequence, &asked.id).ok_or(Errno::NOENT)?;
+        let entry = self.tables.destinations.get(index).ok_or(Errno::NOENT)?;
+        if asked.upper_threshold == 0 || asked.upper_threshold > entry.upper.load(order::PLAIN) {
+            entry.overload.store(0, order::PLAIN);
+        }
+        write(entry, &asked);
+        let members = self.services.get(&sequence).map(|service| service.members.clone()).unwrap_or_default();
+        self.publish(sequence, &members);
+        Ok(())
+    }
+
+    pub(super) fn delete_destination(
+        &mut self,
+        service: &ServiceId,
+        asked: Result<DestinationId, Errno>,
+    ) -> Result<(), Errno> {
+        let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
+        let index = self.find(sequence, &asked?).ok_or(Errno::NOENT)?;
+        let members = self.services.get(&sequence).map(|service| service.members.clone()).unwrap_or_default();
+        if let Some(service) = self.services.get_mut(&sequence) {
+            service.members.retain(|member| *member != index);
+        }
+        self.publish(sequence, &members);
+        self.retire(sequence, index);
+        Ok(())
+    }
+
+    /// Puts a destination into the trash: its connections' packets are dropped, and it may come back.
+    pub(super) fn retire(&mut self, sequence: u32, index: u32) {
+        let counted = unsettled(&self.tables, index);
+        let service = self.services.get(&sequence).and_then(|s| self.tables.services.get(s.index));
+        if let (Some(service), Some(entry)) = (service, self.tables.destinations.get(index)) {
+            entry.flags.store(0, order::PLAIN);
+            for (i, counted) in counted.into_iter().enumerate() {
+                let residue = service.residue[i].load(order::PLAIN);
+                service.residue[i].store(residue.wrapping_add(counted), order::PLAIN);
+                let settled = entry.settled[i].load(order::PLAIN);
+                entry.settled[i].store(settled.wrapping_add(counted), order::PLAIN);
+            }
+        }
+        if let Some(destination) = self.destinations.remove(&index) {
+            self.changes.push(Watch::End(destination.address));
+        }
+        self.trash.insert(index, Instant::now());
+    }
+
+    /// Frees what has been in the trash for long and is not named by any connection.
+    pub(crate) fn empty_trash(&mut self) {
+        let tables = &self.tables;
+        self.trash.retain(|index, since| {
+            let Some(entry) = tables.destinations.get(*index) else { return false };
+            let used = entry.active.load(order::PLAIN) != 0 || entry.inactive.load(order::PLAIN) != 0;
+            if used || since.elapsed() < TRASH {
+                return true;
+            }
+            entry.sequence.store(0, order::PUBLISH);
+            false
+        });
+    }
+
+    pub(super) fn destination_entries(&self, service: &ServiceId) -> Result<Vec<DestinationEntry>, Errno> {
+        let sequence = self.by_id.get(service).ok_or(Errno::SRCH)?;
+        let members = self.services.get(sequence).map(|service| &service.members).ok_or(Errno::SRCH)?;
+        Ok(members.iter().filter_map(|index| self.describe_destination(*index)).collect())
+    }
+
+    fn describe_destination(&self, index: u32) -> Option<DestinationEntry> {
+        let entry = self.tables.destinations.get(index)?;
+        let tunnel = entry.tunnel.load(order::PLAIN);
+        let destination = rlvs_ipvs::Destination {
+            id: identity(entry),
+            method: ForwardingMethod::from_flags(entry.method.load(order::PLAIN))?,
+            weight: entry.weight.load(order::PLAIN) as i32,
+            upper_threshold: entry.upper.load(order::PLAIN),
+            lower_threshold: entry.lower.load(order::PLAIN),
+            tunnel: Tunnel {
+                kind: TunnelType::from_number(tunnel as u8)?,
+                port: u16::from_be(entry.tunnel_port.load(order::PLAIN) as u16),
+                flags: TunnelFlags::from_bits_retain((tunnel >> 16) as u16),
+            },
+        };
+        let zero = std::array::from_fn(|i| entry.zero[i].load(order::PLAIN));
+        let rates = self.destinations.get(&index).map(|d| d.rates.rates()).unwrap_or_default();
+        Some(DestinationEntry {
+            destination,
+            active: entry.active.load(order::PLAIN),
+            inactive: entry.inactive.load(order::PLAIN),
+            persistent: 0,
+            stats: stats(self.tables.counted(index), zero, rates),
+        })
+    }
+
+    fn find(&self, sequence: u32, id: &DestinationId) -> Option<u32> {
+        let service = self.services.get(&sequence)?;
+        service.members.iter().copied().find(|index| self.is(*index, id))
+    }
+
+    fn find_in_trash(&self, owner: &ServiceKey, id: &DestinationId) -> Option<u32> {
+        self.trash.keys().copied().find(|index| {
+            let same_owner =
+                self.tables.destinations.get(*index).is_some_and(|entry| keys::load(&entry.owner) == *owner);
+            same_owner && self.is(*index, id)
+        })
+    }
+
+    fn is(&self, index: u32, id: &DestinationId) -> bool {
+        self.tables.destinations.get(index).is_some_and(|entry| identity(entry) == *id)
+    }
+
+    /// Sets the way to all destinations with this address.
+    pub(crate) fn set_path(&mut self, address: IpAddr, path: &Path) {
+        for (index, destination) in &self.destinations {
+            if destination.address == address
+                && let Some(entry) = self.tables.destinations.get(*index)
+            {
+                set_egress(entry, path);
+            }
+        }
+    }
+
+    /// Reads the destinations from the tables: members of services, and those in the trash.
+    pub(super) fn adopt_destinations(&mut self) {
+        let tables = self.tables.clone();
+        let mut found: Vec<(u32, u32)> = Vec::new();
+        for (index, entry) in (0..).zip(tables.destinations.all()) {
+            let sequence = entry.sequence.load(order::LOAD);
+            if sequence != 0 {
+                self.last_sequence = self.last_sequence.max(sequence);
+                found.push((sequence, index));
+            }
+        }
+        // The newest first, as in a service's list.
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, index) in found {
+            let Some(entry) = tables.destinations.get(index) else { continue };
+            let service = self.by_id.get(&keys::id(&keys::load(&entry.owner))).copied();
+            let service = service.and_then(|sequence| self.services.get_mut(&sequence));
+            match service {
+                Some(service) if entry.flags.load(order::PLAIN) & flag::AVAILABLE != 0 => {
+                    service.members.push(index);
+                    let address = address_of(entry);
+                    let rates = Estimator::starting_at(tables.counted(index));
+                    self.destinations.insert(index, Destination { address, rates });
+                    self.changes.push(Watch::Begin(address));
+                }
+                _ => {
+                    entry.flags.store(0, order::PLAIN);
+                    self.trash.insert(index, Instant::now());
+                }
+            }
+        }
+    }
+}
+
+fn identity(entry: &Entry) -> DestinationId {
+    DestinationId { address: address_of(entry), port: u16::from_be(entry.port.load(order::PLAIN) as u16) }
+}
+
+/// What IPVS refuses, and what this director does not do yet.
+fn check(service: &ServiceId, asked: &rlvs_ipvs::Destination) -> Result<(), Errno> {
+    if Family::of(asked.id.address) != service.family() && asked.method != ForwardingMethod::Tunnel {
+        return Err(Errno::INVAL);
+    }
+    if asked.weight < 0 || asked.lower_threshold > asked.upper_threshold {
+        return Err(Errno::RANGE);
+    }
+    if asked.tunnel.kind == TunnelType::Gue && asked.tunnel.port == 0 {
+        return Err(Errno::INVAL);
+    }
+    let unicast = match asked.id.address {
+        IpAddr::V4(address) => {
+            !(address.is_multicast() || address.is_broadcast() || address.is_unspecified())
+        }
+        IpAddr::V6(address) => {
+            !(address.is_multicast() || address.is_unspecified() || address.is_unicast_link_local())
+        }
+    };
+    if !unicast {
+        return Err(Errno::INVAL);
+    }
+    let unsupported = match asked.method {
+        ForwardingMethod::Tunnel if asked.tunnel.kind != TunnelType::Ipip => Some("tunnels other than IPIP"),
+        ForwardingMethod::Bypass => Some("bypass"),
+        _ => None,
+    };
+    if let Some(what) = unsupported {
+        tracing::warn!("refused destination {}: {what} is not supported yet", asked.id.address);
+        return Err(Errno::NOPROTOOPT);
+    }
+    Ok(())
+}
+
+fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
+    entry.upper.store(asked.upper_threshold, order::PLAIN);
+    entry.lower.store(asked.lower_threshold, order::PLAIN);
+    let tunnel = asked.tunnel.kind as u32 | u32::from(asked.tunnel.flags.bits()) << 16;
+    entry.tunnel.store(tunnel, order::PLAIN);
+    entry.tunnel_port.store(asked.tunnel.port.to_be().into(), order::PLAIN);
+    entry.method.store(asked.method as u32, order::PLAIN);
+    // Weights are not negative: checked.
+    entry.weight.store(asked.weight as u32, order::PLAIN);
+}
+
+/// Publishes another way: prepared in the copy that is not valid, then switched to.
+fn set_egress(entry: &Entry, path: &Path) {
+    let next = (entry.current.load(order::PLAIN) + 1) & 1;
+    let egress = &entry.egress[next as usize];
+    match path {
+        Path::Via(via) => {
+            let vlan = via.vlan.unwrap_or(0);
+            egress.store_hop(&Hop::new(via.interface, via.destination_mac, via.source_mac, vlan));
+            egress.mtu.store(via.mtu, order::PLAIN);
+            for (cell, word) in egress.source.iter().zip(keys::words(via.source)) {
+                cell.store(word, order::PLAIN);
+            }
+        }
+        Path::Local => {
+            egress.store_hop(&Hop::UNKNOWN);
+            egress.interface.store(Egress::HERE, order::PLAIN);
+        }
+        _ => egress.store_hop(&Hop::UNKNOWN),
+    }
+    entry.current.store(next, order::PUBLISH);
+}

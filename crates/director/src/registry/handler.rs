@@ -1,0 +1,78 @@
+//! The control protocol's requests.
+
+use super::Registry;
+use crate::connections;
+use rlvs_ipvs::{Errno, Info, Reply, Request, Timeouts, VERSION};
+use rlvs_switch::config::Tick;
+use rlvs_switch::order;
+use rlvs_switch::state::tcp;
+use std::sync::Arc;
+
+impl Registry {
+    /// Carries a request out. Facts about the director are not the registry's.
+    pub(crate) fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
+        match request {
+            Request::NewService(service) => self.add_service(&service).map(|()| Reply::Done),
+            Request::SetService(service) => self.edit_service(&service).map(|()| Reply::Done),
+            Request::DeleteService(id) => self.delete_service(&id).map(|()| Reply::Done),
+            Request::GetService(id) => self.service_entry(&id).map(Reply::Service),
+            Request::ListServices => Ok(Reply::Services(self.service_entries())),
+            Request::NewDestination(id, destination) => {
+                self.add_destination(&id, destination).map(|()| Reply::Done)
+            }
+            Request::SetDestination(id, destination) => {
+                self.edit_destination(&id, destination).map(|()| Reply::Done)
+            }
+            Request::DeleteDestination(id, destination) => {
+                self.delete_destination(&id, destination).map(|()| Reply::Done)
+            }
+            Request::ListDestinations(id) => self.destination_entries(&id).map(Reply::Destinations),
+            // The sync daemon belongs to the cluster, which this director does not have yet.
+            Request::NewDaemon(_) => Err(Errno::NOPROTOOPT),
+            Request::DeleteDaemon(_) => Err(Errno::SRCH),
+            Request::ListDaemons => Ok(Reply::Daemons(Vec::new())),
+            Request::SetTimeouts(timeouts) => {
+                self.set_timeouts(timeouts);
+                Ok(Reply::Done)
+            }
+            Request::GetTimeouts => Ok(Reply::Timeouts(self.timeouts())),
+            Request::GetInfo => {
+                let buckets = self.tables.connections4.all().len() as u32;
+                Ok(Reply::Info(Info { version: VERSION, table_size: buckets }))
+            }
+            Request::Zero(id) => self.zero(id.as_ref()).map(|()| Reply::Done),
+            Request::Flush => {
+                self.flush();
+                Ok(Reply::Done)
+            }
+            Request::ListConnections => {
+                Ok(Reply::Connections(Box::new(connections::list(Arc::clone(&self.tables)))))
+            }
+            Request::GetFacts => Err(Errno::OPNOTSUPP),
+        }
+    }
+
+    fn set_timeouts(&self, timeouts: Timeouts) {
+        let settings = self.tables.settings();
+        let cells = [
+            (timeouts.tcp, &settings.tcp_timeouts[tcp::ESTABLISHED as usize]),
+            (timeouts.tcp_fin, &settings.tcp_timeouts[tcp::FIN_WAIT as usize]),
+            (timeouts.udp, &settings.udp_timeout),
+        ];
+        for (seconds, cell) in cells {
+            if seconds != 0 {
+                cell.store(Tick::in_seconds(seconds), order::PLAIN);
+            }
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let settings = self.tables.settings();
+        let seconds = |ticks: u32| (u64::from(ticks) * (1 << Tick::SHIFT) / 1_000_000_000) as u32;
+        Timeouts {
+            tcp: seconds(settings.tcp_timeouts[tcp::ESTABLISHED as usize].load(order::PLAIN)),
+            tcp_fin: seconds(settings.tcp_timeouts[tcp::FIN_WAIT as usize].load(order::PLAIN)),
+            udp: seconds(settings.udp_timeout.load(order::PLAIN)),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Identities, between the control protocol's form and the tables'.
+
+use crate::dataplane::KeyOctets;
+use rlvs_ipvs::{Protocol, ServiceId};
+use rlvs_switch::cell::AtomicU32;
+use rlvs_switch::order;
+use rlvs_switch::service::ServiceKey;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An address as the tables hold it: words in network order.
+pub(super) fn words(address: IpAddr) -> [u32; 4] {
+    match address {
+        IpAddr::V4(address) => [u32::from_ne_bytes(address.octets()), 0, 0, 0],
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            std::array::from_fn(|i| {
+                u32::from_ne_bytes([octets[4 * i], octets[4 * i + 1], octets[4 * i + 2], octets[4 * i + 3]])
+            })
+        }
+    }
+}
+
+/// 4 or 6.
+pub(super) fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 4 } else { 6 }
+}
+
+/// A service's identity as the switch looks it up; `None` for what it does not look up (yet): marks.
+pub(super) fn key(id: &ServiceId) -> Option<ServiceKey> {
+    let ServiceId::Address { protocol, address, port } = id else { return None };
+    Some(ServiceKey {
+        address: words(*address),
+        reserved: 0,
+        port: port.to_be(),
+        protocol: u8::try_from(protocol.0).ok()?,
+        family: family(*address),
+    })
+}
+
+/// The reverse of [`key`].
+pub(super) fn id(key: &ServiceKey) -> ServiceId {
+    let address = match key.family {
+        6 => {
+            let mut octets = [0; 16];
+            for (octets, word) in octets.chunks_exact_mut(4).zip(key.address) {
+                octets.copy_from_slice(&word.to_ne_bytes());
+            }
+            IpAddr::V6(Ipv6Addr::from(octets))
+        }
+        _ => IpAddr::V4(Ipv4Addr::from(key.address[0].to_ne_bytes())),
+    };
+    ServiceId::Address { protocol: Protocol(key.protocol.into()), address, port: u16::from_be(key.port) }
+}
+
+/// A key as the map wants it.
+pub(super) fn octets(key: &ServiceKey) -> KeyOctets {
+    zerocopy::transmute!(*key)
+}
+
+/// Stores a key in words of shared memory.
+pub(super) fn store(cells: &[AtomicU32; 6], key: &ServiceKey) {
+    let words: [u32; 6] = zerocopy::transmute!(*key);
+    for (cell, word) in cells.iter().zip(words) {
+        cell.store(word, order::PLAIN);
+    }
+}
+
+/// The reverse of [`store`].
+pub(super) fn load(cells: &[AtomicU32; 6]) -> ServiceKey {
+    let words: [u32; 6] = std::array::from_fn(|i| cells[i].load(order::PLAIN));
+    zerocopy::transmute!(words)
+}

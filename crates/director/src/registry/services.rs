@@ -1,0 +1,241 @@
+//! Virtual services.
+
+use super::{Registry, Service, keys, service_counted, stats};
+use crate::estimator::Estimator;
+use rlvs_ipvs::{Errno, Netmask, Protocol, ServiceEntry, ServiceFlags, ServiceId};
+use rlvs_switch::order;
+use rlvs_switch::scheduler::Scheduler;
+use rlvs_switch::service::SCHEDULER_NAME;
+use std::net::Ipv4Addr;
+
+impl Registry {
+    pub(super) fn add_service(&mut self, asked: &rlvs_ipvs::Service) -> Result<(), Errno> {
+        if self.by_id.contains_key(&asked.id) {
+            return Err(Errno::EXIST);
+        }
+        let scheduler = check(asked)?;
+        let key = keys::key(&asked.id).ok_or(Errno::NOPROTOOPT)?;
+        let services = &self.tables.services;
+        let is_free = |index| services.get(index).is_some_and(|entry| entry.sequence.load(order::PLAIN) == 0);
+        let index = super::allocate(&mut self.last_service, services.all().len(), is_free)?;
+        let sequence = self.next_sequence();
+        let entry = self.tables.services.get(index).ok_or(Errno::NOSPC)?;
+        keys::store(&entry.key, &key);
+        let flags = asked.flags.apply(ServiceFlags::empty()).bits();
+        write(entry, asked, scheduler, flags);
+        for cell in entry.residue.iter().chain(&entry.zero) {
+            cell.store(0, order::PLAIN);
+        }
+        for list in &entry.lists {
+            list.length.store(0, order::PLAIN);
+        }
+        entry.sequence.store(sequence, order::PUBLISH);
+        self.services.insert(
+            sequence,
+            Service {
+                index,
+                id: asked.id,
+                members: Vec::new(),
+                retired: Default::default(),
+                rates: Estimator::default(),
+            },
+        );
+        self.by_id.insert(asked.id, sequence);
+        self.publish(sequence, &[]);
+        if self.index.insert(keys::octets(&key), index, 0).is_err() {
+            self.forget_service(sequence);
+            return Err(Errno::NOSPC);
+        }
+        Ok(())
+    }
+
+    pub(super) fn edit_service(&mut self, asked: &rlvs_ipvs::Service) -> Result<(), Errno> {
+        let sequence = *self.by_id.get(&asked.id).ok_or(Errno::SRCH)?;
+        let scheduler = check(asked)?;
+        let service = self.services.get(&sequence).ok_or(Errno::SRCH)?;
+        let entry = self.tables.services.get(service.index).ok_or(Errno::SRCH)?;
+        let flags = asked.flags.apply(ServiceFlags::from_bits_retain(entry.flags.load(order::PLAIN)));
+        let changed = entry.scheduler.load(order::PLAIN) != scheduler as u32;
+        write(entry, asked, scheduler, flags.bits());
+        if changed {
+            // A scheduler's state does not survive it.
+            self.publish(sequence, &[]);
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_service(&mut self, id: &ServiceId) -> Result<(), Errno> {
+        let sequence = *self.by_id.get(id).ok_or(Errno::SRCH)?;
+        // First of all, no packet finds it any more.
+        if let Some(key) = keys::key(id) {
+            let _not_there = self.index.remove(&keys::octets(&key));
+        }
+        let members = self.services.get(&sequence).map(|service| service.members.clone());
+        for member in members.unwrap_or_default() {
+            self.retire(sequence, member);
+        }
+        self.forget_service(sequence);
+        Ok(())
+    }
+
+    fn forget_service(&mut self, sequence: u32) {
+        let Some(service) = self.services.remove(&sequence) else { return };
+        self.by_id.remove(&service.id);
+        if let Some(entry) = self.tables.services.get(service.index) {
+            entry.sequence.store(0, order::PUBLISH);
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        let ids: Vec<ServiceId> = self.services.values().map(|service| service.id).collect();
+        for id in ids {
+            let _there = self.delete_service(&id);
+        }
+    }
+
+    pub(super) fn zero(&mut self, id: Option<&ServiceId>) -> Result<(), Errno> {
+        let sequences: Vec<u32> = match id {
+            Some(id) => vec![*self.by_id.get(id).ok_or(Errno::SRCH)?],
+            None => self.services.keys().copied().collect(),
+        };
+        for sequence in sequences {
+            let Some(service) = self.services.get_mut(&sequence) else { continue };
+            let counted = service_counted(&self.tables, service);
+            service.rates = Estimator::starting_at(counted);
+            if let Some(entry) = self.tables.services.get(service.index) {
+                for (cell, counted) in entry.zero.iter().zip(counted) {
+                    cell.store(counted, order::PLAIN);
+                }
+            }
+            for member in &service.members {
+                let counted = self.tables.counted(*member);
+                if let Some(destination) = self.destinations.get_mut(member) {
+                    destination.rates = Estimator::starting_at(counted);
+                }
+                if let Some(entry) = self.tables.destinations.get(*member) {
+                    for (cell, counted) in entry.zero.iter().zip(counted) {
+                        cell.store(counted, order::PLAIN);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn service_entry(&self, id: &ServiceId) -> Result<ServiceEntry, Errno> {
+        let sequence = self.by_id.get(id).ok_or(Errno::SRCH)?;
+        self.services.get(sequence).and_then(|service| self.describe(service)).ok_or(Errno::SRCH)
+    }
+
+    pub(super) fn service_entries(&self) -> Vec<ServiceEntry> {
+        self.services.values().filter_map(|service| self.describe(service)).collect()
+    }
+
+    fn describe(&self, service: &Service) -> Option<ServiceEntry> {
+        let entry = self.tables.services.get(service.index)?;
+        let mut name = Vec::new();
+        for word in &entry.scheduler_name {
+            name.extend(word.load(order::PLAIN).to_ne_bytes());
+        }
+        let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+        let flags = ServiceFlags::from_bits_retain(entry.flags.load(order::PLAIN)) | ServiceFlags::HASHED;
+        let netmask = entry.netmask.load(order::PLAIN);
+        let described = rlvs_ipvs::Service {
+            id: service.id,
+            scheduler: name,
+            flags: rlvs_ipvs::FlagsChange::to(flags),
+            timeout: entry.timeout.load(order::PLAIN),
+            netmask: match service.id.family() {
+                rlvs_ipvs::Family::Inet => Netmask::V4(Ipv4Addr::from(netmask.to_ne_bytes())),
+                rlvs_ipvs::Family::Inet6 => Netmask::V6(netmask),
+            },
+            persistence_engine: None,
+        };
+        let zero = std::array::from_fn(|i| entry.zero[i].load(order::PLAIN));
+        let counted = service_counted(&self.tables, service);
+        Some(ServiceEntry { service: described, stats: stats(counted, zero, service.rates.rates()) })
+    }
+
+    /// Reads services and destinations from the tables.
+    pub(super) fn adopt(&mut self) {
+        let tables = self.tables.clone();
+        for (index, entry) in (0..).zip(tables.services.all()) {
+            let sequence = entry.sequence.load(order::LOAD);
+            if sequence == 0 {
+                continue;
+            }
+            self.last_sequence = self.last_sequence.max(sequence);
+            let key = keys::load(&entry.key);
+            let id = keys::id(&key);
+            let service = Service {
+                index,
+                id,
+                members: Vec::new(),
+                retired: Default::default(),
+                rates: Estimator::default(),
+            };
+            if !matches!(self.index.get(&keys::octets(&key), 0), Ok(found) if found == index) {
+                // The director before was killed while it made or deleted this one: deleted it is.
+                entry.sequence.store(0, order::PUBLISH);
+                continue;
+            }
+            self.by_id.insert(id, sequence);
+            self.services.insert(sequence, service);
+        }
+        self.adopt_destinations();
+        for service in self.services.values_mut() {
+            let counted = service_counted(&tables, service);
+            service.rates = Estimator::starting_at(counted);
+        }
+    }
+}
+
+/// What IPVS refuses, and what this director does not do yet.
+fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
+    let scheduler = Scheduler::from_name(&asked.scheduler).ok_or(Errno::NOENT)?;
+    if asked.persistence_engine.is_some() {
+        return Err(Errno::NOENT);
+    }
+    if let Netmask::V6(prefix) = asked.netmask
+        && !(1..=128).contains(&prefix)
+    {
+        return Err(Errno::INVAL);
+    }
+    let unsupported = match asked.id {
+        ServiceId::Mark { .. } => Some("services by firewall mark"),
+        ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
+        ServiceId::Address { .. } => Some("protocols other than TCP and UDP"),
+    };
+    let flags = asked.flags.apply(ServiceFlags::empty());
+    let unsupported = unsupported
+        .or(flags.contains(ServiceFlags::PERSISTENT).then_some("persistence"))
+        .or(flags.contains(ServiceFlags::ONE_PACKET).then_some("one-packet scheduling"));
+    if let Some(what) = unsupported {
+        tracing::warn!("refused service {:?}: {what} are not supported yet", asked.id);
+        return Err(Errno::NOPROTOOPT);
+    }
+    Ok(scheduler)
+}
+
+fn write(
+    entry: &rlvs_switch::service::Service,
+    asked: &rlvs_ipvs::Service,
+    scheduler: Scheduler,
+    flags: u32,
+) {
+    let mut name = [0; SCHEDULER_NAME];
+    for (octet, of_name) in name.iter_mut().zip(asked.scheduler.bytes().take(SCHEDULER_NAME - 1)) {
+        *octet = of_name;
+    }
+    for (cell, octets) in entry.scheduler_name.iter().zip(name.chunks_exact(4)) {
+        cell.store(u32::from_ne_bytes([octets[0], octets[1], octets[2], octets[3]]), order::PLAIN);
+    }
+    entry.flags.store(flags, order::PLAIN);
+    entry.timeout.store(asked.timeout, order::PLAIN);
+    let netmask = match asked.netmask {
+        Netmask::V4(mask) => u32::from_ne_bytes(mask.octets()),
+        Netmask::V6(prefix) => prefix,
+    };
+    entry.netmask.store(netmask, order::PLAIN);
+    entry.scheduler.store(scheduler as u32, order::PLAIN);
+}

@@ -1,0 +1,254 @@
+//! The director's loop: commands, routes and neighbours, interfaces, time.
+
+use crate::config::Config;
+use crate::connections::Sweeper;
+use crate::dataplane::{Attached, Attachments, DataPlane};
+use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent, Medium};
+use crate::error::DirectorError;
+use crate::estimator;
+use crate::registry::{Registry, Watch};
+use crate::tables::Tables;
+use rlvs_ipvs::{Errno, Fact, Reply, Request, SOCKET_NAME, Server, ServerConfig};
+use rlvs_switch::order;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Time in which both connection tables are swept once: an expired connection is gone that much later at most.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// Runs the director of this network namespace until it is told to end; the data plane goes on without it.
+pub async fn run(config: &Config) -> Result<(), DirectorError> {
+    // First, for only one director may touch the data plane.
+    let mut server = Server::bind(ServerConfig { name: SOCKET_NAME.into(), readers: config.readers() })?;
+    let mut director = Director::start(config).await?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut sweep = interval(SWEEP / Sweeper::PARTS as u32);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut estimate = interval(Duration::from_secs(estimator::INTERVAL));
+    director.announce();
+    loop {
+        tokio::select! {
+            call = server.next() => match call {
+                Some(call) => {
+                    let answer = director.handle(call.request.clone());
+                    call.answer(answer);
+                }
+                None => return Err(DirectorError::System {
+                    action: "serve the control socket",
+                    source: std::io::ErrorKind::ConnectionAborted.into(),
+                }),
+            },
+            event = director.events.recv() => match event {
+                Some(event) => director.follow(event),
+                None => return Err(DirectorError::System {
+                    action: "follow routes and neighbours",
+                    source: std::io::ErrorKind::ConnectionAborted.into(),
+                }),
+            },
+            _ = sweep.tick() => {
+                director.sweeper.sweep(&director.tables);
+            }
+            _ = estimate.tick() => {
+                director.registry.estimate();
+                director.registry.empty_trash();
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("the director's process ends; the switch stays attached (`rlvs detach` takes it off)");
+    Ok(())
+}
+
+fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DirectorError> {
+    signal(kind).map_err(|source| DirectorError::System { action: "wait for signals", source })
+}
+
+struct Director {
+    tables: Arc<Tables>,
+    registry: Registry,
+    attachments: Attachments,
+    sweeper: Sweeper,
+    tracker: EgressTracker,
+    events: tokio::sync::mpsc::UnboundedReceiver<Event>,
+    /// Interfaces to attach to; none: all that qualify.
+    wanted: Vec<String>,
+    interfaces: BTreeMap<u32, Interface>,
+    adopted: bool,
+}
+
+impl Director {
+    async fn start(config: &Config) -> Result<Director, DirectorError> {
+        let plane = DataPlane::open(config)?;
+        let tables = Arc::new(plane.tables);
+        warn_of_other_sizes(&tables, config);
+        let registry = Registry::new(Arc::clone(&tables), plane.service_index);
+        let (tracker, events) = EgressTracker::spawn().await?;
+        let mut director = Director {
+            tables,
+            registry,
+            attachments: plane.attachments,
+            sweeper: Sweeper::default(),
+            tracker,
+            events,
+            wanted: config.interfaces.clone(),
+            interfaces: BTreeMap::new(),
+            adopted: plane.adopted,
+        };
+        if plane.adopted {
+            let programs = if plane.same_programs { "the same programs" } else { "new programs" };
+            let (services, destinations) = director.registry.size();
+            tracing::info!(
+                "adopted the data plane with {programs}, {services} services, {destinations} destinations"
+            );
+        }
+        director.attach_at_start()?;
+        director.tell_tracker();
+        Ok(director)
+    }
+
+    /// Attaches to the interfaces that there are, all or none of those asked for.
+    fn attach_at_start(&mut self) -> Result<(), DirectorError> {
+        let mut first = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Interface(InterfaceEvent::Appeared(interface)) = event {
+                first.push(interface);
+            }
+        }
+        for name in &self.wanted {
+            if !first.iter().any(|interface| interface.name == *name) {
+                return Err(DirectorError::NoInterface { name: name.clone() });
+            }
+        }
+        let unwanted: Vec<u32> = self
+            .attachments
+            .all()
+            .map(|(index, _)| index)
+            .filter(|index| !first.iter().any(|i| i.index == *index && self.is_wanted(i)))
+            .collect();
+        for index in unwanted {
+            self.attachments.detach(index);
+        }
+        for interface in first {
+            let asked_for = self.wanted.contains(&interface.name);
+            if let Err(error) = self.appeared(interface)
+                && asked_for
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&self, interface: &Interface) -> bool {
+        if !self.wanted.is_empty() {
+            return self.wanted.contains(&interface.name);
+        }
+        // Frames of these are seen on the device below them, or on their ports.
+        let above =
+            matches!(interface.kind.as_deref(), Some("vlan" | "macvlan" | "macvtap" | "bridge" | "bond"));
+        interface.medium == Medium::Ethernet && !above
+    }
+
+    fn appeared(&mut self, interface: Interface) -> Result<(), DirectorError> {
+        let result = if self.is_wanted(&interface) {
+            self.attachments.attach(interface.index).map(|attached| {
+                let name = &interface.name;
+                match attached {
+                    Attached::Now(mode) => tracing::info!("attached to {name} ({mode} XDP)"),
+                    Attached::Already(mode) => tracing::info!("still attached to {name} ({mode} XDP)"),
+                }
+            })
+        } else {
+            Ok(())
+        };
+        if let Err(error) = &result {
+            tracing::warn!("interface {}: {error}", interface.name);
+        }
+        self.interfaces.insert(interface.index, interface);
+        result
+    }
+
+    fn follow(&mut self, event: Event) {
+        match event {
+            Event::Path { destination, path } => {
+                tracing::debug!("{destination}: {path:?}");
+                self.registry.set_path(destination, &path);
+            }
+            Event::Generation => {
+                let generation = &self.tables.settings().generation;
+                generation.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+            Event::Interface(InterfaceEvent::Appeared(interface)) => {
+                let _told = self.appeared(interface);
+            }
+            Event::Interface(InterfaceEvent::Changed(interface)) => {
+                self.interfaces.insert(interface.index, interface);
+            }
+            Event::Interface(InterfaceEvent::Gone(interface)) => {
+                tracing::info!("interface {} is gone", interface.name);
+                self.attachments.detach(interface.index);
+                self.interfaces.remove(&interface.index);
+            }
+        }
+    }
+
+    fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
+        if request == Request::GetFacts {
+            return Ok(Reply::Facts(self.facts()));
+        }
+        let reply = self.registry.handle(request);
+        self.tell_tracker();
+        reply
+    }
+
+    fn tell_tracker(&mut self) {
+        for change in self.registry.take_changes() {
+            match change {
+                Watch::Begin(address) => self.tracker.watch(address),
+                Watch::End(address) => self.tracker.unwatch(address),
+            }
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let fact = |name: String, value: String| Fact { name, value };
+        let mut facts = vec![
+            fact("version".into(), env!("CARGO_PKG_VERSION").into()),
+            fact("adopted".into(), self.adopted.to_string()),
+        ];
+        for (index, mode) in self.attachments.all() {
+            let name = self.interfaces.get(&index).map_or_else(|| index.to_string(), |i| i.name.clone());
+            facts.push(fact(format!("interface {name}"), format!("{mode} XDP")));
+        }
+        facts
+    }
+
+    fn announce(&self) {
+        let names: Vec<String> = self
+            .attachments
+            .all()
+            .filter_map(|(index, mode)| Some(format!("{} ({mode})", self.interfaces.get(&index)?.name)))
+            .collect();
+        tracing::info!("ready: control socket @{SOCKET_NAME}, attached to {}", names.join(", "));
+    }
+}
+
+/// Tables keep the sizes that they were made with.
+fn warn_of_other_sizes(tables: &Tables, config: &Config) {
+    let ways = rlvs_switch::table::WAYS as u32;
+    for (name, is, asked) in [
+        ("connections", (tables.settings().mask4.load(order::PLAIN) + 1) * ways, config.tables.connections),
+        ("connections6", (tables.settings().mask6.load(order::PLAIN) + 1) * ways, config.tables.connections6),
+        ("services", tables.services.all().len() as u32, config.tables.services),
+        ("destinations", tables.destinations.all().len() as u32, config.tables.destinations),
+    ] {
+        if is != asked {
+            tracing::warn!("tables.{name} stays {is}, not {asked}, until `rlvs detach` and a new start");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `rlvs run` and `rlvs detach`.
+
+use anyhow::Context;
+use clap::Args;
+use rlvs_director::config::Config;
+use rlvs_ipvs::{Server, ServerConfig};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The words after `rlvs run`.
+#[derive(Args)]
+pub struct Run {
+    /// Attach to this interface (may be given several times) instead of every Ethernet interface.
+    #[arg(long = "interface", value_name = "IF")]
+    interfaces: Vec<String>,
+    /// Read this configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
+    let mut config = match &words.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    if !words.interfaces.is_empty() {
+        config.interfaces = words.interfaces;
+    }
+    rlvs_director::run(&config).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn detach() -> anyhow::Result<ExitCode> {
+    // As long as this process has the control socket no director can come up, and none may be running.
+    let _no_director = Server::bind(ServerConfig::default()).context("cannot detach")?;
+    if rlvs_director::dataplane::detach()? {
+        println!("The switch is off all interfaces; services and connections are forgotten.");
+    } else {
+        println!("There is no switch in this network namespace.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
