@@ -48,20 +48,20 @@ pub struct Control {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {reason}")]
     Read {
         /// The file.
         path: PathBuf,
         /// What the kernel says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// It is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Parse {
         /// The file.
         path: PathBuf,
         /// Line and reason.
-        source: Box<toml::de::Error>,
+        reason: Box<toml::de::Error>,
     },
     /// A value is out of range.
     #[error("{path}: tables.{name} = {value}: must be {least} to {most}")]
@@ -83,13 +83,13 @@ impl Config {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), reason: source })?;
         Self::parse(&text, path)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let mut config: Config = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), reason: Box::new(source) })?;
         let tables = &mut config.tables;
         for (name, value, least, most) in [
             ("connections", tables.connections, 64, 1 << 28),

@@ -11,12 +11,12 @@ pub enum DirectorError {
     #[error("this binary was built without its XDP programs; build it with `cargo xtask build`")]
     NoObject,
     /// The user may not load BPF programs.
-    #[error("{action} needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN: {source}")]
+    #[error("{action} needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN: {reason}")]
     NoPrivilege {
         /// What was tried.
         action: &'static str,
         /// What the kernel says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The kernel lacks something.
     #[error("this kernel ({release}) is too old: rlvs needs Linux 6.1 or later")]
@@ -47,12 +47,12 @@ pub enum DirectorError {
         expected: String,
     },
     /// The file system for pins.
-    #[error("cannot use {path} for pinned BPF objects: {source}")]
+    #[error("cannot use {path} for pinned BPF objects: {reason}")]
     Pins {
         /// The directory.
         path: PathBuf,
         /// What the kernel says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The kernel refused the programs or maps.
     #[error("cannot load the XDP programs: {0}")]
@@ -80,11 +80,11 @@ pub enum DirectorError {
     #[error(transparent)]
     Egress(#[from] crate::egress::EgressError),
     /// Something of the operating system.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {reason}")]
     System {
         /// What was tried, to follow "cannot".
         action: &'static str,
         /// What the kernel says.
-        source: io::Error,
+        reason: io::Error,
     },
 }

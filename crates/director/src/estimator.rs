@@ -19,13 +19,13 @@ impl Estimator {
 
     /// Takes a reading; to be called every [`INTERVAL`] seconds.
     pub(crate) fn update(&mut self, counters: [u64; 5]) {
-        for i in 0..5 {
+        for (i, (now, last)) in counters.into_iter().zip(self.last).enumerate() {
             // Half of the difference (it is that of two seconds), scaled.
             let shift = if i < 3 { 9 } else { 4 };
-            let rate = (counters[i].wrapping_sub(self.last[i]) << shift) as i64;
+            let rate = (now.wrapping_sub(last) << shift) as i64;
             self.average[i] += (rate - self.average[i]) >> 2;
-            self.last[i] = counters[i];
         }
+        self.last = counters;
     }
 
     /// The rates, rounded.

@@ -10,8 +10,8 @@
 //! - [`registry`]: services and destinations; answers the control protocol
 //! - [`egress`]: the way to each destination, from the kernel's routes and neighbours
 //! - [`connections`]: listing and expiring connections
-//! - [`estimator`]: rates
-//! - [`run`]: the loop that ties these together
+//! - `estimator`: rates, as IPVS computes them
+//! - [`run()`]: the loop that ties these together
 
 #![deny(unsafe_code)]
 

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::connections::Sweeper;
-use crate::dataplane::{Attached, Attachments, DataPlane};
+use crate::dataplane::{self, Attached, Attachments, DataPlane};
 use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent, Medium};
 use crate::error::DirectorError;
 use crate::estimator;
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Time in which both connection tables are swept once: an expired connection is gone that much later at most.
@@ -39,14 +40,14 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
                 }
                 None => return Err(DirectorError::System {
                     action: "serve the control socket",
-                    source: std::io::ErrorKind::ConnectionAborted.into(),
+                    reason: std::io::ErrorKind::ConnectionAborted.into(),
                 }),
             },
             event = director.events.recv() => match event {
                 Some(event) => director.follow(event),
                 None => return Err(DirectorError::System {
                     action: "follow routes and neighbours",
-                    source: std::io::ErrorKind::ConnectionAborted.into(),
+                    reason: std::io::ErrorKind::ConnectionAborted.into(),
                 }),
             },
             _ = sweep.tick() => {
@@ -65,7 +66,7 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
 }
 
 fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DirectorError> {
-    signal(kind).map_err(|source| DirectorError::System { action: "wait for signals", source })
+    signal(kind).map_err(|source| DirectorError::System { action: "wait for signals", reason: source })
 }
 
 struct Director {
@@ -74,7 +75,7 @@ struct Director {
     attachments: Attachments,
     sweeper: Sweeper,
     tracker: EgressTracker,
-    events: tokio::sync::mpsc::UnboundedReceiver<Event>,
+    events: UnboundedReceiver<Event>,
     /// Interfaces to attach to; none: all that qualify.
     wanted: Vec<String>,
     interfaces: BTreeMap<u32, Interface>,
@@ -83,11 +84,28 @@ struct Director {
 
 impl Director {
     async fn start(config: &Config) -> Result<Director, DirectorError> {
+        let (tracker, mut events) = EgressTracker::spawn().await?;
+        let interfaces = first_interfaces(&mut events, &config.interfaces)?;
         let plane = DataPlane::open(config)?;
+        let adopted = plane.adopted;
+        Self::take_up(config, plane, tracker, events, interfaces).inspect_err(|_| {
+            // What was not there before is not left behind.
+            if !adopted && let Err(error) = dataplane::detach() {
+                tracing::warn!("{error}");
+            }
+        })
+    }
+
+    fn take_up(
+        config: &Config,
+        plane: DataPlane,
+        tracker: EgressTracker,
+        events: UnboundedReceiver<Event>,
+        interfaces: Vec<Interface>,
+    ) -> Result<Director, DirectorError> {
         let tables = Arc::new(plane.tables);
         warn_of_other_sizes(&tables, config);
         let registry = Registry::new(Arc::clone(&tables), plane.service_index);
-        let (tracker, events) = EgressTracker::spawn().await?;
         let mut director = Director {
             tables,
             registry,
@@ -106,24 +124,13 @@ impl Director {
                 "adopted the data plane with {programs}, {services} services, {destinations} destinations"
             );
         }
-        director.attach_at_start()?;
+        director.attach_at_start(interfaces)?;
         director.tell_tracker();
         Ok(director)
     }
 
-    /// Attaches to the interfaces that there are, all or none of those asked for.
-    fn attach_at_start(&mut self) -> Result<(), DirectorError> {
-        let mut first = Vec::new();
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Interface(InterfaceEvent::Appeared(interface)) = event {
-                first.push(interface);
-            }
-        }
-        for name in &self.wanted {
-            if !first.iter().any(|interface| interface.name == *name) {
-                return Err(DirectorError::NoInterface { name: name.clone() });
-            }
-        }
+    /// Attaches to the interfaces that there are, and takes the switch off others that it was attached to.
+    fn attach_at_start(&mut self, first: Vec<Interface>) -> Result<(), DirectorError> {
         let unwanted: Vec<u32> = self
             .attachments
             .all()
@@ -235,6 +242,23 @@ impl Director {
             .filter_map(|(index, mode)| Some(format!("{} ({mode})", self.interfaces.get(&index)?.name)))
             .collect();
         tracing::info!("ready: control socket @{SOCKET_NAME}, attached to {}", names.join(", "));
+    }
+}
+
+/// The interfaces that there are; those asked for must be among them.
+fn first_interfaces(
+    events: &mut UnboundedReceiver<Event>,
+    wanted: &[String],
+) -> Result<Vec<Interface>, DirectorError> {
+    let mut first = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let Event::Interface(InterfaceEvent::Appeared(interface)) = event {
+            first.push(interface);
+        }
+    }
+    match wanted.iter().find(|name| !first.iter().any(|interface| interface.name == **name)) {
+        Some(name) => Err(DirectorError::NoInterface { name: name.clone() }),
+        None => Ok(first),
     }
 }
 

@@ -42,6 +42,7 @@ impl Tick {
 pub const SEEDS: usize = 11;
 
 /// The switch's settings, in shared memory. Written by the director, read by every packet.
+#[derive(Default)]
 #[repr(C, align(64))]
 pub struct Config {
     /// The hash key: random, secret, fixed for the life of the tables.

@@ -71,6 +71,7 @@ impl Hop {
 }
 
 /// A destination's way, in shared memory.
+#[derive(Default)]
 #[repr(C)]
 pub struct Egress {
     /// Interface's index; 0: not known; [`Egress::HERE`]: this machine.
@@ -108,6 +109,7 @@ impl Egress {
 }
 
 /// A destination, in shared memory. The director writes it; the switch writes the numbers of connections.
+#[derive(Default)]
 #[repr(C, align(64))]
 pub struct Destination {
     /// [`flag`].

@@ -12,7 +12,7 @@
 //! [`destination`], [`config`], [`counters`] and [`table`] lie in memory that the director, the switch on all CPUs
 //! and the next director share; [`LAYOUT`] is their version.
 
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "simulation")), no_std)]
 #![deny(unsafe_code)]
 
 pub mod cell;
@@ -28,6 +28,8 @@ mod path;
 mod platform;
 pub mod scheduler;
 pub mod service;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod state;
 pub mod table;
 

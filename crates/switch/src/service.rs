@@ -29,6 +29,7 @@ pub const SCHEDULER_NAME: usize = 16;
 /// A virtual service, in shared memory. The director writes it; the switch writes the schedulers' state.
 ///
 /// The part that only the director reads is here too, so that the next director finds all it needs to go on.
+#[derive(Default)]
 #[repr(C, align(64))]
 pub struct Service {
     /// Which of the lists is valid: the director prepares the next one and switches with one store.
@@ -57,6 +58,7 @@ pub struct Service {
 }
 
 /// A version of a service's destinations, with the state of the scheduler that walks it.
+#[derive(Default)]
 #[repr(C)]
 pub struct MemberList {
     /// Where the list starts in the array of members.

@@ -82,7 +82,7 @@ impl DataPlane {
         let pins = Pins::open()?;
         let adopted = pins.map("CONFIG").exists();
         let cpus = aya::util::nr_cpus()
-            .map_err(|(_, source)| DirectorError::System { action: "count the CPUs", source })?
+            .map_err(|(_, source)| DirectorError::System { action: "count the CPUs", reason: source })?
             as u32;
         let tables = &config.tables;
         let mut loader = EbpfLoader::new();
@@ -159,7 +159,7 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
     let mut filled = 0;
     while filled < seed.len() {
         filled += rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| DirectorError::System { action: "make a random key", source: error.into() })?;
+            .map_err(|error| DirectorError::System { action: "make a random key", reason: error.into() })?;
     }
     for (cell, octets) in settings.seed.iter().zip(seed.chunks_exact(8)) {
         let mut word = [0; 8];
@@ -217,7 +217,7 @@ fn explain(error: ProgramError) -> DirectorError {
         && io_error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
     {
         let source = io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error());
-        return DirectorError::NoPrivilege { action: "loading XDP programs", source };
+        return DirectorError::NoPrivilege { action: "loading XDP programs", reason: source };
     }
     error.into()
 }

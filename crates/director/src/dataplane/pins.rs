@@ -33,7 +33,12 @@ impl Pins {
         }
         let pins = Pins { root: home.join(layout), programs: format!("programs-{:016x}", object_hash()) };
         for folder in [pins.root.join("maps"), pins.links()] {
-            fs::create_dir_all(&folder).map_err(|source| DirectorError::Pins { path: folder, source })?;
+            fs::create_dir_all(&folder).map_err(|reason| match reason.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    DirectorError::NoPrivilege { action: "pinning BPF objects", reason }
+                }
+                _ => DirectorError::Pins { path: folder, reason },
+            })?;
         }
         Ok(pins)
     }
@@ -52,7 +57,7 @@ impl Pins {
 
     pub(super) fn make_program_folder(&self) -> Result<(), DirectorError> {
         let path = self.root.join(&self.programs);
-        fs::create_dir_all(&path).map_err(|source| DirectorError::Pins { path, source })
+        fs::create_dir_all(&path).map_err(|source| DirectorError::Pins { path, reason: source })
     }
 
     /// Removes programs of other objects; what still runs of them ends with their last packet.
@@ -89,7 +94,7 @@ pub fn detach() -> Result<bool, DirectorError> {
 fn remove(path: &Path) -> Result<(), DirectorError> {
     match fs::remove_dir_all(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(DirectorError::Pins { path: path.to_owned(), source })
+            Err(DirectorError::Pins { path: path.to_owned(), reason: source })
         }
         _ => Ok(()),
     }
@@ -97,8 +102,10 @@ fn remove(path: &Path) -> Result<(), DirectorError> {
 
 /// The folder of this network namespace.
 fn home() -> Result<PathBuf, DirectorError> {
-    let name = namespace::name()
-        .map_err(|source| DirectorError::System { action: "tell which network namespace this is", source })?;
+    let name = namespace::name().map_err(|source| DirectorError::System {
+        action: "tell which network namespace this is",
+        reason: source,
+    })?;
     Ok(Path::new(BPFFS).join("rlvs").join(name))
 }
 
@@ -106,9 +113,9 @@ fn mount() -> Result<(), DirectorError> {
     let failed = |source: rustix::io::Errno| match source {
         rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => DirectorError::NoPrivilege {
             action: "mounting the file system for pinned BPF objects",
-            source: source.into(),
+            reason: source.into(),
         },
-        _ => DirectorError::Pins { path: BPFFS.into(), source: source.into() },
+        _ => DirectorError::Pins { path: BPFFS.into(), reason: source.into() },
     };
     let there = rustix::fs::statfs(BPFFS).map_err(failed)?;
     if there.f_type as u64 == BPF_FS_MAGIC {

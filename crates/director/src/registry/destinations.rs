@@ -278,7 +278,7 @@ fn check(service: &ServiceId, asked: &rlvs_ipvs::Destination) -> Result<(), Errn
         _ => None,
     };
     if let Some(what) = unsupported {
-        tracing::warn!("refused destination {}: {what} is not supported yet", asked.id.address);
+        tracing::warn!("refused destination {}, not supported yet: {what}", asked.id.address);
         return Err(Errno::NOPROTOOPT);
     }
     Ok(())

@@ -211,7 +211,7 @@ fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
         .or(flags.contains(ServiceFlags::PERSISTENT).then_some("persistence"))
         .or(flags.contains(ServiceFlags::ONE_PACKET).then_some("one-packet scheduling"));
     if let Some(what) = unsupported {
-        tracing::warn!("refused service {:?}: {what} are not supported yet", asked.id);
+        tracing::warn!("refused service {:?}, not supported yet: {what}", asked.id);
         return Err(Errno::NOPROTOOPT);
     }
     Ok(scheduler)

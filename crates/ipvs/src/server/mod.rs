@@ -68,12 +68,12 @@ pub enum BindError {
         name: String,
     },
     /// Anything else.
-    #[error("cannot listen on control socket @{name}: {source}")]
+    #[error("cannot listen on control socket @{name}: {reason}")]
     Socket {
         /// The abstract name.
         name: String,
         /// What the kernel says.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -112,7 +112,7 @@ impl Server {
                 Some(code) if code == Errno::ADDRINUSE.raw_os_error() => {
                     BindError::AlreadyRunning { name: config.name.clone() }
                 }
-                _ => BindError::Socket { name: config.name.clone(), source },
+                _ => BindError::Socket { name: config.name.clone(), reason: source },
             })?;
         let (sender, calls) = mpsc::channel(QUEUE);
         Ok(Self { calls, acceptor: tokio::spawn(accept(listener, config.readers, sender)) })

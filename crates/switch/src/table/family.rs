@@ -11,9 +11,9 @@ pub trait Family: Copy + 'static {
     /// An address in network order.
     type Address: Copy + PartialEq + core::fmt::Debug;
     /// An address in shared memory.
-    type AddressCell;
+    type AddressCell: Default;
     /// A tuple in shared memory.
-    type TupleCell;
+    type TupleCell: Default;
     /// 4 or 6.
     const NUMBER: u8;
 

@@ -49,6 +49,13 @@ pub struct Bucket<F: Family> {
     pub slots: [Slot<F>; WAYS],
 }
 
+impl<F: Family> Default for Bucket<F> {
+    /// Empty.
+    fn default() -> Self {
+        Bucket { slots: core::array::from_fn(|_| Slot::default()) }
+    }
+}
+
 /// A bucket of the IPv4 table: 512 octets.
 pub type Bucket4 = Bucket<V4>;
 /// A bucket of the IPv6 table: 1024 octets.

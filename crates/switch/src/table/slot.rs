@@ -30,6 +30,25 @@ pub struct Slot<F: Family> {
     pub reach: AtomicU32,
 }
 
+impl<F: Family> Default for Slot<F> {
+    /// Free, as zeroed memory is.
+    fn default() -> Self {
+        Slot {
+            tuple: F::TupleCell::default(),
+            meta: AtomicU32::default(),
+            expires: AtomicU32::default(),
+            destination: AtomicU32::default(),
+            peer: AtomicU32::default(),
+            hop_start: AtomicU64::default(),
+            hop_end: AtomicU64::default(),
+            address: F::AddressCell::default(),
+            port_method: AtomicU32::default(),
+            hop_interface: AtomicU32::default(),
+            reach: AtomicU32::default(),
+        }
+    }
+}
+
 const _: () = assert!(size_of::<Slot<super::V4>>() == 64);
 const _: () = assert!(size_of::<Slot<super::V6>>() == 128);
 

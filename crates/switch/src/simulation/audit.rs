@@ -1,0 +1,174 @@
+//! What must be true of the connection tables whenever no CPU is at work on them.
+
+use super::Simulation;
+use crate::frame::octets;
+use crate::order;
+use crate::state;
+use crate::table::lookup::{find, is_expired};
+use crate::table::release::release;
+use crate::table::{Family, V4, V6, WAYS, WAYS_SHIFT, slot};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// An entry of the table, in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// Sender of its packets.
+    pub source: SocketAddr,
+    /// Receiver of its packets.
+    pub destination: SocketAddr,
+    /// Protocol.
+    pub protocol: u8,
+    /// Name of its state.
+    pub state: &'static str,
+    /// Whether it is for replies.
+    pub reply: bool,
+    /// The destination that it leads to or comes from.
+    pub server: u32,
+    /// Ticks until it expires, its peer left aside.
+    pub left: i32,
+    /// Index of its slot.
+    pub slot: u32,
+    /// Index of the other slot; its own if it is alone.
+    pub peer: u32,
+}
+
+impl Simulation {
+    /// All entries, expired ones too.
+    pub fn connections(&self) -> Vec<Connection> {
+        let mut all = self.entries::<V4>(|ip| IpAddr::V4(Ipv4Addr::from(ip.to_ne_bytes())));
+        all.extend(self.entries::<V6>(|ip| IpAddr::V6(Ipv6Addr::from(octets(ip)))));
+        all
+    }
+
+    /// The state's name of the forward entry between a client and a VIP, if there is one that has not expired.
+    pub fn state_of(&self, client: SocketAddr, vip: SocketAddr) -> Option<&'static str> {
+        self.connections()
+            .into_iter()
+            .find(|c| !c.reply && c.source == client && c.destination == vip && c.left > 0)
+            .map(|c| c.state)
+    }
+
+    /// Releases what has expired, as the director's sweep does; how many connections that were.
+    pub fn sweep(&self) -> usize {
+        self.sweep_table::<V4>() + self.sweep_table::<V6>()
+    }
+
+    /// Checks all that must hold while no CPU is at work.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that does not.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut numbers = HashMap::new();
+        self.audit_table::<V4>(&mut numbers)?;
+        self.audit_table::<V6>(&mut numbers)?;
+        for index in 0..self.destinations.len() as u32 {
+            let counted = numbers.get(&index).copied().unwrap_or_default();
+            if self.connections_of(index) != counted {
+                return Err(format!(
+                    "destination {index} says {:?} active and inactive connections, the table has {counted:?}",
+                    self.connections_of(index)
+                ));
+            }
+        }
+        match self.stripes.iter().position(|lock| lock.load(order::PLAIN) != 0) {
+            Some(lock) => Err(format!("stripe {lock} is still locked")),
+            None => Ok(()),
+        }
+    }
+
+    fn slots<F: Family>(&self) -> impl Iterator<Item = u32> {
+        0..(F::mask(&self.config) + 1) << WAYS_SHIFT
+    }
+
+    fn entries<F: Family>(&self, address: fn(F::Address) -> IpAddr) -> Vec<Connection> {
+        let mut all = Vec::new();
+        for index in self.slots::<F>() {
+            let Some(place) = slot::<_, F>(self, index) else { continue };
+            let meta = place.meta();
+            let (Some(tuple), Some(entry)) = (place.tuple(meta), place.entry(meta)) else { continue };
+            if !meta.is_live() {
+                continue;
+            }
+            let [source, destination] = tuple.ports.map(u16::from_be_bytes);
+            all.push(Connection {
+                source: SocketAddr::new(address(tuple.source), source),
+                destination: SocketAddr::new(address(tuple.destination), destination),
+                protocol: tuple.protocol,
+                state: state::name(tuple.protocol, meta.state()),
+                reply: meta.is_reply(),
+                server: entry.destination,
+                left: self.now().until(place.expires()),
+                slot: index,
+                peer: entry.peer,
+            });
+        }
+        all
+    }
+
+    fn sweep_table<F: Family>(&self) -> usize {
+        let expired = |index: &u32| {
+            slot::<_, F>(self, *index).is_some_and(|place| {
+                let meta = place.meta();
+                meta.is_live()
+                    && is_expired(self, place, *index, self.now())
+                    && release::<_, F>(self, *index, meta)
+            })
+        };
+        self.slots::<F>().filter(expired).count()
+    }
+
+    fn audit_table<F: Family + core::fmt::Debug>(
+        &self,
+        numbers: &mut HashMap<u32, (u32, u32)>,
+    ) -> Result<(), String> {
+        for index in self.slots::<F>() {
+            let Some(place) = slot::<_, F>(self, index) else { return Err(format!("no slot {index}")) };
+            let meta = place.meta();
+            if meta.is_free() {
+                continue;
+            }
+            let (Some(tuple), Some(entry)) = (place.tuple(meta), place.entry(meta)) else {
+                return Err(format!("slot {index} changes while nobody is at work"));
+            };
+            if !meta.is_live() {
+                return Err(format!("slot {index} was claimed and left"));
+            }
+            match find(self, &self.config, &tuple, F::hash(&self.config, &tuple)) {
+                Some(found) if found.index == index => {}
+                Some(found) => {
+                    return Err(format!("{tuple:?} is in slots {index} and {}", found.index));
+                }
+                None => return Err(format!("{tuple:?} in slot {index} is not found")),
+            }
+            if meta.is_reply() || entry.peer != index {
+                let other = slot::<_, F>(self, entry.peer).map(|other| (other.meta(), other.peer()));
+                let Some((other_meta, back)) = other else { return Err(format!("slot {index}: no peer")) };
+                if !other_meta.is_live() || other_meta.is_reply() == meta.is_reply() || back != index {
+                    return Err(format!(
+                        "slot {index} ({meta:x?}, {tuple:?}) names slot {} ({other_meta:x?}) as its peer, which names {back}",
+                        entry.peer
+                    ));
+                }
+                if other_meta.state() != meta.state() {
+                    return Err(format!("slots {index} and {back} are in different states"));
+                }
+            }
+            if !meta.is_reply() {
+                let number = numbers.entry(entry.destination).or_default();
+                if state::is_active(tuple.protocol, meta.state()) {
+                    number.0 += 1;
+                } else {
+                    number.1 += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many slots each family's table has.
+    pub fn capacity(&self) -> usize {
+        self.buckets4.len() * WAYS
+    }
+}

@@ -1,0 +1,168 @@
+//! One CPU with one frame.
+
+use super::{CLIENT_SIDE, Simulation};
+use crate::cell::AtomicU32;
+use crate::config::{Config, Tick};
+use crate::counters::{Counters, Event};
+use crate::destination::{Destination, Hop};
+use crate::frame::octets;
+use crate::platform::{Memory, Platform};
+use crate::service::{Service, ServiceKey};
+use crate::table::{Bucket4, Bucket6};
+use core::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Octets before a frame that it can grow into, as many as the kernel's XDP hook gives.
+pub const HEADROOM: usize = 256;
+
+/// What fills room that a frame has grown into: the kernel leaves anything there.
+const UNDEFINED: u8 = 0xa5;
+
+/// A CPU of a [`Simulation`] with a frame that has come in.
+pub struct Cpu<'a> {
+    simulation: &'a Simulation,
+    number: usize,
+    ingress: u32,
+    frame: RefCell<Frame>,
+}
+
+struct Frame {
+    octets: Vec<u8>,
+    start: usize,
+}
+
+impl<'a> Cpu<'a> {
+    /// A CPU of this number (below [`super::CPUS`]) with a frame that came in by this interface.
+    pub fn new(simulation: &'a Simulation, number: usize, ingress: u32, frame: &[u8]) -> Cpu<'a> {
+        let held = Frame { octets: [&[UNDEFINED; HEADROOM], frame].concat(), start: HEADROOM };
+        Cpu { simulation, number, ingress, frame: RefCell::new(held) }
+    }
+
+    /// The first CPU with a frame that has so little room before it, as after another program has used it up.
+    pub fn with_headroom(simulation: &'a Simulation, headroom: usize, frame: &[u8]) -> Cpu<'a> {
+        let held = Frame { octets: [&vec![UNDEFINED; headroom], frame].concat(), start: headroom };
+        Cpu { simulation, number: 0, ingress: CLIENT_SIDE, frame: RefCell::new(held) }
+    }
+
+    /// The frame as it is now.
+    pub fn into_frame(self) -> Vec<u8> {
+        let mut frame = self.frame.into_inner();
+        frame.octets.split_off(frame.start)
+    }
+}
+
+impl Memory for Cpu<'_> {
+    fn config(&self) -> Option<&Config> {
+        self.simulation.config()
+    }
+
+    fn bucket4(&self, index: u32) -> Option<&Bucket4> {
+        self.simulation.bucket4(index)
+    }
+
+    fn bucket6(&self, index: u32) -> Option<&Bucket6> {
+        self.simulation.bucket6(index)
+    }
+
+    fn destination(&self, index: u32) -> Option<&Destination> {
+        self.simulation.destination(index)
+    }
+
+    fn count(&self, event: Event) {
+        self.simulation.count(event);
+    }
+
+    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
+        self.simulation.exchange(cell, old, new)
+    }
+
+    fn add(&self, cell: &AtomicU32, n: u32) -> u32 {
+        self.simulation.add(cell, n)
+    }
+
+    fn interleave(&self) {
+        self.simulation.interleave();
+    }
+}
+
+impl Platform for Cpu<'_> {
+    fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
+        let frame = self.frame.borrow();
+        let octets = frame.octets[frame.start..].get(offset..)?;
+        T::read_from_prefix(octets).ok().map(|(value, _)| value)
+    }
+
+    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
+        let mut frame = self.frame.borrow_mut();
+        let start = frame.start;
+        value.write_to_prefix(frame.octets[start..].get_mut(offset..)?).ok()
+    }
+
+    fn length(&self) -> usize {
+        let frame = self.frame.borrow();
+        frame.octets.len() - frame.start
+    }
+
+    fn move_head(&self, by: i32) -> bool {
+        let mut frame = self.frame.borrow_mut();
+        match frame.start.checked_add_signed(by as isize) {
+            Some(start) if start < frame.octets.len() => {
+                let old = frame.start;
+                frame.octets[start.min(old)..old].fill(UNDEFINED);
+                frame.start = start;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn move_tail(&self, by: i32) -> bool {
+        let mut frame = self.frame.borrow_mut();
+        match frame.octets.len().checked_add_signed(by as isize) {
+            Some(end) if by <= 0 && end > frame.start => {
+                frame.octets.truncate(end);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress
+    }
+
+    fn now(&self) -> Tick {
+        self.simulation.now()
+    }
+
+    fn stripe(&self, index: u32) -> Option<&AtomicU32> {
+        self.simulation.stripes.get(index as usize)
+    }
+
+    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        self.simulation.service_index.get(key).copied()
+    }
+
+    fn service(&self, index: u32) -> Option<&Service> {
+        self.simulation.services.get(index as usize)
+    }
+
+    fn member(&self, index: u32) -> Option<u32> {
+        self.simulation.members.get(index as usize).copied()
+    }
+
+    fn counters(&self, destination: u32) -> Option<&Counters> {
+        self.simulation.counters(self.number, destination)
+    }
+
+    fn route4(&self, _source: u32, destination: u32, _length: u16) -> Option<Hop> {
+        let to = IpAddr::V4(Ipv4Addr::from(destination.to_ne_bytes()));
+        self.simulation.routes.get(&to).copied()
+    }
+
+    fn route6(&self, _source: [u64; 2], destination: [u64; 2], _length: u16) -> Option<Hop> {
+        let to = IpAddr::V6(Ipv6Addr::from(octets(destination)));
+        self.simulation.routes.get(&to).copied()
+    }
+}

@@ -1,0 +1,238 @@
+//! What a frame says, read by a parser that has nothing in common with the switch's.
+
+use etherparse::{
+    Icmpv4Slice, Icmpv6Slice, IpNumber, LinkExtSlice, LinkSlice, NetSlice, SlicedPacket, TcpSlice,
+    TransportSlice, UdpSlice,
+};
+use rlvs_packet::ethernet::Mac;
+use std::net::IpAddr;
+
+/// A frame's content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// Receiver's MAC.
+    pub to: Mac,
+    /// Sender's MAC.
+    pub from: Mac,
+    /// The VLAN tag's control field.
+    pub vlan: Option<u16>,
+    /// IP headers, the outermost first: two of them if there is a tunnel.
+    pub ip: Vec<Ip>,
+    /// What the innermost IP packet carries.
+    pub transport: Transport,
+    /// Checksums that do not hold.
+    pub wrong_checksums: Vec<&'static str>,
+}
+
+/// An IP header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ip {
+    /// Sender.
+    pub source: IpAddr,
+    /// Receiver.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub hops: u8,
+    /// DSCP and ECN.
+    pub class: u8,
+    /// IPv4's identification.
+    pub identification: u16,
+    /// IPv4's "don't fragment".
+    pub dont_fragment: bool,
+    /// IPv4's options.
+    pub options: Vec<u8>,
+    /// Octets from this header on.
+    pub length: usize,
+}
+
+/// A transport header and what follows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transport {
+    /// TCP.
+    Tcp {
+        /// Sender's and receiver's port.
+        ports: (u16, u16),
+        /// The flags.
+        flags: u8,
+        /// The data.
+        payload: Vec<u8>,
+    },
+    /// UDP.
+    Udp {
+        /// Sender's and receiver's port.
+        ports: (u16, u16),
+        /// Whether there is a checksum.
+        checksum: bool,
+        /// The data.
+        payload: Vec<u8>,
+    },
+    /// ICMP or ICMPv6.
+    Icmp {
+        /// Type and code.
+        kind: (u8, u8),
+        /// The second word.
+        word: u32,
+        /// The packet that is reported.
+        quote: Vec<u8>,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// Reads a frame.
+///
+/// # Errors
+///
+/// What is wrong with its structure. Wrong checksums are no error: see [`Decoded::wrong_checksums`].
+pub fn decode(frame: &[u8]) -> Result<Decoded, String> {
+    let mut packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
+    let Some(LinkSlice::Ethernet2(link)) = packet.link else { return Err("no Ethernet header".to_owned()) };
+    let vlan = packet.link_exts.iter().find_map(|extension| match extension {
+        LinkExtSlice::Vlan(tag) => Some(
+            u16::from(tag.priority_code_point().value()) << 13
+                | u16::from(tag.drop_eligible_indicator()) << 12
+                | tag.vlan_identifier().value(),
+        ),
+        _ => None,
+    });
+    let mut decoded = Decoded {
+        to: link.destination(),
+        from: link.source(),
+        vlan,
+        ip: Vec::new(),
+        transport: Transport::Other,
+        wrong_checksums: Vec::new(),
+    };
+    loop {
+        let Some(net) = packet.net.clone() else { return Ok(decoded) };
+        let Some((kind, payload)) = decoded.network(&net) else { return Ok(decoded) };
+        if kind != IpNumber::IPV4 && kind != IpNumber::IPV6 {
+            decoded.transport(packet.transport.as_ref());
+            return Ok(decoded);
+        }
+        packet = SlicedPacket::from_ip(payload).map_err(|error| format!("in the tunnel: {error}"))?;
+    }
+}
+
+impl Decoded {
+    /// The only IP header, or the one inside the tunnel.
+    pub fn inner(&self) -> &Ip {
+        &self.ip[self.ip.len() - 1]
+    }
+
+    /// Sender's and receiver's port.
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        match self.transport {
+            Transport::Tcp { ports, .. } | Transport::Udp { ports, .. } => Some(ports),
+            _ => None,
+        }
+    }
+
+    fn network<'a>(&mut self, net: &NetSlice<'a>) -> Option<(IpNumber, &'a [u8])> {
+        match net {
+            NetSlice::Ipv4(v4) => {
+                let header = v4.header().to_header();
+                if header.calc_header_checksum() != v4.header().header_checksum() {
+                    self.wrong_checksums.push("IPv4");
+                }
+                self.ip.push(Ip {
+                    source: IpAddr::from(header.source),
+                    destination: IpAddr::from(header.destination),
+                    hops: header.time_to_live,
+                    class: v4.header().slice()[1],
+                    identification: header.identification,
+                    dont_fragment: header.dont_fragment,
+                    options: header.options.to_vec(),
+                    length: v4.header().slice().len() + v4.payload().payload.len(),
+                });
+                Some((v4.payload().ip_number, v4.payload().payload))
+            }
+            NetSlice::Ipv6(v6) => {
+                let header = v6.header();
+                self.ip.push(Ip {
+                    source: IpAddr::from(header.source()),
+                    destination: IpAddr::from(header.destination()),
+                    hops: header.hop_limit(),
+                    class: header.traffic_class(),
+                    identification: 0,
+                    dont_fragment: true,
+                    options: Vec::new(),
+                    length: header.slice().len() + v6.payload().payload.len(),
+                });
+                Some((v6.payload().ip_number, v6.payload().payload))
+            }
+            _ => None,
+        }
+    }
+
+    fn transport(&mut self, slice: Option<&TransportSlice<'_>>) {
+        let addresses = (self.inner().source, self.inner().destination);
+        self.transport = match slice {
+            Some(TransportSlice::Tcp(tcp)) => self.tcp(tcp, addresses),
+            Some(TransportSlice::Udp(udp)) => self.udp(udp, addresses),
+            Some(TransportSlice::Icmpv4(icmp)) => self.icmp4(icmp),
+            Some(TransportSlice::Icmpv6(icmp)) => self.icmp6(icmp, addresses),
+            _ => Transport::Other,
+        };
+    }
+
+    fn tcp(&mut self, tcp: &TcpSlice<'_>, addresses: (IpAddr, IpAddr)) -> Transport {
+        let computed = match addresses {
+            (IpAddr::V4(a), IpAddr::V4(b)) => tcp.calc_checksum_ipv4(a.octets(), b.octets()).ok(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => tcp.calc_checksum_ipv6(a.octets(), b.octets()).ok(),
+            _ => None,
+        };
+        if computed != Some(tcp.checksum()) {
+            self.wrong_checksums.push("TCP");
+        }
+        Transport::Tcp {
+            ports: (tcp.source_port(), tcp.destination_port()),
+            flags: tcp.header_slice()[13],
+            payload: tcp.payload().to_vec(),
+        }
+    }
+
+    fn udp(&mut self, udp: &UdpSlice<'_>, addresses: (IpAddr, IpAddr)) -> Transport {
+        let header = udp.to_header();
+        let computed = match addresses {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                header.calc_checksum_ipv4_raw(a.octets(), b.octets(), udp.payload()).ok()
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                header.calc_checksum_ipv6_raw(a.octets(), b.octets(), udp.payload()).ok()
+            }
+            _ => None,
+        };
+        if udp.checksum() != 0 && computed != Some(udp.checksum()) {
+            self.wrong_checksums.push("UDP");
+        }
+        Transport::Udp {
+            ports: (udp.source_port(), udp.destination_port()),
+            checksum: udp.checksum() != 0,
+            payload: udp.payload().to_vec(),
+        }
+    }
+
+    fn icmp4(&mut self, icmp: &Icmpv4Slice<'_>) -> Transport {
+        if icmp.icmp_type().calc_checksum(icmp.payload()) != icmp.checksum() {
+            self.wrong_checksums.push("ICMP");
+        }
+        Transport::Icmp {
+            kind: (icmp.type_u8(), icmp.code_u8()),
+            word: u32::from_be_bytes(icmp.bytes5to8()),
+            quote: icmp.payload().to_vec(),
+        }
+    }
+
+    fn icmp6(&mut self, icmp: &Icmpv6Slice<'_>, addresses: (IpAddr, IpAddr)) -> Transport {
+        let (IpAddr::V6(a), IpAddr::V6(b)) = addresses else { return Transport::Other };
+        if !icmp.is_checksum_valid(a.octets(), b.octets()) {
+            self.wrong_checksums.push("ICMPv6");
+        }
+        Transport::Icmp {
+            kind: (icmp.type_u8(), icmp.code_u8()),
+            word: u32::from_be_bytes(icmp.bytes5to8()),
+            quote: icmp.payload().to_vec(),
+        }
+    }
+}

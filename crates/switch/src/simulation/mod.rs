@@ -1,0 +1,195 @@
+//! The switch's home on any machine: for tests, fuzzing and measurements.
+//!
+//! A [`Simulation`] is the shared memory that a director and the kernel would hold: tables, services, destinations,
+//! clock, routes. A [`Cpu`] is one CPU's view of it with one frame in its hands. Everything is real but the
+//! network: many threads may run a `Cpu` each on the same `Simulation`.
+
+pub mod audit;
+mod cpu;
+pub mod decode;
+pub mod packet;
+mod services;
+
+pub use audit::Connection;
+pub use cpu::{Cpu, HEADROOM};
+pub use decode::{Decoded, Transport, decode};
+pub use packet::Packet;
+pub use services::Server;
+
+use crate::cell::AtomicU32;
+use crate::config::{Config, Tick};
+use crate::counters::{Counters, Event};
+use crate::destination::{Destination, Hop};
+use crate::order;
+use crate::platform::{Memory, Verdict};
+use crate::service::{Service, ServiceKey};
+use crate::state::{tcp, udp};
+use crate::table::{Bucket4, Bucket6, STRIPES};
+use core::sync::atomic::Ordering::SeqCst;
+use rlvs_packet::ethernet::Mac;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// CPUs that a simulation has counters for.
+pub const CPUS: usize = 8;
+/// The director's interface towards clients, by which frames come in unless a [`Cpu`] says otherwise.
+pub const CLIENT_SIDE: u32 = 2;
+/// The director's interface towards real servers.
+pub const SERVER_SIDE: u32 = 3;
+/// The director's MAC.
+pub const DIRECTOR_MAC: Mac = [2, 0, 0, 0, 0, 1];
+/// The MAC of the clients' router.
+pub const CLIENT_MAC: Mac = [2, 0, 0, 0, 0, 2];
+
+/// A director's memory.
+pub struct Simulation {
+    config: Config,
+    buckets4: Vec<Bucket4>,
+    buckets6: Vec<Bucket6>,
+    destinations: Vec<Destination>,
+    services: Vec<Service>,
+    members: Vec<u32>,
+    service_index: HashMap<ServiceKey, u32>,
+    stripes: Vec<AtomicU32>,
+    /// By CPU, then by destination.
+    counters: [Vec<Counters>; CPUS],
+    events: Vec<AtomicU32>,
+    clock: AtomicU32,
+    routes: HashMap<IpAddr, Hop>,
+    between: fn(),
+}
+
+impl Simulation {
+    /// Tables of so many slots for each family (a power of two, at least one bucket), and a hash key that follows from `seed`.
+    pub fn new(slots: usize, seed: u64) -> Simulation {
+        let buckets = slots / crate::table::WAYS;
+        assert!(buckets.is_power_of_two(), "slots must be a power of two of at least one bucket");
+        let simulation = Simulation {
+            config: Config::default(),
+            buckets4: std::iter::repeat_with(Bucket4::default).take(buckets).collect(),
+            buckets6: std::iter::repeat_with(Bucket6::default).take(buckets).collect(),
+            destinations: Vec::new(),
+            services: Vec::new(),
+            members: Vec::new(),
+            service_index: HashMap::new(),
+            stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
+            counters: Default::default(),
+            events: std::iter::repeat_with(AtomicU32::default).take(Event::COUNT).collect(),
+            // Close to the wrap, so that times on both its sides are met.
+            clock: AtomicU32::new(u32::MAX - 20),
+            routes: HashMap::new(),
+            between: || {},
+        };
+        let config = &simulation.config;
+        let mut word = seed;
+        for cell in &config.seed {
+            cell.store(split_mix(&mut word), order::PLAIN);
+        }
+        config.mask4.store(buckets as u32 - 1, order::PLAIN);
+        config.mask6.store(buckets as u32 - 1, order::PLAIN);
+        config.cpus.store(CPUS as u32, order::PLAIN);
+        config.generation.store(1, order::PLAIN);
+        for (cell, seconds) in config.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
+            cell.store(Tick::in_seconds(seconds), order::PLAIN);
+        }
+        config.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
+        simulation
+    }
+
+    /// What happens at each [`Memory::interleave`]: another thread's turn, in tests of concurrency.
+    pub fn between_steps(&mut self, action: fn()) {
+        self.between = action;
+    }
+
+    /// The kernel's route to an address from now on, whatever the sender; connections look theirs up again.
+    pub fn set_route(&mut self, to: IpAddr, hop: Hop) {
+        self.routes.insert(to, hop);
+        self.config.generation.fetch_add(1, SeqCst);
+    }
+
+    /// Switches one frame on the first CPU, as if it had come from the clients' side.
+    pub fn receive(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        self.receive_from(CLIENT_SIDE, frame)
+    }
+
+    /// Switches one frame that came in by this interface.
+    pub fn receive_from(&self, interface: u32, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let cpu = Cpu::new(self, 0, interface, frame);
+        let verdict = crate::run(&cpu);
+        (verdict, cpu.into_frame())
+    }
+
+    /// Lets time pass: to the first tick at which so many seconds are over.
+    pub fn advance(&self, seconds: u32) {
+        self.advance_ticks(Tick::in_seconds(seconds));
+    }
+
+    /// Lets so many ticks pass.
+    pub fn advance_ticks(&self, ticks: u32) {
+        self.clock.fetch_add(ticks, SeqCst);
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Tick {
+        Tick(self.clock.load(SeqCst))
+    }
+
+    /// How often something happened.
+    pub fn events(&self, event: Event) -> u32 {
+        self.events[event as usize].load(SeqCst)
+    }
+
+    /// A CPU's counters of a destination.
+    pub fn counters(&self, cpu: usize, destination: u32) -> Option<&Counters> {
+        self.counters.get(cpu)?.get(destination as usize)
+    }
+
+    /// A destination's active and inactive connections.
+    pub fn connections_of(&self, destination: u32) -> (u32, u32) {
+        let destination = &self.destinations[destination as usize];
+        (destination.active.load(order::PLAIN), destination.inactive.load(order::PLAIN))
+    }
+}
+
+impl Memory for Simulation {
+    fn config(&self) -> Option<&Config> {
+        Some(&self.config)
+    }
+
+    fn bucket4(&self, index: u32) -> Option<&Bucket4> {
+        self.buckets4.get(index as usize)
+    }
+
+    fn bucket6(&self, index: u32) -> Option<&Bucket6> {
+        self.buckets6.get(index as usize)
+    }
+
+    fn destination(&self, index: u32) -> Option<&Destination> {
+        self.destinations.get(index as usize)
+    }
+
+    fn count(&self, event: Event) {
+        self.events[event as usize].fetch_add(1, SeqCst);
+    }
+
+    fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
+        cell.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+    }
+
+    fn add(&self, cell: &AtomicU32, n: u32) -> u32 {
+        cell.fetch_add(n, SeqCst)
+    }
+
+    fn interleave(&self) {
+        (self.between)();
+    }
+}
+
+/// The next number of Vigna's SplitMix64.
+pub fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

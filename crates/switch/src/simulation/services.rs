@@ -1,0 +1,215 @@
+//! Services and destinations of a simulation: the part of a director that changes them.
+
+use super::{CPUS, DIRECTOR_MAC, SERVER_SIDE, Simulation};
+use crate::cell::AtomicU32;
+use crate::counters::Counters;
+use crate::destination::{Destination, Egress, Hop, flag, method};
+use crate::order;
+use crate::scheduler::Scheduler;
+use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey};
+use std::net::{IpAddr, SocketAddr};
+
+/// A real server, as a destination names it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// [`method`].
+    pub method: u32,
+    /// Weight.
+    pub weight: u32,
+    /// What the route to it carries.
+    pub mtu: u32,
+    /// The way to it.
+    pub hop: Hop,
+    /// The director's address towards it.
+    pub source: IpAddr,
+}
+
+impl Server {
+    /// One of weight 1, on the servers' side, with a MAC that ends in the last octet of its address.
+    pub fn new(method: u32, address: SocketAddr) -> Server {
+        let (last, source) = match address.ip() {
+            IpAddr::V4(ip) => (ip.octets()[3], IpAddr::from([10, 2, 0, 254])),
+            IpAddr::V6(ip) => (ip.octets()[15], IpAddr::from([0xfd02, 0, 0, 0, 0, 0, 0, 0xfe])),
+        };
+        let hop = Hop::new(SERVER_SIDE, [2, 0, 0, 0, 1, last], DIRECTOR_MAC, 0);
+        Server { address, method, weight: 1, mtu: 1500, hop, source }
+    }
+
+    /// One behind NAT.
+    pub fn nat(address: SocketAddr) -> Server {
+        Server::new(method::MASQUERADE, address)
+    }
+
+    /// One on the director's link.
+    pub fn direct(address: SocketAddr) -> Server {
+        Server::new(method::DIRECT_ROUTE, address)
+    }
+
+    /// One at the end of a tunnel.
+    pub fn tunnel(address: SocketAddr) -> Server {
+        Server::new(method::TUNNEL, address)
+    }
+
+    /// The same with another weight.
+    pub fn weight(self, weight: u32) -> Server {
+        Server { weight, ..self }
+    }
+}
+
+impl Simulation {
+    /// Adds a virtual service; its index.
+    pub fn add_service(&mut self, protocol: u8, address: SocketAddr, scheduler: Scheduler) -> u32 {
+        let index = self.services.len() as u32;
+        let service = Service::default();
+        service.scheduler.store(scheduler as u32, order::PLAIN);
+        service.lists[0].cursor.store(CURSOR_START, order::PLAIN);
+        self.services.push(service);
+        self.service_index.insert(service_key(protocol, address), index);
+        index
+    }
+
+    /// Removes a virtual service: its connections lose their destinations, as after `ipvsadm -D`.
+    pub fn remove_service(&mut self, protocol: u8, address: SocketAddr) {
+        let Some(index) = self.service_index.remove(&service_key(protocol, address)) else { return };
+        for destination in self.members_of(index) {
+            self.destinations[destination as usize].flags.store(0, order::PLAIN);
+        }
+    }
+
+    /// Adds a destination to a service; its index.
+    pub fn add_destination(&mut self, service: u32, server: &Server) -> u32 {
+        let index = self.destinations.len() as u32;
+        let destination = Destination::default();
+        destination.method.store(server.method, order::PLAIN);
+        destination.weight.store(server.weight, order::PLAIN);
+        destination.family.store(if server.address.is_ipv6() { 6 } else { 4 }, order::PLAIN);
+        destination.port.store(u16::from_ne_bytes(server.address.port().to_be_bytes()) as u32, order::PLAIN);
+        store_address(&destination.address, server.address.ip());
+        let egress: &Egress = &destination.egress[0];
+        egress.store_hop(&server.hop);
+        egress.mtu.store(server.mtu, order::PLAIN);
+        store_address(&egress.source, server.source);
+        self.destinations.push(destination);
+        for counters in &mut self.counters {
+            counters.push(Counters::default());
+        }
+        debug_assert_eq!(self.counters.len(), CPUS);
+        self.restore_destination(service, index);
+        index
+    }
+
+    /// Makes a removed destination part of the service again, with the connections that it still has, as IPVS does.
+    pub fn restore_destination(&mut self, service: u32, destination: u32) {
+        self.destinations[destination as usize].flags.store(flag::AVAILABLE, order::PLAIN);
+        let mut members = self.members_of(service);
+        members.insert(0, destination);
+        let list = self.present_list(service);
+        let cursor = list.cursor.load(order::PLAIN);
+        let moved = if cursor == CURSOR_START { CURSOR_START } else { cursor + 1 };
+        self.publish(service, &members, moved);
+    }
+
+    /// Removes a destination from its service. Its connections stay in the table.
+    pub fn remove_destination(&mut self, service: u32, destination: u32) {
+        self.destinations[destination as usize].flags.store(0, order::PLAIN);
+        let mut members = self.members_of(service);
+        let Some(place) = members.iter().position(|member| *member == destination) else { return };
+        members.remove(place);
+        let cursor = self.present_list(service).cursor.load(order::PLAIN);
+        // The cursor of a removed member moves to the one before it.
+        let moved =
+            if cursor != CURSOR_START && cursor as usize >= place { cursor.wrapping_sub(1) } else { cursor };
+        self.publish(service, &members, moved);
+    }
+
+    /// Changes a destination's weight.
+    pub fn set_weight(&mut self, service: u32, destination: u32, weight: u32) {
+        self.destinations[destination as usize].weight.store(weight, order::PLAIN);
+        let members = self.members_of(service);
+        let cursor = self.present_list(service).cursor.load(order::PLAIN);
+        self.publish(service, &members, cursor);
+    }
+
+    /// A destination's fields, for changes that no other method has.
+    pub fn destination_mut(&mut self, destination: u32) -> &mut Destination {
+        &mut self.destinations[destination as usize]
+    }
+
+    /// The service's destinations, the newest first.
+    pub fn members_of(&self, service: u32) -> Vec<u32> {
+        let list = self.present_list(service);
+        let (offset, length) =
+            (list.offset.load(order::PLAIN) as usize, list.length.load(order::PLAIN) as usize);
+        self.members[offset..offset + length].to_vec()
+    }
+
+    fn present_list(&self, service: u32) -> &MemberList {
+        let service = &self.services[service as usize];
+        &service.lists[service.current.load(order::PLAIN) as usize & (LISTS - 1)]
+    }
+
+    /// Makes these the service's destinations, with the scheduler's state as IPVS would keep it.
+    fn publish(&mut self, service: u32, members: &[u32], cursor: u32) {
+        let offset = self.members.len() as u32;
+        self.members.extend_from_slice(members);
+        let threshold = self.present_list(service).threshold.load(order::PLAIN);
+        let weights = members.iter().map(|i| self.destinations[*i as usize].weight.load(order::PLAIN));
+        let (divisor, highest) =
+            weights.filter(|w| *w > 0).fold((0, 0), |(d, h), w| (greatest_common_divisor(d, w), w.max(h)));
+        let step = divisor.max(1);
+        let maximum = (highest + 1).saturating_sub(step).min(highest);
+
+        let service = &self.services[service as usize];
+        let next = service.current.load(order::PLAIN).wrapping_add(1);
+        let list = &service.lists[next as usize & (LISTS - 1)];
+        list.offset.store(offset, order::PLAIN);
+        list.length.store(members.len() as u32, order::PLAIN);
+        list.step.store(step, order::PLAIN);
+        list.maximum.store(maximum, order::PLAIN);
+        if service.scheduler.load(order::PLAIN) == Scheduler::WeightedRoundRobin as u32 {
+            let threshold = match threshold {
+                0 => maximum,
+                t if t > maximum => maximum,
+                t if step > 1 => t / step * step + 1,
+                t => t,
+            };
+            list.threshold.store(threshold, order::PLAIN);
+            list.cursor.store(CURSOR_START, order::PLAIN);
+        } else {
+            list.cursor.store(cursor, order::PLAIN);
+        }
+        service.current.store(next, order::PUBLISH);
+    }
+}
+
+fn service_key(protocol: u8, address: SocketAddr) -> ServiceKey {
+    ServiceKey {
+        address: words(address.ip()),
+        reserved: 0,
+        port: u16::from_ne_bytes(address.port().to_be_bytes()),
+        protocol,
+        family: if address.is_ipv6() { 6 } else { 4 },
+    }
+}
+
+fn store_address(cells: &[AtomicU32; 4], address: IpAddr) {
+    for (cell, word) in cells.iter().zip(words(address)) {
+        cell.store(word, order::PLAIN);
+    }
+}
+
+fn words(address: IpAddr) -> [u32; 4] {
+    match address {
+        IpAddr::V4(ip) => [u32::from_ne_bytes(ip.octets()), 0, 0, 0],
+        IpAddr::V6(ip) => {
+            let o = ip.octets();
+            core::array::from_fn(|i| u32::from_ne_bytes([o[4 * i], o[4 * i + 1], o[4 * i + 2], o[4 * i + 3]]))
+        }
+    }
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if a == 0 { b } else { greatest_common_divisor(b % a, a) }
+}
