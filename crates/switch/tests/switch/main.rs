@@ -8,6 +8,8 @@ mod direct_route;
 mod errors;
 mod fixture;
 mod foreign;
+mod life;
 mod link;
 mod nat;
+mod scheduling;
 mod tunnel;
