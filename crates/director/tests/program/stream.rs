@@ -1,20 +1,30 @@
 //! Thousands of packets of all kinds, in an order that nobody thought of.
 
 use crate::lab::*;
+use anyhow::{Context, ensure};
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_switch::counters::Event;
 use rlvs_switch::destination::method::{DIRECT_ROUTE, MASQUERADE, TUNNEL};
 use rlvs_switch::simulation::{Packet, split_mix};
+use rlvs_switch::{Memory, Verdict, order};
 use std::net::SocketAddr;
 
 const PACKETS: u64 = 30_000;
-/// So few that the tables are full for most of the time.
-const SLOTS: u32 = 64;
+/// So many that nothing is ever evicted: which entry that hits depends on the time.
+const SLOTS: u32 = 1 << 14;
+/// Ticks in which nothing expires: the simulation's clock stands still, the kernel's does not.
+const FOREVER: u32 = 1 << 20;
 const CLIENTS: u64 = 40;
 
 #[test]
 fn both_homes_do_the_same_to_a_stream_of_any_packets() {
     run(SLOTS, |twins| {
+        for config in [twins.kernel.tables.settings(), twins.simulation.config().context("settings")?] {
+            for timeout in config.tcp_timeouts.iter().chain([&config.udp_timeout]) {
+                timeout.store(FOREVER, order::PLAIN);
+            }
+        }
         let mut services = Vec::new();
         for (net, subnet) in nets().into_iter().zip(["10.2.0.", "fd02::"]) {
             for (protocol, port) in [(TCP, 80), (TCP, 443), (UDP, 53)] {
@@ -27,6 +37,7 @@ fn both_homes_do_the_same_to_a_stream_of_any_packets() {
             }
         }
         let mut random = Random(20);
+        let mut verdicts = [0; 4];
         for _ in 0..PACKETS {
             let (protocol, vip, mut client, servers) = random.of(&services).clone();
             client.set_port(1024 + random.below(CLIENTS) as u16);
@@ -56,7 +67,16 @@ fn both_homes_do_the_same_to_a_stream_of_any_packets() {
                 1 => frame.truncate(14 + random.below(frame.len() as u64 - 13) as usize),
                 _ => {}
             }
-            twins.receive(&frame);
+            verdicts[match twins.receive(&frame).0 {
+                Verdict::Pass => 0,
+                Verdict::Drop => 1,
+                Verdict::Transmit => 2,
+                Verdict::Redirect(_) => 3,
+            }] += 1;
+        }
+        ensure!(verdicts.iter().all(|times| *times > PACKETS / 1000), "one-sided: {verdicts:?}");
+        for event in [Event::EvictedEmbryonic, Event::EvictedIdle, Event::TableFull] {
+            ensure!(twins.simulation.events(event) == 0, "the table is too small for this test");
         }
         for (index, (protocol, vip, ..)) in (0..).zip(&services) {
             twins.compare_service(index, *protocol, *vip)?;
