@@ -223,6 +223,12 @@ fn request<P: Platform, F: Ip>(
         return Step::Done(Verdict::Drop);
     };
     if !destination.is_available() {
+        // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
+        // gets another server. Whoever goes on with the old one does not.
+        if frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN {
+            release::<P, F>(platform, found.index, found.meta);
+            return Step::Open;
+        }
         platform.count(Event::DestinationGone);
         return Step::Done(Verdict::Drop);
     }

@@ -171,6 +171,19 @@ fn what_goes_to_a_deleted_destination_is_dropped_and_counted() {
 }
 
 #[test]
+fn a_client_that_begins_anew_after_its_server_was_deleted_gets_another_one() {
+    let mut simulation = director(v4(), &Server::nat(v4().server));
+    OPEN.iter().for_each(|sent| {
+        play(&simulation, v4(), *sent);
+    });
+    simulation.remove_destination(0, 0);
+    let other = simulation.add_destination(0, &Server::nat(at("10.2.0.2:8080")));
+    assert!(matches!(play(&simulation, v4(), Client(SYN)), Verdict::Redirect(_)));
+    assert_eq!((simulation.connections_of(0), simulation.connections_of(other)), ((0, 0), (1, 0)));
+    simulation.audit().unwrap();
+}
+
+#[test]
 fn a_quiesced_destination_keeps_its_connections_and_gets_no_more() {
     let mut simulation = director(v4(), &Server::nat(v4().server));
     play(&simulation, v4(), Client(SYN));
@@ -284,7 +297,9 @@ proptest! {
                     let direction = if masquerade { Direction::Input } else { Direction::InputOnly };
                     let known = &mut model[n as usize];
                     if known.is_some_and(|k| {
-                        k.end <= now || flags & SYN != 0 && [tcp::TIME_WAIT, tcp::CLOSE].contains(&k.state)
+                        k.end <= now
+                            || flags & SYN != 0 && [tcp::TIME_WAIT, tcp::CLOSE].contains(&k.state)
+                            || flags & (SYN | ACK | RST) == SYN && !present[k.server as usize]
                     }) {
                         *known = None;
                     }
