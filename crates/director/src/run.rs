@@ -3,14 +3,15 @@
 use crate::config::Config;
 use crate::connections::Sweeper;
 use crate::dataplane::{self, Attached, Attachments, DataPlane};
-use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent, Medium};
+use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent, Medium, Path};
 use crate::error::DirectorError;
 use crate::estimator;
 use crate::registry::{Registry, Watch};
 use crate::tables::Tables;
 use rlvs_ipvs::{Errno, Fact, Reply, Request, SOCKET_NAME, Server, ServerConfig};
 use rlvs_switch::order;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Time in which both connection tables are swept once: an expired connection is gone that much later at most.
 const SWEEP: Duration = Duration::from_secs(2);
+
+/// How long a command that adds a destination waits for the way to it: an ARP or ND exchange on a local network.
+const SETTLE: Duration = Duration::from_millis(30);
 
 /// Runs the director of this network namespace until it is told to end; the data plane goes on without it.
 pub async fn run(config: &Config) -> Result<(), DirectorError> {
@@ -36,6 +40,7 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
             call = server.next() => match call {
                 Some(call) => {
                     let answer = director.handle(call.request.clone());
+                    director.settle().await;
                     call.answer(answer);
                 }
                 None => return Err(DirectorError::System {
@@ -80,6 +85,8 @@ struct Director {
     wanted: Vec<String>,
     interfaces: BTreeMap<u32, Interface>,
     adopted: bool,
+    /// Addresses of destinations whose way is not known yet.
+    unsettled: BTreeSet<IpAddr>,
 }
 
 impl Director {
@@ -116,6 +123,7 @@ impl Director {
             wanted: config.interfaces.clone(),
             interfaces: BTreeMap::new(),
             adopted: plane.adopted,
+            unsettled: BTreeSet::new(),
         };
         if plane.adopted {
             let programs = if plane.same_programs { "the same programs" } else { "new programs" };
@@ -185,6 +193,9 @@ impl Director {
             Event::Path { destination, path } => {
                 tracing::debug!("{destination}: {path:?}");
                 self.registry.set_path(destination, &path);
+                if path != Path::Unresolved {
+                    self.unsettled.remove(&destination);
+                }
             }
             Event::Generation => {
                 let generation = &self.tables.settings().generation;
@@ -216,10 +227,33 @@ impl Director {
     fn tell_tracker(&mut self) {
         for change in self.registry.take_changes() {
             match change {
-                Watch::Begin(address) => self.tracker.watch(address),
-                Watch::End(address) => self.tracker.unwatch(address),
+                Watch::Begin(address) => {
+                    self.unsettled.insert(address);
+                    self.tracker.watch(address);
+                }
+                Watch::End(address) => {
+                    self.unsettled.remove(&address);
+                    self.tracker.unwatch(address);
+                }
             }
         }
+    }
+
+    /// Waits a moment for the way to destinations just added, so that whoever added one can send to it. A server that
+    /// does not answer delays the command by that moment, no more.
+    async fn settle(&mut self) {
+        let patience = tokio::time::sleep(SETTLE);
+        tokio::pin!(patience);
+        while !self.unsettled.is_empty() {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.follow(event),
+                    None => break,
+                },
+                () = &mut patience => break,
+            }
+        }
+        self.unsettled.clear();
     }
 
     fn facts(&self) -> Vec<Fact> {

@@ -278,14 +278,14 @@ fn track<P: Platform, F: Ip>(
     let mut state = found.meta.state();
     let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
     if frame.protocol == protocol::TCP && !plain {
-        state =
-            transition::<P, F>(platform, found.index, direction as u32 | (frame.tcp_flags as u32) << 8) as u8;
+        let packet = direction as u32 | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
+        state = transition::<P, F>(platform, found.index, packet) as u8;
     }
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
 }
 
 /// Moves the TCP connection of the entry `index` to the state that follows from direction (low octet) and flags
-/// (next octet) of a packet; the new state. Scalars only, for it is a BPF function of its own.
+/// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
 #[inline(never)]
 fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 {
     let direction = match packet & 0xff {
@@ -294,12 +294,9 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         _ => Direction::InputOnly,
     };
     let flags = (packet >> 8) as u8;
-    let (Some(config), Some(this)) = (platform.config(), slot::<P, F>(platform, index)) else {
-        return tcp::CLOSE as u32;
-    };
-    let this_meta = this.meta();
-    let peer_index = this.peer();
-    let forward_index = if this_meta.is_reply() { peer_index } else { index };
+    let version = packet >> 16;
+    let Some(this) = slot::<P, F>(platform, index) else { return tcp::CLOSE as u32 };
+    let forward_index = if this.meta().is_reply() { this.peer() } else { index };
     let Some(forward) = slot::<P, F>(platform, forward_index) else { return tcp::CLOSE as u32 };
     let mut tries = 0;
     while tries < 4 {
@@ -308,53 +305,32 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if !meta.is_live() || meta.is_reply() || (forward_index != index && forward.peer() != index) {
             break;
         }
+        // Both were one connection when `meta` was read, and the exchange below tells whether they still are.
+        if this.meta().version() != version {
+            break;
+        }
         let next = tcp::next(meta.state(), direction, flags);
         if next == meta.state() {
             return next as u32;
         }
-        let Some(entry) = forward.entry(meta) else { break };
+        let Some((destination, peer)) = forward.destination_and_peer(meta) else { break };
         platform.interleave();
         if !platform.exchange(&forward.meta, meta.0, meta.with_state(next).0) {
             continue;
         }
+        move_between_counts(platform, destination, meta.state(), next);
+        let Some(config) = platform.config() else { break };
         let expires = state::expiry(config, protocol::TCP, next, platform.now());
         forward.refresh(expires);
-        if entry.peer != forward_index
-            && let Some(reply) = slot::<P, F>(platform, entry.peer)
+        if peer != forward_index
+            && let Some(reply) = slot::<P, F>(platform, peer)
         {
             reply.refresh(expires);
-            copy_state(platform, forward, reply, forward_index);
+            insert::copy_state::<P, F>(platform, forward_index, peer);
         }
-        move_between_counts(platform, entry.destination, meta.state(), next);
         return next as u32;
     }
-    this_meta.state() as u32
-}
-
-/// Brings the reply entry's copy of the state up to date. Of two CPUs that do so at once, the one that changed
-/// the state last looks last, so the copy ends up right.
-#[inline(always)]
-fn copy_state<P: Platform, F: Ip>(
-    platform: &P,
-    forward: &crate::table::Slot<F>,
-    reply: &crate::table::Slot<F>,
-    forward_index: u32,
-) {
-    let mut tries = 0;
-    while tries < 4 {
-        tries += 1;
-        let meta = reply.meta();
-        if !meta.is_live() || !meta.is_reply() || reply.peer() != forward_index {
-            return;
-        }
-        let state = forward.meta().state();
-        if meta.state() != state && !platform.exchange(&reply.meta, meta.0, meta.with_state(state).0) {
-            continue;
-        }
-        if forward.meta().state() == state {
-            return;
-        }
-    }
+    this.meta().state() as u32
 }
 
 /// A destination's active and inactive connections, when one of them goes from a state to another.

@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask build`, `test`, `demo`.
+//! Development tasks: `cargo xtask build`, `test`, `fuzz`, `demo`.
 //!
 //! The switch is an XDP program, which ordinary `cargo build` cannot make: it needs a compiler that builds `core` for
 //! the BPF target, and a linker that writes BPF objects. These tasks find both, or install them, and say which.
@@ -6,6 +6,7 @@
 
 mod command;
 mod distribution;
+mod fuzz;
 mod linker;
 mod object;
 mod toolchain;
@@ -37,6 +38,12 @@ enum Task {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Feed random frames to the switch and random messages to the control protocol
+    Fuzz {
+        /// How long for each of them
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Show NAT, direct routing and tunnelling with a director and two real servers, in network namespaces (root)
     Demo,
 }
@@ -56,6 +63,7 @@ fn run(task: &Task) -> Result<()> {
     match task {
         Task::Build { debug_host } => build(&project, *debug_host),
         Task::Test { filter } => verify::test(&project, filter.as_deref()),
+        Task::Fuzz { seconds } => fuzz::fuzz(&project, *seconds),
         Task::Demo => {
             distribution::require(&project, &["iproute2", "ethtool"])?;
             build(&project, false)?;

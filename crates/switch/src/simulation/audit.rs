@@ -152,7 +152,7 @@ impl Simulation {
                     ));
                 }
                 if other_meta.state() != meta.state() {
-                    return Err(format!("slots {index} and {back} are in different states"));
+                    return Err(format!("slots {index} and {} are in different states", entry.peer));
                 }
             }
             if !meta.is_reply() {

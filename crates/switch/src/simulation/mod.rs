@@ -96,7 +96,7 @@ impl Simulation {
         simulation
     }
 
-    /// What happens at each [`Memory::interleave`]: another thread's turn, in tests of concurrency.
+    /// What happens at each [`Memory::interleave`] and before each step that others see or are seen by: another thread's turn, in tests of concurrency.
     pub fn between_steps(&mut self, action: fn()) {
         self.between = action;
     }
@@ -157,10 +157,12 @@ impl Memory for Simulation {
     }
 
     fn bucket4(&self, index: u32) -> Option<&Bucket4> {
+        self.interleave();
         self.buckets4.get(index as usize)
     }
 
     fn bucket6(&self, index: u32) -> Option<&Bucket6> {
+        self.interleave();
         self.buckets6.get(index as usize)
     }
 
@@ -173,10 +175,12 @@ impl Memory for Simulation {
     }
 
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
+        self.interleave();
         cell.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
     }
 
     fn add(&self, cell: &AtomicU32, n: u32) -> u32 {
+        self.interleave();
         cell.fetch_add(n, SeqCst)
     }
 

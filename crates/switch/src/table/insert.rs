@@ -5,6 +5,7 @@ use super::lookup::{NOTHING, first_way, is_expired, locate, unpack};
 use super::release::release;
 use super::slot::{Entry, Meta, Slot};
 use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, home, slot};
+use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::Hop;
@@ -44,18 +45,25 @@ const CLAIM_TRIES: u32 = 2;
 #[inline(always)]
 pub fn create<P: Platform, F: Family>(platform: &P, config: &Config, half: &Half<F>, state: u8) -> Outcome {
     let hash = F::hash(config, &half.tuple);
-    let Some(lock) = platform.stripe((hash >> 16) as u32 & (STRIPES - 1)) else { return Outcome::Full };
+    let Some(lock) = lock(platform, hash) else { return Outcome::Contended };
+    let outcome = create_locked(platform, config, half, hash, state);
+    lock.store(0, order::PUBLISH);
+    outcome
+}
+
+/// Takes the lock for tuples of this hash; `None` if another CPU holds it for too long.
+#[inline(always)]
+fn lock<P: Platform>(platform: &P, hash: u64) -> Option<&AtomicU32> {
+    let lock = platform.stripe((hash >> 16) as u32 & (STRIPES - 1))?;
     let mut tries = 0;
     while !platform.exchange(lock, 0, 1) {
         platform.interleave();
         tries += 1;
         if tries == LOCK_TRIES {
-            return Outcome::Contended;
+            return None;
         }
     }
-    let outcome = create_locked(platform, config, half, hash, state);
-    lock.store(0, order::PUBLISH);
-    outcome
+    Some(lock)
 }
 
 #[inline(always)]
@@ -71,7 +79,10 @@ fn create_locked<P: Platform, F: Family>(
         if slot::<P, F>(platform, index).is_some_and(|place| !is_expired(platform, place, index, now)) {
             return Outcome::Exists;
         }
-        release::<P, F>(platform, index, meta);
+        if !release::<P, F>(platform, index, meta) {
+            // A packet has just revived it, or it is gone already.
+            return Outcome::Exists;
+        }
     }
     let Some((index, claimed)) = claim::<P, F>(platform, config, hash, now) else { return Outcome::Full };
     let Some(place) = slot::<P, F>(platform, index) else { return Outcome::Full };
@@ -91,35 +102,99 @@ fn create_locked<P: Platform, F: Family>(
 
 /// Adds the reply entry to the NATed connection whose forward entry is at `index`; `hop` is the way to the client until
 /// a better one is looked up. If there is no room the connection ends.
+///
+/// The slot may have changed hands since, so the forward entry is first marked: while it is, nobody releases it, and
+/// whoever read it before finds that it changed.
 #[inline(always)]
 pub fn create_reply<P: Platform, F: Family>(platform: &P, config: &Config, index: u32, hop: Hop) -> Outcome {
     let Some(forward) = slot::<P, F>(platform, index) else { return Outcome::Exists };
     let meta = forward.meta();
-    if !meta.is_live() || meta.is_reply() || forward.peer() != index {
+    if !meta.is_live() || meta.is_reply() || meta.is_pairing() || forward.peer() != index {
         return Outcome::Exists;
     }
+    if !platform.exchange(&forward.meta, meta.0, meta.pairing().0) {
+        return Outcome::Contended;
+    }
+    let outcome = pair(platform, config, forward, index, meta, hop);
+    platform.add(&forward.meta, Meta::PAIRED);
+    if let Outcome::Created(reply) = outcome {
+        // Who changed the state meanwhile did not know of the reply entry.
+        copy_state::<P, F>(platform, index, reply);
+    } else {
+        release::<P, F>(platform, index, forward.meta());
+    }
+    outcome
+}
+
+/// Makes the reply entry of the forward entry `index`, which this CPU has marked.
+#[inline(always)]
+fn pair<P: Platform, F: Family>(
+    platform: &P,
+    config: &Config,
+    forward: &Slot<F>,
+    index: u32,
+    meta: Meta,
+    hop: Hop,
+) -> Outcome {
     let Some(half) = reply_half(forward, meta, hop) else { return Outcome::Exists };
     let hash = F::hash(config, &half.tuple);
+    let Some(lock) = lock(platform, hash) else { return Outcome::Contended };
+    let outcome = pair_locked(platform, config, forward, index, &half, hash);
+    lock.store(0, order::PUBLISH);
+    outcome
+}
+
+#[inline(always)]
+fn pair_locked<P: Platform, F: Family>(
+    platform: &P,
+    config: &Config,
+    forward: &Slot<F>,
+    index: u32,
+    half: &Half<F>,
+    hash: u64,
+) -> Outcome {
     // One client port used for two VIPs that lead to one real server: the real server sees one connection, so the
     // newer one is the one that lives.
-    if let Some((older, meta)) = locate(platform, &half.tuple, hash) {
-        release::<P, F>(platform, older, meta);
+    if let Some((older, meta)) = locate(platform, &half.tuple, hash)
+        && !release::<P, F>(platform, older, meta)
+    {
+        return Outcome::Contended;
     }
     let Some((reply_index, claimed)) = claim::<P, F>(platform, config, hash, platform.now()) else {
-        release::<P, F>(platform, index, meta);
         return Outcome::Full;
     };
     let Some(place) = slot::<P, F>(platform, reply_index) else { return Outcome::Full };
     place.fill(&half.tuple, &half.entry, index, forward.expires());
+    forward.set_peer(reply_index);
     platform.interleave();
     place.publish(claimed.live(forward.meta().state(), true));
-    forward.set_peer(reply_index);
-    if !forward.meta().same_version(meta) {
-        // Released meanwhile, by somebody who did not know of the reply entry.
-        place.publish(claimed.freed());
-        return Outcome::Exists;
-    }
     Outcome::Created(reply_index)
+}
+
+/// Brings the reply entry's copy of the forward entry's state up to date. Of two CPUs that do so at once, the one that
+/// changed the state last looks last, so the copy ends up right.
+#[inline(always)]
+pub(crate) fn copy_state<M: Memory, F: Family>(memory: &M, forward_index: u32, reply_index: u32) {
+    let (Some(forward), Some(reply)) =
+        (slot::<M, F>(memory, forward_index), slot::<M, F>(memory, reply_index))
+    else {
+        return;
+    };
+    let mut tries = 0;
+    while tries < 4 {
+        tries += 1;
+        let meta = reply.meta();
+        if !meta.is_live() || !meta.is_reply() || reply.peer() != forward_index {
+            return;
+        }
+        let state = forward.meta().state();
+        if meta.state() != state && !memory.exchange(&reply.meta, meta.0, meta.with_state(state).0) {
+            continue;
+        }
+        if forward.meta().state() == state {
+            return;
+        }
+    }
 }
 
 /// The other direction of a NATed connection.
@@ -161,17 +236,14 @@ fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64
         if meta.is_live() {
             let evict = candidate == NONE;
             if !evict && !is_expired(platform, place, index, now) {
-                // Only this half had no packet for long; the other one keeps the connection alive.
-                if let Some(other) = slot::<P, F>(platform, place.peer()) {
-                    place.refresh(other.expires());
-                }
                 continue;
             }
             if !release::<P, F>(platform, index, meta) {
                 continue;
             }
             if evict {
-                let embryonic = tcp::is_embryonic(meta.state());
+                // A freed slot keeps its tuple until somebody takes it.
+                let embryonic = place.protocol() == protocol::TCP && tcp::is_embryonic(meta.state());
                 platform.count(if embryonic { Event::EvictedEmbryonic } else { Event::EvictedIdle });
             }
             meta = place.meta();
@@ -203,7 +275,11 @@ fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
             let way = first.wrapping_add(i) & (WAYS as u32 - 1);
             let place = &bucket.slots[way as usize];
             let meta = place.meta();
-            if meta.is_free() || (meta.is_live() && Tick(now).until(place.expires()) <= 0) {
+            if meta.is_free()
+                || (meta.is_live()
+                    && Tick(now).until(place.expires()) <= 0
+                    && is_over::<M, F>(memory, number << WAYS_SHIFT | way, now) != 0)
+            {
                 extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
                 return number << WAYS_SHIFT | way;
             }
@@ -212,6 +288,20 @@ fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
         probe += 1;
     }
     NONE
+}
+
+/// Whether the connection of a slot whose own time has passed has expired (1) or not (0): of a connection with packets
+/// one way only, the other half's time passes. It is put off here, so that the slot is not looked at in vain again.
+#[inline(never)]
+fn is_over<M: Memory, F: Family>(memory: &M, index: u32, now: u32) -> u32 {
+    let Some(place) = slot::<M, F>(memory, index) else { return 0 };
+    if is_expired(memory, place, index, Tick(now)) {
+        return 1;
+    }
+    if let Some(other) = slot::<M, F>(memory, place.peer()) {
+        place.refresh(other.expires());
+    }
+    0
 }
 
 /// Makes look-ups for tuples whose first home is this bucket go on for so many buckets more.
@@ -235,8 +325,8 @@ fn extend_reach<M: Memory, F: Family>(memory: &M, number: u32, reach: u32) {
 fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
     let mut i = 0;
     while i < 2 * VICTIMS {
-        let index =
-            home(hash, i / WAYS as u32 % 2, mask) << WAYS_SHIFT | now.wrapping_add(i) & (WAYS as u32 - 1);
+        let probe = i / WAYS as u32 % 2;
+        let index = home(hash, probe, mask) << WAYS_SHIFT | now.wrapping_add(i) & (WAYS as u32 - 1);
         let Some(place) = slot::<M, F>(memory, index) else { return NONE };
         let meta = place.meta();
         let tcp = place.protocol() == protocol::TCP;
@@ -245,7 +335,8 @@ fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
         } else {
             !(tcp && meta.state() == tcp::ESTABLISHED)
         };
-        if meta.is_live() && spare {
+        if meta.is_live() && !meta.is_pairing() && spare {
+            extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
             return index;
         }
         i += 1;

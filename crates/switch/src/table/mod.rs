@@ -13,6 +13,8 @@
 //! - **A slot changes hands by one compare-and-exchange of `meta`**: free or expired to busy (a new version),
 //!   then busy to live when its content is written. Whoever takes the forward entry away from a connection
 //!   accounts for it (the destination's numbers) and frees the reply entry.
+//! - **A forward entry gets its peer while it is marked** as pairing. The mark is part of `meta`, so whoever meant to
+//!   release it or to change its state knowing only one entry has to look again.
 //! - **Creation of equal tuples is serialised** by a striped lock, taken for a bounded time.
 //! - An entry is **expired** when its time has passed and so has its peer's: to packets it does not exist
 //!   any more, and its slot can be taken.
@@ -24,8 +26,6 @@ pub mod insert;
 pub mod lookup;
 pub mod release;
 pub mod slot;
-#[cfg(test)]
-mod tests;
 
 pub use family::{Family, Tuple, V4, V6};
 pub use slot::{Entry, Meta, Slot};

@@ -39,18 +39,22 @@ fn release_either<M: Memory, F: Family>(memory: &M, index: u32, meta: Meta) -> b
 
 #[inline(always)]
 fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u32, meta: Meta) -> bool {
-    let (Some(entry), Some(tuple)) = (forward.entry(meta), forward.tuple(meta)) else { return false };
+    if meta.is_pairing() {
+        return false;
+    }
+    let Some((destination, peer)) = forward.destination_and_peer(meta) else { return false };
+    let protocol = forward.protocol();
     if !memory.exchange(&forward.meta, meta.0, meta.freed().0) {
         return false;
     }
     memory.interleave();
-    if entry.peer != index
-        && let Some(reply) = super::slot::<M, F>(memory, entry.peer)
+    if peer != index
+        && let Some(reply) = super::slot::<M, F>(memory, peer)
     {
         free_reply(memory, reply, index);
     }
-    if let Some(destination) = memory.destination(entry.destination) {
-        let number = if state::is_active(tuple.protocol, meta.state()) {
+    if let Some(destination) = memory.destination(destination) {
+        let number = if state::is_active(protocol, meta.state()) {
             &destination.active
         } else {
             &destination.inactive

@@ -60,6 +60,7 @@ impl Meta {
     const LIVE: u32 = 1;
     const BUSY: u32 = 2;
     const REPLY: u32 = 4;
+    const PAIRING: u32 = 8;
 
     /// Whether there is an entry.
     #[inline(always)]
@@ -79,6 +80,21 @@ impl Meta {
         self.0 & Self::REPLY != 0
     }
 
+    /// Whether a CPU is about to give this forward entry its peer. Until then nobody may release it.
+    #[inline(always)]
+    pub fn is_pairing(self) -> bool {
+        self.0 & Self::PAIRING != 0
+    }
+
+    /// The same entry in the hands of a CPU that gives it its peer.
+    #[inline(always)]
+    pub fn pairing(self) -> Meta {
+        Meta(self.0 | Self::PAIRING)
+    }
+
+    /// What to add to a pairing entry's `meta` when it has its peer, whatever its state has become.
+    pub const PAIRED: u32 = Self::PAIRING.wrapping_neg();
+
     /// The connection's state; in a reply entry a copy that may lag.
     #[inline(always)]
     pub fn state(self) -> u8 {
@@ -91,10 +107,16 @@ impl Meta {
         Meta(self.0 & 0xffff_00ff | (state as u32) << 8)
     }
 
+    /// The number that grows when the slot changes hands (16 bits).
+    #[inline(always)]
+    pub fn version(self) -> u32 {
+        self.0 >> 16
+    }
+
     /// Whether both were read in the life of the same entry.
     #[inline(always)]
     pub fn same_version(self, other: Meta) -> bool {
-        self.0 >> 16 == other.0 >> 16
+        self.version() == other.version()
     }
 
     /// The slot in the hands of a writer, under its next version.
@@ -200,6 +222,13 @@ impl<F: Family> Slot<F> {
         self.still(meta).then_some(entry)
     }
 
+    /// Of the entry the destination and the peer only; `None` as above.
+    #[inline(always)]
+    pub fn destination_and_peer(&self, meta: Meta) -> Option<(u32, u32)> {
+        let both = (self.destination.load(order::PLAIN), self.peer());
+        self.still(meta).then_some(both)
+    }
+
     #[inline(always)]
     fn still(&self, meta: Meta) -> bool {
         order::after_loads();
@@ -220,7 +249,7 @@ impl<F: Family> Slot<F> {
         self.store_hop(&entry.hop);
     }
 
-    /// Names the other slot. Only for whoever has claimed this one.
+    /// Names the other slot. Only for whoever has this entry in [`Meta::pairing`].
     #[inline(always)]
     pub fn set_peer(&self, peer: u32) {
         self.peer.store(peer, order::PLAIN);

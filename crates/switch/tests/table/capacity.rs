@@ -1,0 +1,132 @@
+//! Up to 80 % of the slots no connection is refused, whatever came and went before.
+
+use rlvs_packet::protocol::{TCP, UDP};
+use rlvs_packet::tcp::SYN;
+use rlvs_switch::counters::Event;
+use rlvs_switch::destination::{Hop, method};
+use rlvs_switch::scheduler::Scheduler;
+use rlvs_switch::simulation::{CLIENT_SIDE, Cpu, Packet, SERVER_SIDE, Server, Simulation, split_mix};
+use rlvs_switch::state::tcp::ESTABLISHED;
+use rlvs_switch::table::insert::{Half, Outcome, create};
+use rlvs_switch::table::lookup::find;
+use rlvs_switch::table::release::release;
+use rlvs_switch::table::{Entry, Family, Tuple, V4, V6};
+use rlvs_switch::{Memory, Verdict};
+use std::net::SocketAddr;
+
+const SLOTS: usize = 1 << 13;
+const SEEDS: [u64; 4] = [1, 2, 3, 0xdead_beef];
+
+/// Tuples as a busy service sees them: many clients' addresses, any ports, one VIP.
+fn tuple<F: Family>(number: u64, address: fn(u64) -> F::Address) -> Tuple<F> {
+    let mut state = number;
+    let random = split_mix(&mut state);
+    Tuple {
+        source: address(random % 5000),
+        destination: address(5001),
+        // Each number its own tuple.
+        ports: [(number as u16).to_be_bytes(), ((number >> 16) as u16).to_be_bytes()],
+        protocol: TCP,
+    }
+}
+
+fn half<F: Family>(tuple: Tuple<F>, address: fn(u64) -> F::Address) -> Half<F> {
+    let entry = Entry {
+        destination: 0,
+        peer: 0,
+        address: address(5002),
+        port: [0, 80],
+        method: method::DIRECT_ROUTE as u8,
+        hop: Hop::UNKNOWN,
+    };
+    Half { tuple, entry }
+}
+
+fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
+    for seed in SEEDS {
+        let mut simulation = Simulation::new(SLOTS, seed);
+        let vip: SocketAddr = "10.1.0.200:80".parse().unwrap();
+        let service = simulation.add_service(TCP, vip, Scheduler::RoundRobin);
+        simulation.add_destination(service, &Server::direct("10.2.0.1:80".parse().unwrap()));
+        let cpu = Cpu::new(&simulation, 0, CLIENT_SIDE, &[]);
+        let config = simulation.config().unwrap();
+        let add = |number| {
+            let outcome = create(&cpu, config, &half(tuple::<F>(number, address), address), ESTABLISHED);
+            assert!(matches!(outcome, Outcome::Created(_)), "{outcome:?} for number {number}, seed {seed}");
+        };
+        let mut numbers: Vec<u64> = (0..SLOTS as u64 * 8 / 10).collect();
+        numbers.iter().copied().for_each(add);
+        simulation.audit().unwrap();
+        assert_eq!(simulation.connections_of(0), (numbers.len() as u32, 0));
+
+        let mut random = seed;
+        for next in 0..2 * SLOTS as u64 {
+            let place = split_mix(&mut random) as usize % numbers.len();
+            let old = tuple::<F>(numbers[place], address);
+            let found = find(&cpu, config, &old, F::hash(config, &old)).unwrap();
+            assert!(release::<_, F>(&cpu, found.index, found.meta));
+            numbers[place] = 10 * SLOTS as u64 + next;
+            add(numbers[place]);
+        }
+        simulation.audit().unwrap();
+        assert_eq!(simulation.connections_of(0), (numbers.len() as u32, 0));
+        for number in numbers {
+            let known = tuple::<F>(number, address);
+            assert!(find(&cpu, config, &known, F::hash(config, &known)).is_some(), "{known:?} is lost");
+        }
+    }
+}
+
+#[test]
+fn ipv4_takes_80_percent_and_goes_on_doing_so() {
+    fill_and_churn::<V4>(|number| number as u32);
+}
+
+#[test]
+fn ipv6_takes_80_percent_and_goes_on_doing_so() {
+    fill_and_churn::<V6>(|number| [0xfd, number]);
+}
+
+#[test]
+fn connections_with_packets_one_way_only_do_not_stand_in_others_way() {
+    // The real server never answers (logging, say), so each reply entry's own time passes while its connection lives.
+    let mut simulation = Simulation::new(1 << 10, 1);
+    let vip: SocketAddr = "10.1.0.200:514".parse().unwrap();
+    let service = simulation.add_service(UDP, vip, Scheduler::RoundRobin);
+    let server: SocketAddr = "10.2.0.1:514".parse().unwrap();
+    simulation.add_destination(service, &Server::nat(server));
+    let client = |n: u16| SocketAddr::new([10, 9, (n >> 8) as u8, n as u8].into(), 1000);
+    let send = |n| simulation.receive(&Packet::udp(client(n), vip).frame()).0;
+    let living = 380; // with their replies, 74 % of the slots
+    for round in 0..5 {
+        for n in 0..living {
+            assert_eq!(send(n), Verdict::Redirect(SERVER_SIDE), "round {round}, client {n}");
+        }
+        simulation.advance(200);
+    }
+    for n in living..living + 20 {
+        assert_eq!(send(n), Verdict::Redirect(SERVER_SIDE), "new client {n}");
+    }
+    assert_eq!(simulation.events(Event::TableFull), 0);
+    assert_eq!(simulation.connections().iter().filter(|c| !c.reply).count(), living as usize + 20);
+    simulation.audit().unwrap();
+}
+
+#[test]
+fn nat_takes_80_percent_too() {
+    for seed in SEEDS {
+        let mut simulation = Simulation::new(1 << 12, seed);
+        let vip: SocketAddr = "[fd01::200]:80".parse().unwrap();
+        let service = simulation.add_service(TCP, vip, Scheduler::RoundRobin);
+        simulation.add_destination(service, &Server::nat("[fd02::1]:80".parse().unwrap()));
+        let connections = simulation.capacity() * 8 / 10 / 2;
+        for n in 0..connections as u16 {
+            let client = SocketAddr::new([0xfd09, 0, 0, 0, 0, 0, 0, n].into(), 1000);
+            let (verdict, _) = simulation.receive(&Packet::tcp(client, vip, SYN).frame());
+            assert_eq!(verdict, Verdict::Redirect(SERVER_SIDE));
+        }
+        assert_eq!(simulation.connections().len(), 2 * connections);
+        assert_eq!(simulation.events(Event::EvictedEmbryonic), 0);
+        simulation.audit().unwrap();
+    }
+}

@@ -1,0 +1,152 @@
+//! Two or three CPUs in the same few steps, in hundreds of orders that a scheduler of threads thinks up.
+
+use rlvs_packet::protocol::TCP;
+use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_switch::run;
+use rlvs_switch::scheduler::Scheduler;
+use rlvs_switch::simulation::{CLIENT_SIDE, Cpu, Packet, SERVER_SIDE, Server, Simulation};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const ORDERS: usize = 400;
+
+fn client() -> SocketAddr {
+    "10.9.0.7:20000".parse().unwrap()
+}
+
+fn vip(n: u8) -> SocketAddr {
+    SocketAddr::new([10, 1, 0, n].into(), 80)
+}
+
+fn server(n: u8) -> SocketAddr {
+    SocketAddr::new([10, 2, 0, n].into(), 8080)
+}
+
+/// VIP 1 with servers 1 and 2, VIP 2 with server 1.
+fn world(method: fn(SocketAddr) -> Server) -> Simulation {
+    let mut simulation = Simulation::new(16, 1);
+    let first = simulation.add_service(TCP, vip(1), Scheduler::RoundRobin);
+    simulation.add_destination(first, &method(server(1)));
+    simulation.add_destination(first, &method(server(2)));
+    let second = simulation.add_service(TCP, vip(2), Scheduler::RoundRobin);
+    simulation.add_destination(second, &method(server(1)));
+    simulation.between_steps(shuttle::thread::yield_now);
+    simulation
+}
+
+/// What one CPU does.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// The client's packet for a VIP.
+    Request(u8, u8),
+    /// A server's packet.
+    Reply(u8, u8),
+    /// Time passes, and the director sweeps.
+    Sweep(u32),
+}
+
+impl Act {
+    fn play(self, simulation: &Simulation, cpu: usize) {
+        let (interface, packet) = match self {
+            Act::Request(to, flags) => (CLIENT_SIDE, Packet::tcp(client(), vip(to), flags)),
+            Act::Reply(from, flags) => (SERVER_SIDE, Packet::tcp(server(from), client(), flags)),
+            Act::Sweep(seconds) => {
+                simulation.advance(seconds);
+                simulation.sweep();
+                return;
+            }
+        };
+        run(&Cpu::new(simulation, cpu, interface, &packet.frame()));
+    }
+}
+
+/// Plays `before` on one CPU, then each of `at_once` on a CPU of its own, in many orders.
+fn race(method: fn(SocketAddr) -> Server, before: &'static [Act], at_once: &'static [&'static [Act]]) {
+    let once = move || {
+        let simulation = Arc::new(world(method));
+        before.iter().for_each(|act| act.play(&simulation, 0));
+        let cpus: Vec<_> = at_once
+            .iter()
+            .enumerate()
+            .map(|(cpu, acts)| {
+                let simulation = Arc::clone(&simulation);
+                shuttle::thread::spawn(move || acts.iter().for_each(|act| act.play(&simulation, cpu)))
+            })
+            .collect();
+        cpus.into_iter().for_each(|cpu| cpu.join().unwrap());
+        simulation.audit().unwrap();
+        simulation.advance(2000);
+        simulation.sweep();
+        assert_eq!(simulation.connections(), vec![]);
+        simulation.audit().unwrap();
+    };
+    shuttle::check_random(once, ORDERS);
+    shuttle::check_pct(once, ORDERS, 3);
+}
+
+#[test]
+fn one_connection_created_by_three_cpus() {
+    race(
+        Server::nat,
+        &[],
+        &[&[Act::Request(1, SYN)], &[Act::Request(1, SYN)], &[Act::Request(1, SYN), Act::Request(1, ACK)]],
+    );
+    race(Server::direct, &[], &[&[Act::Request(1, SYN)], &[Act::Request(1, SYN)], &[Act::Request(1, SYN)]]);
+}
+
+#[test]
+fn a_connection_created_while_the_one_before_it_expires() {
+    for method in [Server::nat, Server::direct] {
+        race(
+            method,
+            &[Act::Request(1, SYN), Act::Request(1, ACK), Act::Request(1, RST)],
+            &[&[Act::Sweep(11)], &[Act::Request(1, SYN)], &[Act::Request(1, SYN), Act::Request(1, ACK)]],
+        );
+    }
+}
+
+#[test]
+fn a_state_that_changes_while_the_connection_expires() {
+    for method in [Server::nat, Server::direct] {
+        race(
+            method,
+            &[Act::Request(1, SYN), Act::Request(1, ACK), Act::Request(1, FIN | ACK)],
+            &[&[Act::Sweep(121)], &[Act::Request(1, RST)], &[Act::Reply(2, FIN | ACK), Act::Request(1, ACK)]],
+        );
+    }
+}
+
+#[test]
+fn an_ended_connection_opened_anew_by_two_cpus_while_its_server_still_speaks() {
+    race(
+        Server::nat,
+        &[Act::Request(1, SYN), Act::Request(1, ACK), Act::Request(1, RST)],
+        &[
+            &[Act::Request(1, SYN)],
+            &[Act::Request(1, SYN), Act::Request(1, ACK)],
+            &[Act::Reply(2, RST), Act::Reply(1, ACK)],
+        ],
+    );
+}
+
+#[test]
+fn states_changed_from_both_sides_at_once() {
+    race(
+        Server::nat,
+        &[Act::Request(1, SYN), Act::Reply(2, SYN | ACK), Act::Request(1, ACK)],
+        &[&[Act::Request(1, FIN | ACK)], &[Act::Reply(2, FIN | ACK)], &[Act::Reply(2, RST)]],
+    );
+}
+
+#[test]
+fn two_vips_that_lead_one_client_port_to_one_server() {
+    race(
+        Server::nat,
+        &[Act::Request(1, SYN), Act::Request(1, ACK), Act::Request(1, RST)],
+        &[
+            &[Act::Request(1, SYN), Act::Request(1, ACK)],
+            &[Act::Request(2, SYN), Act::Request(2, ACK)],
+            &[Act::Reply(1, SYN | ACK), Act::Reply(1, FIN | ACK)],
+        ],
+    );
+}

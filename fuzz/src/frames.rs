@@ -1,0 +1,184 @@
+//! Sequences of frames through the whole switch, on a table that fills up.
+
+use crate::random::Random;
+use rlvs_packet::protocol::{TCP, UDP};
+use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_switch::Verdict;
+use rlvs_switch::destination::Hop;
+use rlvs_switch::scheduler::Scheduler;
+use rlvs_switch::simulation::{CLIENT_SIDE, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Simulation, decode};
+use std::net::{IpAddr, SocketAddr};
+
+const FRAMES: usize = 300;
+
+/// A world, and frames for it.
+pub fn round(random: &mut Random) {
+    let mut world = World::new(random);
+    for _ in 0..FRAMES {
+        world.step(random);
+    }
+    audit(&world.simulation);
+    world.simulation.advance(2000);
+    world.simulation.sweep();
+    assert_eq!(world.simulation.connections(), vec![], "left behind when all has expired");
+    audit(&world.simulation);
+}
+
+fn audit(simulation: &Simulation) {
+    if let Err(wrong) = simulation.audit() {
+        panic!("{wrong}");
+    }
+}
+
+struct World {
+    simulation: Simulation,
+    clients: Vec<SocketAddr>,
+    vips: Vec<SocketAddr>,
+    servers: Vec<SocketAddr>,
+    /// Service and destination, and whether it is there.
+    destinations: Vec<(u32, u32, bool)>,
+}
+
+impl World {
+    fn new(random: &mut Random) -> World {
+        let simulation = Simulation::new(8 << random.below(6), random.number());
+        let mut world = World {
+            simulation,
+            clients: Vec::new(),
+            vips: Vec::new(),
+            servers: Vec::new(),
+            destinations: Vec::new(),
+        };
+        for n in 0..2 + random.below(60) {
+            world.clients.push(address(n % 2 == 1, 9, n));
+        }
+        for n in 0..6 {
+            let (vip, six) = (address(n % 2 == 1, 1, n), n % 2 == 1);
+            world.vips.push(vip);
+            for protocol in [TCP, UDP] {
+                let scheduler = random.of(&Scheduler::ALL[1..]);
+                let service = world.simulation.add_service(protocol, vip, scheduler);
+                for _ in 0..random.below(4) {
+                    world.add_server(random, service, six);
+                }
+            }
+        }
+        world
+    }
+
+    fn add_server(&mut self, random: &mut Random, service: u32, six: bool) {
+        let method = random.of(&[0, 0, 1, 2, 3]);
+        let host = random.below(6);
+        // Only a tunnel's end may be of the other family.
+        let server = address(if method == 2 { random.once_in(2) } else { six }, 2, host);
+        self.servers.push(server);
+        let hop = Hop::new(
+            random.of(&[CLIENT_SIDE, SERVER_SIDE, SERVER_SIDE, 0, u32::MAX]),
+            [2, 0, 0, 0, 1, host as u8],
+            DIRECTOR_MAC,
+            random.of(&[0, 0, 5]),
+        );
+        let server = Server {
+            hop,
+            mtu: random.of(&[1500, 1500, 1500, 100, 0]),
+            weight: random.below(4) as u32,
+            ..Server::new(method, server)
+        };
+        let index = self.simulation.add_destination(service, &server);
+        self.destinations.push((service, index, true));
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        match random.below(30) {
+            0 => self.simulation.advance_ticks(random.below(4000) as u32),
+            1 => {
+                self.simulation.sweep();
+            }
+            2 => self.change(random),
+            3 => audit(&self.simulation),
+            _ => {
+                let mut frame = self.packet(random).frame();
+                if random.once_in(3) {
+                    random.spoil(&mut frame);
+                }
+                let interface = random.of(&[CLIENT_SIDE, SERVER_SIDE]);
+                self.switch(interface, &frame);
+            }
+        }
+    }
+
+    fn change(&mut self, random: &mut Random) {
+        if self.destinations.is_empty() {
+            return;
+        }
+        let which = random.below(self.destinations.len());
+        let (service, index, present) = &mut self.destinations[which];
+        if *present {
+            self.simulation.remove_destination(*service, *index);
+        } else {
+            self.simulation.restore_destination(*service, *index);
+        }
+        *present = !*present;
+    }
+
+    /// A client's packet or a server's.
+    fn packet(&self, random: &mut Random) -> Packet {
+        let client = random.of(&self.clients);
+        let same_family: Vec<SocketAddr> = if random.once_in(3) { &self.servers } else { &self.vips }
+            .iter()
+            .copied()
+            .filter(|other| other.is_ipv4() == client.is_ipv4())
+            .collect();
+        let other = if same_family.is_empty() { client } else { random.of(&same_family) };
+        let (source, destination) = if random.once_in(3) { (other, client) } else { (client, other) };
+        let packet = if random.once_in(3) {
+            Packet::udp(source, destination)
+        } else {
+            Packet::tcp(
+                source,
+                destination,
+                random.of(&[SYN, SYN, SYN, ACK, ACK, SYN | ACK, FIN | ACK, RST, 0, 0xff]),
+            )
+        };
+        let words = if source.is_ipv4() && random.once_in(8) { random.below(11) } else { 0 };
+        Packet {
+            hops: random.of(&[64, 64, 64, 2, 1, 0]),
+            class: random.number() as u8,
+            dont_fragment: random.once_in(2),
+            options: [1, 1, 1, 0].repeat(words),
+            vlan: random.of(&[None, None, Some(7), Some(0)]),
+            checksum: !random.once_in(8),
+            payload: vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])],
+            padding: random.of(&[0, 0, 6, 100]),
+            ..packet
+        }
+    }
+
+    fn switch(&self, interface: u32, frame: &[u8]) {
+        let (verdict, after) = self.simulation.receive_from(interface, frame);
+        match verdict {
+            Verdict::Pass => assert_eq!(after, frame, "a frame that passes must not be changed"),
+            Verdict::Drop => {}
+            Verdict::Transmit | Verdict::Redirect(_) => {
+                let Ok(before) = decode(frame) else { return };
+                let sent = match decode(&after) {
+                    Ok(sent) => sent,
+                    Err(error) => panic!("{error}: {frame:x?} became {after:x?}"),
+                };
+                if before.wrong_checksums.is_empty() {
+                    assert!(sent.wrong_checksums.is_empty(), "{sent:?}: {frame:x?} became {after:x?}");
+                }
+                assert!(sent.inner().hops > 0, "a packet without hops left: {sent:?}");
+            }
+        }
+    }
+}
+
+fn address(six: bool, net: u8, n: usize) -> SocketAddr {
+    let ip: IpAddr = if six {
+        [0xfd00 | net as u16, 0, 0, 0, 0, 0, 0, 1 + n as u16].into()
+    } else {
+        [10, net, 0, 1 + n as u8].into()
+    };
+    SocketAddr::new(ip, 80)
+}
