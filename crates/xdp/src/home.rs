@@ -8,13 +8,13 @@ use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_action, x
 use aya_ebpf::helpers;
 use aya_ebpf::programs::XdpContext;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
-use rlvs_packet::ethernet::Mac;
 use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::table::{Bucket4, Bucket6};
+use rlvs_packet::ethernet::Mac;
 use rlvs_switch::{Memory, Platform, Step, Verdict};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -27,9 +27,7 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
         Step::Done(Verdict::Drop) => return xdp_action::XDP_DROP,
         Step::Done(Verdict::Transmit) => return xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
-        Step::Done(Verdict::Redirect(interface)) => {
-            return unsafe { helpers::bpf_redirect(interface, 0) as u32 };
-        }
+        Step::Done(Verdict::Redirect(interface)) => return unsafe { helpers::bpf_redirect(interface, 0) as u32 },
         Step::Process => maps::STEP_PROCESS,
         Step::Process6 => maps::STEP_PROCESS6,
         Step::Open => maps::STEP_OPEN,
@@ -141,12 +139,7 @@ impl Memory for Kernel {
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
         // SAFETY: a shared word that all use atomically.
         unsafe {
-            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                cell.as_ptr(),
-                old,
-                new,
-            )
-            .1
+            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(cell.as_ptr(), old, new).1
         }
     }
 
@@ -263,8 +256,7 @@ fn aligned(mac: &Mac) -> Mac {
     let words = mac.as_ptr().cast::<u16>();
     // SAFETY: three words make six octets; both MACs lie at even offsets of their structure.
     let [a, b, c] = unsafe {
-        [words.read_volatile(), words.add(1).read_volatile(), words.add(2).read_volatile()]
-            .map(u16::to_ne_bytes)
+        [words.read_volatile(), words.add(1).read_volatile(), words.add(2).read_volatile()].map(u16::to_ne_bytes)
     };
     [a[0], a[1], b[0], b[1], c[0], c[1]]
 }
