@@ -13,8 +13,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// What can be fuzzed: a name, and one round.
-const TARGETS: [(&str, fn(&mut Random)); 2] = [("switch", frames::round), ("control", control::round)];
+/// One round of a target.
+type Round = fn(&mut Random);
+
+/// What can be fuzzed.
+const TARGETS: [(&str, Round); 2] = [("switch", frames::round), ("control", control::round)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -58,7 +61,7 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(name: &str, round: fn(&mut Random), seed: u64) -> ExitCode {
+fn run(name: &str, round: Round, seed: u64) -> ExitCode {
     if catch_unwind(AssertUnwindSafe(|| round(&mut Random::new(seed)))).is_ok() {
         return ExitCode::SUCCESS;
     }
