@@ -152,7 +152,8 @@ impl Registry {
         });
     }
 
-    pub(super) fn destination_entries(&self, service: &ServiceId) -> Result<Vec<DestinationEntry>, Errno> {
+    /// A service's destinations, the newest first.
+    pub fn destination_entries(&self, service: &ServiceId) -> Result<Vec<DestinationEntry>, Errno> {
         let sequence = self.by_id.get(service).ok_or(Errno::SRCH)?;
         let members = self.services.get(sequence).map(|service| &service.members).ok_or(Errno::SRCH)?;
         Ok(members.iter().filter_map(|index| self.describe_destination(*index)).collect())
@@ -202,7 +203,7 @@ impl Registry {
     }
 
     /// Sets the way to all destinations with this address.
-    pub(crate) fn set_path(&mut self, address: IpAddr, path: &Path) {
+    pub fn set_path(&mut self, address: IpAddr, path: &Path) {
         for (index, destination) in &self.destinations {
             if destination.address == address
                 && let Some(entry) = self.tables.destinations.get(*index)

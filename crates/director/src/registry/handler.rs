@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 impl Registry {
     /// Carries a request out. Facts about the director are not the registry's.
-    pub(crate) fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
+    pub fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
         match request {
             Request::NewService(service) => self.add_service(&service).map(|()| Reply::Done),
             Request::SetService(service) => self.edit_service(&service).map(|()| Reply::Done),

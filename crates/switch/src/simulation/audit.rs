@@ -1,8 +1,10 @@
 //! What must be true of the connection tables whenever no CPU is at work on them.
 
 use super::Simulation;
+use crate::config::Config;
 use crate::frame::octets;
 use crate::order;
+use crate::platform::Memory;
 use crate::state;
 use crate::table::lookup::{find, is_expired};
 use crate::table::release::release;
@@ -60,31 +62,16 @@ impl Simulation {
     ///
     /// The first thing that does not.
     pub fn audit(&self) -> Result<(), String> {
-        let mut numbers = HashMap::new();
-        self.audit_table::<V4>(&mut numbers)?;
-        self.audit_table::<V6>(&mut numbers)?;
-        for index in 0..self.destinations.len() as u32 {
-            let counted = numbers.get(&index).copied().unwrap_or_default();
-            if self.connections_of(index) != counted {
-                return Err(format!(
-                    "destination {index} says {:?} active and inactive connections, the table has {counted:?}",
-                    self.connections_of(index)
-                ));
-            }
-        }
+        audit(self)?;
         match self.stripes.iter().position(|lock| lock.load(order::PLAIN) != 0) {
             Some(lock) => Err(format!("stripe {lock} is still locked")),
             None => Ok(()),
         }
     }
 
-    fn slots<F: Family>(&self) -> impl Iterator<Item = u32> {
-        0..(F::mask(&self.config) + 1) << WAYS_SHIFT
-    }
-
     fn entries<F: Family>(&self, address: fn(F::Address) -> IpAddr) -> Vec<Connection> {
         let mut all = Vec::new();
-        for index in self.slots::<F>() {
+        for index in slots::<F>(&self.config) {
             let Some(place) = slot::<_, F>(self, index) else { continue };
             let meta = place.meta();
             let (Some(tuple), Some(entry)) = (place.tuple(meta), place.entry(meta)) else { continue };
@@ -116,59 +103,90 @@ impl Simulation {
                     && release::<_, F>(self, *index, meta)
             })
         };
-        self.slots::<F>().filter(expired).count()
-    }
-
-    fn audit_table<F: Family + core::fmt::Debug>(
-        &self,
-        numbers: &mut HashMap<u32, (u32, u32)>,
-    ) -> Result<(), String> {
-        for index in self.slots::<F>() {
-            let Some(place) = slot::<_, F>(self, index) else { return Err(format!("no slot {index}")) };
-            let meta = place.meta();
-            if meta.is_free() {
-                continue;
-            }
-            let (Some(tuple), Some(entry)) = (place.tuple(meta), place.entry(meta)) else {
-                return Err(format!("slot {index} changes while nobody is at work"));
-            };
-            if !meta.is_live() {
-                return Err(format!("slot {index} was claimed and left"));
-            }
-            match find(self, &self.config, &tuple, F::hash(&self.config, &tuple)) {
-                Some(found) if found.index == index => {}
-                Some(found) => {
-                    return Err(format!("{tuple:?} is in slots {index} and {}", found.index));
-                }
-                None => return Err(format!("{tuple:?} in slot {index} is not found")),
-            }
-            if meta.is_reply() || entry.peer != index {
-                let other = slot::<_, F>(self, entry.peer).map(|other| (other.meta(), other.peer()));
-                let Some((other_meta, back)) = other else { return Err(format!("slot {index}: no peer")) };
-                if !other_meta.is_live() || other_meta.is_reply() == meta.is_reply() || back != index {
-                    return Err(format!(
-                        "slot {index} ({meta:x?}, {tuple:?}) names slot {} ({other_meta:x?}) as its peer, which names {back}",
-                        entry.peer
-                    ));
-                }
-                if other_meta.state() != meta.state() {
-                    return Err(format!("slots {index} and {} are in different states", entry.peer));
-                }
-            }
-            if !meta.is_reply() {
-                let number = numbers.entry(entry.destination).or_default();
-                if state::is_active(tuple.protocol, meta.state()) {
-                    number.0 += 1;
-                } else {
-                    number.1 += 1;
-                }
-            }
-        }
-        Ok(())
+        slots::<F>(&self.config).filter(expired).count()
     }
 
     /// How many slots each family's table has.
     pub fn capacity(&self) -> usize {
         self.buckets4.len() * WAYS
     }
+}
+
+/// Checks connection tables and destinations, of any memory that no CPU is at work on: every entry can be found, once;
+/// two entries of a connection name each other; destinations have as many connections as the tables say.
+///
+/// # Errors
+///
+/// The first thing that does not hold.
+pub fn audit<M: Memory>(memory: &M) -> Result<(), String> {
+    let mut numbers = HashMap::new();
+    audit_table::<M, V4>(memory, &mut numbers)?;
+    audit_table::<M, V6>(memory, &mut numbers)?;
+    for index in 0.. {
+        let Some(destination) = memory.destination(index) else { break };
+        let counted = numbers.remove(&index).unwrap_or_default();
+        let says = (destination.active.load(order::PLAIN), destination.inactive.load(order::PLAIN));
+        if says != counted {
+            return Err(format!(
+                "destination {index} says {says:?} active and inactive connections, the table has {counted:?}"
+            ));
+        }
+    }
+    match numbers.keys().next() {
+        Some(destination) => Err(format!("a connection names destination {destination}, which is none")),
+        None => Ok(()),
+    }
+}
+
+fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
+    memory: &M,
+    numbers: &mut HashMap<u32, (u32, u32)>,
+) -> Result<(), String> {
+    let config = memory.config().ok_or("no settings")?;
+    for index in slots::<F>(config) {
+        let Some(place) = slot::<_, F>(memory, index) else { return Err(format!("no slot {index}")) };
+        let meta = place.meta();
+        if meta.is_free() {
+            continue;
+        }
+        let (Some(tuple), Some(entry)) = (place.tuple(meta), place.entry(meta)) else {
+            return Err(format!("slot {index} changes while nobody is at work"));
+        };
+        if !meta.is_live() {
+            return Err(format!("slot {index} was claimed and left"));
+        }
+        match find(memory, config, &tuple, F::hash(config, &tuple)) {
+            Some(found) if found.index == index => {}
+            Some(found) => {
+                return Err(format!("{tuple:?} is in slots {index} and {}", found.index));
+            }
+            None => return Err(format!("{tuple:?} in slot {index} is not found")),
+        }
+        if meta.is_reply() || entry.peer != index {
+            let other = slot::<_, F>(memory, entry.peer).map(|other| (other.meta(), other.peer()));
+            let Some((other_meta, back)) = other else { return Err(format!("slot {index}: no peer")) };
+            if !other_meta.is_live() || other_meta.is_reply() == meta.is_reply() || back != index {
+                return Err(format!(
+                    "slot {index} ({meta:x?}, {tuple:?}) names slot {} ({other_meta:x?}) as its peer, which names {back}",
+                    entry.peer
+                ));
+            }
+            if other_meta.state() != meta.state() {
+                return Err(format!("slots {index} and {} are in different states", entry.peer));
+            }
+        }
+        if !meta.is_reply() {
+            let number = numbers.entry(entry.destination).or_default();
+            if state::is_active(tuple.protocol, meta.state()) {
+                number.0 += 1;
+            } else {
+                number.1 += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn slots<F: Family>(config: &Config) -> std::ops::Range<u32> {
+    0..(F::mask(config) + 1) << WAYS_SHIFT
 }

@@ -1,0 +1,208 @@
+//! Programs for measurement only: `cargo xtask bench` loads them, a director never does.
+//!
+//! `BPF_PROG_TEST_RUN` with `repeat` hands the same frame to the program again and again, as the last run left it.
+//! [`shim`] makes a fresh frame of it, of another flow each time, and jumps to what is measured.
+
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features)]
+
+#[allow(dead_code, reason = "these programs use a part of the switch's home")]
+mod home;
+#[allow(dead_code, reason = "these programs use a part of the switch's maps")]
+mod maps;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::btf_maps::{Array, LruHashMap, ProgramArray};
+use aya_ebpf::macros::{btf_map, xdp};
+use aya_ebpf::programs::XdpContext;
+use rlvs_packet::ethernet::Ethernet;
+use rlvs_packet::protocol;
+use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_switch::cell::{AtomicU32, AtomicU64};
+use rlvs_switch::config::Tick;
+use rlvs_switch::counters::Event;
+use rlvs_switch::destination::{Hop, method};
+use rlvs_switch::frame::{self, Network};
+use rlvs_switch::state::{self, tcp};
+use rlvs_switch::table::{Entry, V4};
+use rlvs_switch::{Platform, Step, Verdict, forward, order};
+
+/// Words of the template.
+const WORDS: usize = 8;
+/// Octets of the frames: the least that Ethernet carries.
+const LENGTH: usize = 8 * WORDS;
+/// Offsets of sender and receiver in an untagged IPv4 frame without options.
+const SOURCE: (usize, usize) = (26, 34);
+const DESTINATION: (usize, usize) = (30, 36);
+
+/// What [`shim`] makes of the frame; `crates/bench/src/plan.rs` writes it.
+#[repr(C)]
+pub struct Plan {
+    /// The frame, but for the client's address and port.
+    template: [AtomicU64; WORDS],
+    /// Where the walk over the flows is.
+    state: AtomicU32,
+    /// 5 modulo 8, and the increment is odd: the walk meets all flows before it repeats one.
+    multiplier: AtomicU32,
+    increment: AtomicU32,
+    /// Flows less one; their number is a power of two.
+    mask: AtomicU32,
+    /// The first flow's number.
+    base: AtomicU32,
+    /// 1: the client is the receiver.
+    reply: AtomicU32,
+}
+
+/// The plan.
+#[btf_map]
+pub static PLAN: Array<Plan, 1, 0> = Array::new();
+/// What is measured; empty: the shim alone.
+#[btf_map]
+pub static TARGET: ProgramArray<1> = ProgramArray::new();
+
+/// Makes the next frame and jumps to what is measured.
+#[xdp]
+pub fn shim(context: XdpContext) -> u32 {
+    let made = home::run(&context, |platform| match next_frame(platform) {
+        Some(()) => Step::Done(Verdict::Transmit),
+        None => Step::Done(Verdict::Drop),
+    });
+    if made == xdp_action::XDP_TX {
+        // SAFETY: nothing of this program is needed after the jump.
+        unsafe { TARGET.tail_call(&context, 0) };
+    }
+    made
+}
+
+#[inline(always)]
+fn next_frame<P: Platform>(platform: &P) -> Option<()> {
+    let plan = PLAN.get(0)?;
+    let grown = platform.length() as i32 - LENGTH as i32;
+    if grown != 0 && !platform.move_head(grown) {
+        return None;
+    }
+    let mask = plan.mask.load(order::PLAIN);
+    let state = plan.state.load(order::PLAIN);
+    let next = state
+        .wrapping_mul(plan.multiplier.load(order::PLAIN))
+        .wrapping_add(plan.increment.load(order::PLAIN))
+        & mask;
+    plan.state.store(next, order::PLAIN);
+    // The walk's low bits repeat early; a bijection hides that.
+    let flow = plan.base.load(order::PLAIN).wrapping_add(next ^ next >> 5);
+
+    let template: [u64; WORDS] = [
+        plan.template[0].load(order::PLAIN),
+        plan.template[1].load(order::PLAIN),
+        plan.template[2].load(order::PLAIN),
+        plan.template[3].load(order::PLAIN),
+        plan.template[4].load(order::PLAIN),
+        plan.template[5].load(order::PLAIN),
+        plan.template[6].load(order::PLAIN),
+        plan.template[7].load(order::PLAIN),
+    ];
+    platform.write(0, template)?;
+    // 16 ports of each address of 10.0.0.0/8.
+    let address = (10 << 24 | flow >> 4 & 0xff_ffff).to_be();
+    let port = (0x8000 | flow as u16 & 15).to_be();
+    if plan.reply.load(order::PLAIN) == 0 {
+        platform.write(SOURCE.0, address)?;
+        platform.write(SOURCE.1, port)
+    } else {
+        platform.write(DESTINATION.0, address)?;
+        platform.write(DESTINATION.1, port)
+    }
+}
+
+/// The least that a switch does: reads the headers as the switch does, exchanges the MACs, sends the frame back.
+#[xdp]
+pub fn floor(context: XdpContext) -> u32 {
+    home::run(&context, |platform| Step::Done(bounce(platform).unwrap_or(Verdict::Drop)))
+}
+
+#[inline(always)]
+fn bounce<P: Platform>(platform: &P) -> Option<Verdict> {
+    let Network::V4(link) = frame::network(platform) else { return None };
+    let (frame, tuple) = frame::parse4(platform, link)?;
+    if frame.protocol != protocol::TCP || tuple.ports[1] == [0; 2] {
+        return None;
+    }
+    let mut header = platform.read::<Ethernet>(0)?;
+    core::mem::swap(&mut header.source, &mut header.destination);
+    platform.write(0, header)?;
+    Some(Verdict::Transmit)
+}
+
+/// A connection in [`KERNEL_TABLE`].
+#[repr(C)]
+pub struct Known {
+    destination: u32,
+    state: u32,
+    expires: AtomicU32,
+    reserved: u32,
+}
+
+/// The kernel's own hash map, preallocated, that forgets what was least recently used. Key: addresses; ports and
+/// protocol.
+#[btf_map]
+pub static KERNEL_TABLE: LruHashMap<[u64; 2], Known, 1, 0> = LruHashMap::new();
+
+/// The switch's first step with the kernel's hash map as its connection table, for established connections by direct
+/// routing: everything else is the switch's own code.
+#[xdp]
+pub fn kernel_map(context: XdpContext) -> u32 {
+    home::run(&context, |platform| through_kernel_map(platform).unwrap_or(Step::Done(Verdict::Pass)))
+}
+
+#[inline(always)]
+fn through_kernel_map<P: Platform>(platform: &P) -> Option<Step> {
+    let Network::V4(link) = frame::network(platform) else { return None };
+    let (frame, tuple) = frame::parse4(platform, link)?;
+    let config = platform.config()?;
+    let now = platform.now();
+    let [[a, b], [c, d]] = tuple.ports;
+    let key = [
+        tuple.source as u64 | (tuple.destination as u64) << 32,
+        u32::from_ne_bytes([a, b, c, d]) as u64 | (tuple.protocol as u64) << 32,
+    ];
+    // SAFETY: two plain words that are written once, and one that is used atomically.
+    let known = unsafe { KERNEL_TABLE.get(&key) }?;
+    let was = Tick(known.expires.load(order::PLAIN));
+    let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && known.state == tcp::ESTABLISHED as u32;
+    if now.until(was) <= 0 || !plain {
+        return None;
+    }
+    let destination = platform.destination(known.destination)?;
+    if !destination.is_available() {
+        platform.count(Event::DestinationGone);
+        return Some(Step::Done(Verdict::Drop));
+    }
+    if let Some(counters) = platform.counters(known.destination) {
+        counters.packet_in(frame.length);
+    }
+    let expires = state::expiry(config, frame.protocol, tcp::ESTABLISHED, now);
+    if was != expires {
+        known.expires.store(expires.0, order::PLAIN);
+    }
+    let entry = Entry::<V4> {
+        destination: known.destination,
+        peer: 0,
+        address: 0,
+        port: [0; 2],
+        method: method::DIRECT_ROUTE as u8,
+        hop: Hop::UNKNOWN,
+    };
+    Some(forward::to_destination(platform, &frame, &entry, destination))
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// As the director's programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
