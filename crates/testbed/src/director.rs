@@ -72,7 +72,11 @@ pub fn rlvs(host: &Namespace, arguments: &str) -> Result<String> {
 }
 
 /// The path of the `rlvs` binary: `RLVS` from the environment, else the project's release build.
-fn binary() -> Result<String> {
+///
+/// # Errors
+///
+/// When it is not built.
+pub fn binary() -> Result<String> {
     let built = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/rlvs"));
     let path = std::env::var_os("RLVS").map_or_else(built, PathBuf::from);
     ensure!(path.is_file(), "there is no {}: run `cargo xtask build`", path.display());

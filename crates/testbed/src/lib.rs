@@ -22,7 +22,7 @@ pub mod wait;
 
 pub use capture::Capture;
 pub use cluster::Cluster;
-pub use director::{Director, rlvs};
+pub use director::{Director, binary, rlvs};
 pub use echo::{EchoServer, ask_http, ask_udp};
 pub use lan::{Lan, Port};
 pub use namespace::Namespace;

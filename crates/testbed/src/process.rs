@@ -47,6 +47,11 @@ impl Process {
         Ok(Self { command: shown, child, stdout, stderr })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed so far on standard output.
     pub fn stdout(&self) -> String {
         self.stdout.text().clone()

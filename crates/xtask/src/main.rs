@@ -1,9 +1,10 @@
-//! Development tasks: `cargo xtask build`, `test`, `fuzz`, `demo`.
+//! Development tasks: `cargo xtask build`, `test`, `fuzz`, `demo`, `bench`.
 //!
 //! The switch is an XDP program, which ordinary `cargo build` cannot make: it needs a compiler that builds `core` for
 //! the BPF target, and a linker that writes BPF objects. These tasks find both, or install them, and say which.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod command;
 mod distribution;
 mod fuzz;
@@ -46,6 +47,8 @@ enum Task {
     },
     /// Show NAT, direct routing and tunnelling with a director and two real servers, in network namespaces (root)
     Demo,
+    /// Measure the switch's cost per packet, established and new, beside a floor and the kernel's hash map (root)
+    Bench,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +67,10 @@ fn run(task: &Task) -> Result<()> {
         Task::Build { debug_host } => build(&project, *debug_host),
         Task::Test { filter } => verify::test(&project, filter.as_deref()),
         Task::Fuzz { seconds } => fuzz::fuzz(&project, *seconds),
+        Task::Bench => {
+            build(&project, false)?;
+            bench::bench(&project)
+        }
         Task::Demo => {
             distribution::require(&project, &["iproute2", "ethtool"])?;
             build(&project, false)?;

@@ -10,7 +10,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, distribution, object};
+use crate::{command, distribution, fuzz, object};
+
+/// How long each fuzzing target gets: enough to see that it runs and that nothing is badly wrong. `cargo xtask fuzz` takes longer.
+const FUZZ_SECONDS: u32 = 10;
 
 /// Tests that passed, failed, and were left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -20,7 +23,7 @@ struct Outcome {
     ignored: u32,
 }
 
-/// Formatting, lints, tests. As root also the tests that need root.
+/// Formatting, lints, tests, a little fuzzing. As root also the tests that need root.
 ///
 /// # Errors
 ///
@@ -50,6 +53,9 @@ pub fn test(project: &Path, filter: Option<&str>) -> Result<()> {
         outcome.failed += privileged.failed;
     } else if left_out > 0 {
         println!("{left_out} tests that need root were left out: run `cargo xtask test` as root for them");
+    }
+    if filter.is_none() {
+        fuzz::fuzz(project, FUZZ_SECONDS)?;
     }
     println!("{} passed, {} failed", outcome.passed, outcome.failed);
     if outcome.failed > 0 {

@@ -88,6 +88,10 @@ pub fn detach() -> Result<bool, DirectorError> {
         remove(&layout.path())?;
     }
     remove(&home)?;
+    if let Some(all) = home.parent() {
+        // Unless another network namespace has its folder there.
+        let _not_empty = fs::remove_dir(all);
+    }
     Ok(found)
 }
 

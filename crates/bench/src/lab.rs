@@ -1,0 +1,276 @@
+//! The loaded programs, and frames through them.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, ProgramArray};
+use aya::programs::{ProgramInfo, TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use rlvs_director::config::{Config, Tables as Sizes};
+use rlvs_director::connections::{self, Sweeper};
+use rlvs_director::dataplane::{Attachments, DataPlane};
+use rlvs_director::tables::Tables;
+use rlvs_switch::config::Tick;
+use rlvs_switch::order;
+use rlvs_switch::state::tcp;
+
+use crate::network::{INTERFACE, Method, PORT, SLOTS};
+use crate::plan::{ACK, LENGTH, Plan, SYN, WORDS};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
+
+/// log2 of the most flows.
+pub const FLOWS_MAX: u32 = 20;
+/// XDP_TX.
+const TRANSMIT: u32 = 3;
+/// Maps that the measured programs share with the director's.
+const SHARED: [&str; 4] = ["CONFIG", "DESTINATIONS", "COUNTERS", "EVENTS"];
+
+/// What the shim jumps to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    Nothing,
+    Floor,
+    Director,
+    KernelMap,
+}
+
+/// All that is needed for a measurement.
+pub struct Lab {
+    pub tables: Arc<Tables>,
+    programs: Ebpf,
+    first_step: ProgramInfo,
+    plan: Array<MapData, [u64; WORDS]>,
+    target: ProgramArray<MapData>,
+    kernel_table: HashMap<MapData, [u64; 2], [u32; 4]>,
+    /// `struct xdp_md`: the frame came in by the director's interface.
+    context: [u8; 24],
+    pins: PathBuf,
+    /// Held, or aya takes the switch off its interface.
+    _attachments: Attachments,
+}
+
+impl Lab {
+    /// Adopts the director's data plane and loads the programs for measurement beside it.
+    pub fn open() -> Result<Lab> {
+        ensure!(!OBJECT.is_empty(), "built without the XDP object: use `cargo xtask bench`");
+        let sizes = Sizes { connections: SLOTS, ..Sizes::default() };
+        let plane = DataPlane::open(&Config { tables: sizes, ..Config::default() })?;
+        let pins = pins()?;
+        let mut loader = EbpfLoader::new();
+        for name in SHARED {
+            loader.map_pin_path(name, pins.join("maps").join(name));
+        }
+        loader.map_max_entries("KERNEL_TABLE", SLOTS);
+        let mut programs = loader.load(OBJECT).context("cannot load the programs for measurement")?;
+        for name in ["shim", "floor", "kernel_map"] {
+            program(&mut programs, name)?.load().with_context(|| format!("cannot load {name}"))?;
+        }
+        let plan = Array::try_from(take(&mut programs, "PLAN")?)?;
+        let target = ProgramArray::try_from(take(&mut programs, "TARGET")?)?;
+        let kernel_table = HashMap::try_from(take(&mut programs, "KERNEL_TABLE")?)?;
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&(LENGTH as u32).to_ne_bytes());
+        let index = std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/ifindex"))?;
+        context[12..16].copy_from_slice(&index.trim().parse::<u32>()?.to_ne_bytes());
+        Ok(Lab {
+            tables: Arc::new(plane.tables),
+            first_step: ProgramInfo::from_pin(programs_folder(&pins)?.join("director"))?,
+            programs,
+            plan,
+            target,
+            kernel_table,
+            context,
+            pins,
+            _attachments: plane.attachments,
+        })
+    }
+
+    /// Has the shim jump to this from now on.
+    pub fn aim(&mut self, target: Target) -> Result<()> {
+        match target {
+            Target::Nothing => {
+                // There is nothing to clear the first time.
+                let _empty = self.target.clear_index(&0);
+            }
+            Target::Director => self.target.set(0, &self.first_step.fd()?, 0)?,
+            Target::Floor => {
+                let fd = program(&mut self.programs, "floor")?.fd()?.try_clone()?;
+                self.target.set(0, &fd, 0)?;
+            }
+            Target::KernelMap => {
+                let fd = program(&mut self.programs, "kernel_map")?.fd()?.try_clone()?;
+                self.target.set(0, &fd, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends so many frames; nanoseconds for each, by the kernel's clock, and the last frame as it left.
+    ///
+    /// # Errors
+    ///
+    /// When the last frame was not sent out.
+    pub fn send(&mut self, plan: &Plan, frames: u32) -> Result<(u32, Vec<u8>)> {
+        self.plan.set(0, plan.words(), 0)?;
+        let frame = plan.template();
+        let mut left = [0; 256];
+        let shim = program(&mut self.programs, "shim")?;
+        let result = shim.test_run(TestRunOptions {
+            data_in: Some(&frame),
+            data_out: Some(&mut left),
+            ctx_in: Some(&self.context),
+            repeat: frames,
+            ..TestRunOptions::new()
+        })?;
+        ensure!(
+            result.return_value == TRANSMIT,
+            "the last of {frames} frames got verdict {} instead of XDP_TX: {plan:?}",
+            result.return_value
+        );
+        Ok((result.duration.as_nanos() as u32, left[..result.data_size_out as usize].to_vec()))
+    }
+
+    /// Opens and acknowledges the largest number of connections, through the switch.
+    pub fn establish(&mut self, method: Method, base: u32) -> Result<()> {
+        self.aim(Target::Director)?;
+        for tcp_flags in [SYN, ACK] {
+            let plan = Plan { tcp_flags, base, round: 7, ..request(method, FLOWS_MAX) };
+            self.send(&plan, 1 << FLOWS_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Puts connections like those of [`Self::establish`] into the kernel's hash map, in an order of its own.
+    pub fn establish_in_kernel_map(&mut self, method: Method) -> Result<()> {
+        let destination = self.destination(method)?;
+        // Longer than any measurement takes.
+        let expires = self.tables.now().plus(Tick::in_seconds(3600)).0;
+        let vip = u64::from(u32::from_ne_bytes(method.vip().octets()));
+        for flow in 0..1_u32 << FLOWS_MAX {
+            let (address, port) = Plan::client(flow.wrapping_mul(0x9e37_79b1) & ((1 << FLOWS_MAX) - 1));
+            let ([a, b], [c, d]) = (port.to_be_bytes(), PORT.to_be_bytes());
+            let ports = u32::from_ne_bytes([a, b, c, d]);
+            let key = [u64::from(address) | vip << 32, u64::from(ports) | 6 << 32];
+            let known = [destination, tcp::ESTABLISHED.into(), expires, 0];
+            self.kernel_table.insert(key, known, 0).context("cannot fill the kernel's hash map")?;
+        }
+        Ok(())
+    }
+
+    fn destination(&self, method: Method) -> Result<u32> {
+        use rlvs_switch::Memory;
+        let address = u32::from_ne_bytes(method.real_server().octets());
+        (0..Sizes::default().destinations)
+            .find(|index| {
+                self.tables.destination(*index).is_some_and(|entry| {
+                    entry.is_available() && entry.address[0].load(order::PLAIN) == address
+                })
+            })
+            .with_context(|| format!("the director has no destination for {}", method.name))
+    }
+
+    /// Established connections, as the director lists them.
+    pub fn established(&self) -> usize {
+        let all = connections::list(Arc::clone(&self.tables));
+        all.filter(|connection| connection.state == tcp::ESTABLISHED).count()
+    }
+
+    /// Lets connections expire: a last packet of each, with short timeouts. Then [`Self::sweep`] finds them.
+    pub fn expire(&mut self, method: Method, base: u32, replies: bool) -> Result<()> {
+        let tables = Arc::clone(&self.tables);
+        let timeouts = &tables.settings().tcp_timeouts;
+        let before: Vec<u32> = timeouts.iter().map(|cell| cell.load(order::PLAIN)).collect();
+        self.aim(Target::Director)?;
+        // Not so short that one expires before its reply entry had its packet, which would then be passed.
+        timeouts.iter().for_each(|cell| cell.store(Tick::in_seconds(2), order::PLAIN));
+        let request = Plan { base, ..request(method, FLOWS_MAX) };
+        let sent = self.send(&request, 1 << FLOWS_MAX).and_then(|_| match replies {
+            true => self.send(&reply(method, FLOWS_MAX), 1 << FLOWS_MAX).map(|_| ()),
+            false => Ok(()),
+        });
+        for (cell, ticks) in timeouts.iter().zip(before) {
+            cell.store(ticks, order::PLAIN);
+        }
+        std::thread::sleep(Duration::from_millis(2500));
+        sent
+    }
+
+    /// One sweep through the tables; the number of connections that ended.
+    pub fn sweep(&self) -> usize {
+        let mut sweeper = Sweeper::default();
+        (0..Sweeper::PARTS).map(|_| sweeper.sweep(&self.tables)).sum()
+    }
+
+    /// What the verifier went through for each program, in instructions.
+    pub fn verified(&mut self) -> Result<Vec<(String, u32)>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(programs_folder(&self.pins)?)? {
+            let entry = entry?;
+            let info = ProgramInfo::from_pin(entry.path())?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            all.push((name, info.verified_instruction_count().unwrap_or(0)));
+        }
+        all.sort();
+        let info = program(&mut self.programs, "kernel_map")?.info()?;
+        all.push(("kernel_map (measurement only)".into(), info.verified_instruction_count().unwrap_or(0)));
+        Ok(all)
+    }
+
+    /// Octets that the kernel books for an entry: of the switch's table, and of its own hash map.
+    pub fn octets(&self) -> Result<(u64, u64)> {
+        let ours = MapData::from_pin(self.pins.join("maps/CONNECTIONS4"))?;
+        Ok((booked(&ours)? / u64::from(SLOTS), booked(self.kernel_table.map())? / u64::from(SLOTS)))
+    }
+}
+
+/// An established connection's packet from a client.
+pub fn request(method: Method, flows: u32) -> Plan {
+    let client = (std::net::Ipv4Addr::UNSPECIFIED, 0);
+    let destination = (method.vip(), PORT);
+    Plan { source: client, destination, tcp_flags: ACK, flows, base: 0, reply: false, round: 0 }
+}
+
+/// A real server's answer to it.
+pub fn reply(method: Method, flows: u32) -> Plan {
+    let plan = request(method, flows);
+    Plan { source: (method.real_server(), PORT), destination: plan.source, reply: true, ..plan }
+}
+
+fn program<'a>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program = programs.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+fn take(programs: &mut Ebpf, name: &str) -> Result<Map> {
+    programs.take_map(name).with_context(|| format!("the object has no map {name}"))
+}
+
+/// What `/proc` says of a map's memory.
+fn booked(map: &MapData) -> Result<u64> {
+    let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+    let info = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line =
+        info.lines().find_map(|line| line.strip_prefix("memlock:")).context("no word of its memory")?;
+    Ok(line.trim().parse()?)
+}
+
+/// The one data plane of this host.
+fn pins() -> Result<PathBuf> {
+    let home = only(Path::new("/sys/fs/bpf/rlvs"), "")?;
+    only(&home, "layout-")
+}
+
+fn programs_folder(pins: &Path) -> Result<PathBuf> {
+    only(pins, "programs-")
+}
+
+fn only(folder: &Path, prefix: &str) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut found = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    let first = found.next().with_context(|| format!("no {prefix}* in {}", folder.display()))?;
+    Ok(first.path())
+}
