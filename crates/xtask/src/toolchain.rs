@@ -125,7 +125,7 @@ impl Compiler {
         match self.rustup_name() {
             Some(toolchain) => {
                 if command::on_path("rustup").is_none() {
-                    bail!("there is no rustup: see https://rustup.rs");
+                    bail!("there is no rustup: install Rust by rustup, as its web site says");
                 }
                 let mut rustup = Command::new("rustup");
                 rustup.args(["component", "add", "rust-src", "--toolchain", &toolchain]);
