@@ -44,48 +44,6 @@ pub enum Step {
     Reject(Cause),
 }
 
-impl Step {
-    /// In one word, which is all that a BPF function can return.
-    #[inline(always)]
-    fn pack(self) -> u64 {
-        let (kind, value) = match self {
-            Step::Done(Verdict::Pass) => (0, 0),
-            Step::Done(Verdict::Drop) => (1, 0),
-            Step::Done(Verdict::Transmit) => (2, 0),
-            Step::Done(Verdict::Redirect(interface)) => (3, interface),
-            Step::Process => (4, 0),
-            Step::Process6 => (5, 0),
-            Step::Open => (6, 0),
-            Step::Create(destination) => (7, destination),
-            Step::Create6(destination) => (8, destination),
-            Step::CreateReply(index) => (9, index),
-            Step::CreateReply6(index) => (10, index),
-            Step::Reject(cause) => (11, cause.pack()),
-        };
-        (kind as u64) << 32 | value as u64
-    }
-
-    /// The reverse of [`Self::pack`].
-    #[inline(always)]
-    fn unpack(packed: u64) -> Step {
-        let value = packed as u32;
-        match packed >> 32 {
-            0 => Step::Done(Verdict::Pass),
-            2 => Step::Done(Verdict::Transmit),
-            3 => Step::Done(Verdict::Redirect(value)),
-            4 => Step::Process,
-            5 => Step::Process6,
-            6 => Step::Open,
-            7 => Step::Create(value),
-            8 => Step::Create6(value),
-            9 => Step::CreateReply(value),
-            10 => Step::CreateReply6(value),
-            11 => Step::Reject(Cause::unpack(value)),
-            _ => Step::Done(Verdict::Drop),
-        }
-    }
-}
-
 /// Follows the steps to the end: the whole switch, where it need not be cut.
 pub fn run<P: Platform>(platform: &P) -> Verdict {
     let mut step = process(platform);
@@ -175,30 +133,26 @@ fn service_key<F: Ip>(frame: &Frame, tuple: &Tuple<F>) -> ServiceKey {
 /// Last step for a packet that cannot go on: turns it into an ICMP error for its sender.
 #[inline(always)]
 pub fn reject<P: Platform>(platform: &P, cause: Cause) -> Verdict {
-    let step = match frame::network(platform) {
-        Network::V4(link) => Step::unpack(reject4(platform, link.pack(), cause.pack())),
-        Network::V6(link) => Step::unpack(reject6(platform, link.pack(), cause.pack())),
-        Network::Other => Step::Done(Verdict::Drop),
+    let answered = match frame::network(platform) {
+        Network::V4(link) => reject4(platform, link.pack(), cause.pack()),
+        Network::V6(link) => reject6(platform, link.pack(), cause.pack()),
+        Network::Other => 0,
     };
-    if let Step::Done(verdict) = step { verdict } else { Verdict::Drop }
+    if answered != 0 { Verdict::Transmit } else { Verdict::Drop }
 }
 
+/// Whether (1) or not (0) the packet became an error; a number, for it is a BPF function of its own.
 #[inline(never)]
-fn reject4<P: Platform>(platform: &P, link: u32, cause: u32) -> u64 {
-    let verdict = match V4::parse(platform, Link::unpack(link)) {
-        Some((frame, _)) => icmp::reject4(platform, &frame, Cause::unpack(cause)),
-        None => Verdict::Drop,
-    };
-    Step::Done(verdict).pack()
+fn reject4<P: Platform>(platform: &P, link: u32, cause: u32) -> u32 {
+    let Some((frame, _)) = V4::parse(platform, Link::unpack(link)) else { return 0 };
+    (icmp::reject4(platform, &frame, Cause::unpack(cause)) == Verdict::Transmit) as u32
 }
 
+/// The same for IPv6.
 #[inline(never)]
-fn reject6<P: Platform>(platform: &P, link: u32, cause: u32) -> u64 {
-    let verdict = match V6::parse(platform, Link::unpack(link)) {
-        Some((frame, _)) => icmp::reject6(platform, &frame, Cause::unpack(cause)),
-        None => Verdict::Drop,
-    };
-    Step::Done(verdict).pack()
+fn reject6<P: Platform>(platform: &P, link: u32, cause: u32) -> u32 {
+    let Some((frame, _)) = V6::parse(platform, Link::unpack(link)) else { return 0 };
+    (icmp::reject6(platform, &frame, Cause::unpack(cause)) == Verdict::Transmit) as u32
 }
 
 /// Whether this packet opens a connection anew whose entry is at its end (IPVS's `conn_reuse_mode` 1).
