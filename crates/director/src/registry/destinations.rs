@@ -28,7 +28,7 @@ impl Registry {
         if self.find(sequence, &asked.id).is_some() {
             return Err(Errno::EXIST);
         }
-        let members = self.services.get(&sequence).map(|service| service.members.clone()).unwrap_or_default();
+        let members = self.members_of(sequence);
         if members.len() >= MEMBERS_MAX as usize {
             tracing::warn!("refused destination {}: a service has at most {MEMBERS_MAX}", asked.id.address);
             return Err(Errno::NOSPC);
@@ -54,6 +54,11 @@ impl Registry {
         }
         self.publish(sequence, &members);
         Ok(())
+    }
+
+    /// The destinations of a service, the newest first.
+    fn members_of(&self, sequence: u32) -> Vec<u32> {
+        self.services.get(&sequence).map(|service| service.members.clone()).unwrap_or_default()
     }
 
     /// A fresh entry, not yet in use.
@@ -98,7 +103,7 @@ impl Registry {
             entry.overload.store(0, order::PLAIN);
         }
         write(entry, &asked);
-        let members = self.services.get(&sequence).map(|service| service.members.clone()).unwrap_or_default();
+        let members = self.members_of(sequence);
         self.publish(sequence, &members);
         Ok(())
     }
@@ -110,7 +115,7 @@ impl Registry {
     ) -> Result<(), Errno> {
         let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
         let index = self.find(sequence, &asked?).ok_or(Errno::NOENT)?;
-        let members = self.services.get(&sequence).map(|service| service.members.clone()).unwrap_or_default();
+        let members = self.members_of(sequence);
         if let Some(service) = self.services.get_mut(&sequence) {
             service.members.retain(|member| *member != index);
         }
