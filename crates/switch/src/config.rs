@@ -2,7 +2,7 @@
 
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::order;
-use crate::state::tcp;
+use crate::state::{tcp, udp};
 
 /// A point in time: units of 2^26 ns (67.1 ms) of the coarse monotonic clock, modulo 2^32 (nine years).
 ///
@@ -59,9 +59,57 @@ pub struct Config {
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
     /// Ticks that a UDP "connection" lives after a packet.
     pub udp_timeout: AtomicU32,
+    /// What IPVS has as sysctls.
+    pub settings: Settings,
+}
+
+/// Those of IPVS's sysctls (`net.ipv4.vs.*`, Linux's Documentation/networking/ipvs-sysctl.rst) that decide what
+/// becomes of a packet, under their names there. Switches are on if they are not 0.
+#[derive(Default)]
+#[repr(C, align(8))]
+pub struct Settings {
+    /// Bit 0: a closed connection's tuple may open a new one; bit 1: also one that is half closed as far as a director sees that
+    /// does not see replies.
+    pub conn_reuse_mode: AtomicU32,
+    /// Connections to deleted destinations end, and their packets are looked at anew.
+    pub expire_nodest_conn: AtomicU32,
+    /// Templates to destinations of weight 0 do not bind new connections.
+    pub expire_quiescent_template: AtomicU32,
+    /// Any TCP packet may open a connection, not only a SYN.
+    pub sloppy_tcp: AtomicU32,
+    /// Any SCTP packet may, not only an INIT.
+    pub sloppy_sctp: AtomicU32,
+    /// Packets of a mark's service without a destination go where they were going.
+    pub cache_bypass: AtomicU32,
+    /// A real server's packets without a connection are answered with "port unreachable".
+    pub nat_icmp_send: AtomicU32,
+    /// Tunnels copy "don't fragment", and tell senders of packets that do not fit.
+    pub pmtu_disc: AtomicU32,
+    /// ICMP errors without a connection are scheduled, too.
+    pub schedule_icmp: AtomicU32,
+    /// What came out of a tunnel is not scheduled again.
+    pub ignore_tunneled: AtomicU32,
+    /// While a backup synchronisation daemon runs, no requests are switched.
+    pub backup_only: AtomicU32,
+    /// One in so many packets that would open a connection is dropped; 0: none.
+    pub drop_rate: AtomicU32,
+    /// Such packets until the next one is dropped.
+    pub drop_counter: AtomicU32,
+    /// The TCP state table is the one against SYN floods.
+    pub secure_tcp: AtomicU32,
 }
 
 impl Config {
+    /// Puts timeouts and settings to IPVS's default values.
+    pub fn set_defaults(&self) {
+        for (cell, seconds) in self.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
+            cell.store(Tick::in_seconds(seconds), order::PLAIN);
+        }
+        self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
+        self.settings.conn_reuse_mode.store(1, order::PLAIN);
+        self.settings.pmtu_disc.store(1, order::PLAIN);
+    }
+
     /// Buckets less one of the IPv4 table.
     #[inline(always)]
     pub fn mask4(&self) -> u32 {

@@ -1,9 +1,9 @@
 //! The virtual server: what a director does with a packet.
 //!
 //! ```text
-//!   frame::parse -> table::lookup, by the packet's own tuple
+//!   steps::established: frame::parse -> table::lookup, by the packet's own tuple
 //!     hit   -> state (track) -> forward (rewrite, encapsulate, next hop)
-//!     miss  -> service -> scheduler -> table::insert -> as a hit
+//!     miss  -> steps::open (service) -> steps::schedule (scheduler) -> steps::create (table::insert) -> as a hit
 //!     neither -> pass, untouched
 //! ```
 //!
@@ -24,18 +24,18 @@ pub mod frame;
 mod icmp;
 mod ip;
 pub mod order;
-mod path;
 mod platform;
 pub mod scheduler;
 pub mod service;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod state;
+pub mod steps;
 pub mod table;
 
-pub use path::{Step, create, create_reply, create_reply6, create6, open, process, process6, reject, run};
 pub use platform::{Memory, Platform, Verdict};
+pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;

@@ -5,6 +5,7 @@ use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::service::{Service, ServiceKey};
+use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -75,6 +76,9 @@ pub trait Platform: Memory {
     fn member(&self, index: u32) -> Option<u32>;
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
+
+    /// What the frame's last step left for this one.
+    fn handover(&self) -> Option<&Handover>;
 
     /// How the kernel would send a packet of this length on: for replies, whose receivers are not among the
     /// destinations. `None` if it has no route, or no neighbour yet.

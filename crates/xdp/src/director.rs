@@ -10,57 +10,30 @@ mod maps;
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use rlvs_packet::icmp::Cause;
-use rlvs_switch::Step;
+use rlvs_switch::Program;
 
-/// First step, for every frame that an interface receives: packets of known connections.
-#[xdp]
-pub fn director(context: XdpContext) -> u32 {
-    home::run(&context, |platform| rlvs_switch::process(platform))
+/// Declares the program of each step; what they do is said at [`Program`].
+macro_rules! steps {
+    ($($name:ident = $step:ident,)*) => {
+        $(
+            #[xdp]
+            pub fn $name(context: XdpContext) -> u32 {
+                home::run(&context, |platform| Program::$step.run(platform))
+            }
+        )*
+    };
 }
 
-/// First step for IPv6.
-#[xdp]
-pub fn director6(context: XdpContext) -> u32 {
-    home::run(&context, |platform| rlvs_switch::process6(platform))
-}
-
-/// Second step: a destination for packets that open a connection.
-#[xdp]
-pub fn open(context: XdpContext) -> u32 {
-    home::run(&context, |platform| rlvs_switch::open(platform))
-}
-
-/// Third step: the new connection's entries.
-#[xdp]
-pub fn create(context: XdpContext) -> u32 {
-    home::run(&context, |platform| rlvs_switch::create(platform, home::handed_over()))
-}
-
-/// Third step for IPv6.
-#[xdp]
-pub fn create6(context: XdpContext) -> u32 {
-    home::run(&context, |platform| rlvs_switch::create6(platform, home::handed_over()))
-}
-
-/// Fourth step, with NAT: the replies' entry.
-#[xdp]
-pub fn create_reply(context: XdpContext) -> u32 {
-    home::run(&context, |platform| rlvs_switch::create_reply(platform, home::handed_over()))
-}
-
-/// Fourth step for IPv6.
-#[xdp]
-pub fn create_reply6(context: XdpContext) -> u32 {
-    home::run(&context, |platform| rlvs_switch::create_reply6(platform, home::handed_over()))
-}
-
-/// Last step for packets that cannot go on: an error to their sender.
-#[xdp]
-pub fn reject(context: XdpContext) -> u32 {
-    home::run(&context, |platform| {
-        Step::Done(rlvs_switch::reject(platform, Cause::unpack(home::handed_over())))
-    })
+steps! {
+    director = Director,
+    director6 = Director6,
+    open = Open,
+    schedule = Schedule,
+    create = Create,
+    create6 = Create6,
+    create_reply = CreateReply,
+    create_reply6 = CreateReply6,
+    reject = Reject,
 }
 
 #[panic_handler]

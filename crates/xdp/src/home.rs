@@ -14,6 +14,7 @@ use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::service::{Service, ServiceKey};
+use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Memory, Platform, Step, Verdict};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -30,37 +31,13 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
         Step::Done(Verdict::Redirect(interface)) => {
             return unsafe { helpers::bpf_redirect(interface, 0) as u32 };
         }
-        Step::Process => maps::STEP_PROCESS,
-        Step::Process6 => maps::STEP_PROCESS6,
-        Step::Open => maps::STEP_OPEN,
-        Step::Create(destination) => hand_over(destination, maps::STEP_CREATE),
-        Step::Create6(destination) => hand_over(destination, maps::STEP_CREATE6),
-        Step::CreateReply(index) => hand_over(index, maps::STEP_CREATE_REPLY),
-        Step::CreateReply6(index) => hand_over(index, maps::STEP_CREATE_REPLY6),
-        Step::Reject(cause) => hand_over(cause.pack(), maps::STEP_REJECT),
+        Step::Next(program) => program as u32,
     };
     // SAFETY: nothing of this program is needed after the jump.
     unsafe { maps::STEPS.tail_call(context, next) };
     // Only reached when there is no such program, or after too many steps.
     platform.count(Event::Contended);
     xdp_action::XDP_DROP
-}
-
-/// Leaves a word for the next step's program, which is the one of this number.
-#[inline(always)]
-fn hand_over(word: u32, next: u32) -> u32 {
-    if let Some(cell) = maps::HANDOVER.get_ptr_mut(0) {
-        // SAFETY: this CPU's own cell.
-        unsafe { *cell = word };
-    }
-    next
-}
-
-/// The word that the step before left.
-#[inline(always)]
-pub fn handed_over() -> u32 {
-    // SAFETY: this CPU's own cell.
-    maps::HANDOVER.get_ptr_mut(0).map_or(0, |cell| unsafe { *cell })
 }
 
 /// The kernel around the program.
@@ -233,6 +210,13 @@ impl Platform for Kernel {
         let cpu = unsafe { helpers::bpf_get_smp_processor_id() };
         let cpus = self.config()?.cpus();
         maps::COUNTERS.get(destination.wrapping_mul(cpus).wrapping_add(cpu))
+    }
+
+    #[inline(always)]
+    fn handover(&self) -> Option<&Handover> {
+        let place = maps::HANDOVER.get_ptr(0)?;
+        // SAFETY: this CPU's own element, made of atomics.
+        Some(unsafe { &*place })
     }
 
     #[inline(always)]

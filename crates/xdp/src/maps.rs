@@ -2,10 +2,12 @@
 
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
+use rlvs_switch::Program;
 use rlvs_switch::config::Config;
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
 use rlvs_switch::service::{Service, ServiceKey};
+use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6, STRIPES};
 
 /// BPF_F_MMAPABLE: the director reads and writes the array as its own memory.
@@ -42,25 +44,9 @@ pub static COUNTERS: Array<Counters, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
 
-/// The programs for the switch's steps, by the numbers below.
+/// The programs for the switch's steps, by their numbers.
 #[btf_map]
-pub static STEPS: ProgramArray<8> = ProgramArray::new();
-/// Established connections.
-pub const STEP_PROCESS: u32 = 0;
-/// Established connections, IPv6.
-pub const STEP_PROCESS6: u32 = 1;
-/// Scheduling.
-pub const STEP_OPEN: u32 = 2;
-/// New connections.
-pub const STEP_CREATE: u32 = 3;
-/// New connections, IPv6.
-pub const STEP_CREATE6: u32 = 4;
-/// NATed connections' replies.
-pub const STEP_CREATE_REPLY: u32 = 5;
-/// NATed connections' replies, IPv6.
-pub const STEP_CREATE_REPLY6: u32 = 6;
-/// Errors to a packet's sender.
-pub const STEP_REJECT: u32 = 7;
-/// A word from one step to the next.
+pub static STEPS: ProgramArray<{ Program::COUNT }> = ProgramArray::new();
+/// What one step leaves for the next.
 #[btf_map]
-pub static HANDOVER: PerCpuArray<u32, 1, 0> = PerCpuArray::new();
+pub static HANDOVER: PerCpuArray<Handover, 1, 0> = PerCpuArray::new();

@@ -27,15 +27,10 @@ use aya_obj::programs::XdpAttachType;
 use pins::Pins;
 use rlvs_switch::scheduler::MEMBERS_MAX;
 use rlvs_switch::service::{LISTS, ServiceKey};
-use rlvs_switch::state::{tcp, udp};
 use rlvs_switch::table::WAYS;
-use rlvs_switch::{config::Tick, order};
+use rlvs_switch::{Program, order};
 use std::io;
 use std::os::fd::AsFd;
-
-/// The programs, in the order of the switch's steps (`crates/xdp/src/maps.rs`).
-const STEPS: [&str; 8] =
-    ["director", "director6", "open", "create", "create6", "create_reply", "create_reply6", "reject"];
 
 /// Maps that hold state and are pinned.
 const MAPS: [&str; 11] = [
@@ -168,10 +163,7 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
     }
     settings.mask4.store(tables.connections4.all().len() as u32 - 1, order::PLAIN);
     settings.mask6.store(tables.connections6.all().len() as u32 - 1, order::PLAIN);
-    for (cell, seconds) in settings.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
-        cell.store(Tick::in_seconds(seconds), order::PLAIN);
-    }
-    settings.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
+    settings.set_defaults();
     // Last, for it says that the rest is done.
     settings.cpus.store(cpus, order::PUBLISH);
     Ok(())
@@ -180,10 +172,10 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
 /// The first step's program, and whether all of this object's were loaded already. Else loads them and puts them
 /// in the places of their predecessors.
 fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<(Xdp, bool), DirectorError> {
-    let pinned = STEPS.iter().all(|name| pins.program(name).exists());
+    let pinned = Program::ALL.iter().all(|program| pins.program(program.name()).exists());
     if !pinned {
         pins.make_program_folder()?;
-        for name in STEPS {
+        for name in Program::ALL.iter().map(|program| program.name()) {
             let program: &mut Xdp = program(ebpf, name)?;
             program.load().map_err(explain)?;
             let path = pins.program(name);
@@ -195,11 +187,11 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<(Xdp, bool), DirectorError> 
     }
     let map = ebpf.take_map("STEPS").ok_or_else(|| missing("STEPS"))?;
     let mut steps = ProgramArray::try_from(map).map_err(|error| unusable("STEPS", error))?;
-    for (index, name) in STEPS.into_iter().enumerate() {
-        let program = Xdp::from_pin(pins.program(name), XdpAttachType::Interface)?;
-        steps.set(index as u32, program.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
+    for &step in Program::ALL {
+        let program = Xdp::from_pin(pins.program(step.name()), XdpAttachType::Interface)?;
+        steps.set(step as u32, program.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
     }
-    let first = Xdp::from_pin(pins.program(STEPS[0]), XdpAttachType::Interface)?;
+    let first = Xdp::from_pin(pins.program(Program::Director.name()), XdpAttachType::Interface)?;
     pins.forget_other_programs();
     Ok((first, pinned))
 }

@@ -11,8 +11,8 @@ use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
-use crate::path::Step;
 use crate::platform::{Platform, Verdict};
+use crate::steps::{Step, reject_for};
 use crate::table::{Entry, Slot, Tuple};
 use rlvs_packet::icmp::Cause;
 use rlvs_packet::ipv4::Ipv4;
@@ -37,7 +37,7 @@ pub fn to_destination<P: Platform, F: Ip>(
     }
     if frame.hops <= 1 {
         platform.count(Event::TimeExceeded);
-        return Step::Reject(Cause::TimeExceeded);
+        return reject_for(platform, Cause::TimeExceeded);
     }
     let outer_family = destination.family.load(order::PLAIN);
     let overhead = match (method, outer_family) {
@@ -48,7 +48,7 @@ pub fn to_destination<P: Platform, F: Ip>(
     let mtu = egress.mtu.load(order::PLAIN).saturating_sub(overhead);
     if frame.length > mtu {
         platform.count(Event::TooBig);
-        return Step::Reject(Cause::TooBig(mtu.max(F::MTU_MIN)));
+        return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
     let verdict = match method {
         method::MASQUERADE => {

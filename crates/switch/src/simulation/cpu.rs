@@ -8,6 +8,7 @@ use crate::destination::{Destination, Hop};
 use crate::frame::octets;
 use crate::platform::{Memory, Platform};
 use crate::service::{Service, ServiceKey};
+use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use core::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,6 +25,7 @@ pub struct Cpu<'a> {
     simulation: &'a Simulation,
     number: usize,
     ingress: u32,
+    handover: Handover,
     frame: RefCell<Frame>,
 }
 
@@ -36,13 +38,19 @@ impl<'a> Cpu<'a> {
     /// A CPU of this number (below [`super::CPUS`]) with a frame that came in by this interface.
     pub fn new(simulation: &'a Simulation, number: usize, ingress: u32, frame: &[u8]) -> Cpu<'a> {
         let held = Frame { octets: [&[UNDEFINED; HEADROOM], frame].concat(), start: HEADROOM };
-        Cpu { simulation, number, ingress, frame: RefCell::new(held) }
+        Cpu { simulation, number, ingress, handover: Handover::default(), frame: RefCell::new(held) }
     }
 
     /// The first CPU with a frame that has so little room before it, as after another program has used it up.
     pub fn with_headroom(simulation: &'a Simulation, headroom: usize, frame: &[u8]) -> Cpu<'a> {
         let held = Frame { octets: [&vec![UNDEFINED; headroom], frame].concat(), start: headroom };
-        Cpu { simulation, number: 0, ingress: CLIENT_SIDE, frame: RefCell::new(held) }
+        Cpu {
+            simulation,
+            number: 0,
+            ingress: CLIENT_SIDE,
+            handover: Handover::default(),
+            frame: RefCell::new(held),
+        }
     }
 
     /// The frame as it is now.
@@ -154,6 +162,10 @@ impl Platform for Cpu<'_> {
 
     fn counters(&self, destination: u32) -> Option<&Counters> {
         self.simulation.counters(self.number, destination)
+    }
+
+    fn handover(&self) -> Option<&Handover> {
+        Some(&self.handover)
     }
 
     fn route4(&self, _source: u32, destination: u32, _length: u16) -> Option<Hop> {

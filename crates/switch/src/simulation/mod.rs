@@ -23,7 +23,6 @@ use crate::destination::{Destination, Hop};
 use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::service::{Service, ServiceKey};
-use crate::state::{tcp, udp};
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
 use rlvs_packet::ethernet::Mac;
@@ -89,10 +88,7 @@ impl Simulation {
         config.mask6.store(buckets as u32 - 1, order::PLAIN);
         config.cpus.store(CPUS as u32, order::PLAIN);
         config.generation.store(1, order::PLAIN);
-        for (cell, seconds) in config.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
-            cell.store(Tick::in_seconds(seconds), order::PLAIN);
-        }
-        config.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
+        config.set_defaults();
         simulation
     }
 

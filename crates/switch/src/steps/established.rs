@@ -1,0 +1,218 @@
+//! Packets of known connections.
+
+use super::open::service_key;
+use super::{Program, Step};
+use crate::config::{Config, Tick};
+use crate::counters::Event;
+use crate::destination::{Destination, method};
+use crate::forward;
+use crate::frame::{self, Frame, Link, Network};
+use crate::ip::Ip;
+use crate::platform::{Platform, Verdict};
+use crate::state::{self, Direction, tcp};
+use crate::table::lookup::{Found, find, is_expired};
+use crate::table::release::release;
+use crate::table::{Entry, Tuple, V4, V6, insert, slot};
+use rlvs_packet::protocol;
+use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+
+/// Switches packets of known connections, and sees which packets are none of the switch's business.
+#[inline(always)]
+pub fn process<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V4(link) => established::<P, V4>(platform, link),
+        Network::V6(_) => Step::Next(Program::Director6),
+        Network::Other => Step::Done(Verdict::Pass),
+    }
+}
+
+/// The same for IPv6, whose addresses need a stack of their own.
+#[inline(always)]
+pub fn process6<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V6(link) => established::<P, V6>(platform, link),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+#[inline(always)]
+fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let now = platform.now();
+    let hash = F::hash(config, &tuple);
+    if let Some(found) = find(platform, config, &tuple, hash)
+        && !is_expired(platform, found.slot, found.index, now)
+    {
+        let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
+        if found.meta.is_reply() {
+            return reply(platform, config, &frame, &tuple, &found, &entry, now);
+        }
+        if !is_reusable(&frame, found.meta.state()) {
+            return request(platform, config, &frame, &found, &entry, now);
+        }
+        release::<P, F>(platform, found.index, found.meta);
+    }
+    if link.multicast || !may_open(&frame) {
+        return Step::Done(Verdict::Pass);
+    }
+    match platform.find_service(&service_key(&frame, &tuple)) {
+        Some(_) => Step::Next(Program::Open),
+        None => Step::Done(Verdict::Pass),
+    }
+}
+
+/// Whether the packet may be a connection's first.
+#[inline(always)]
+fn may_open(frame: &Frame) -> bool {
+    frame.protocol != protocol::TCP || frame.tcp_flags & (RST | SYN) == SYN
+}
+
+/// Whether this packet opens a connection anew whose entry is at its end (IPVS's `conn_reuse_mode` 1).
+#[inline(always)]
+fn is_reusable(frame: &Frame, state: u8) -> bool {
+    frame.protocol == protocol::TCP
+        && frame.tcp_flags & SYN != 0
+        && (state == tcp::TIME_WAIT || state == tcp::CLOSE)
+}
+
+/// A client's packet of a known connection.
+#[inline(always)]
+fn request<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    found: &Found<'_, F>,
+    entry: &Entry<F>,
+    now: Tick,
+) -> Step {
+    let Some(destination) = platform.destination(entry.destination) else {
+        return Step::Done(Verdict::Drop);
+    };
+    if !destination.is_available() {
+        // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
+        // gets another server. Whoever goes on with the old one does not.
+        if frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN {
+            release::<P, F>(platform, found.index, found.meta);
+            return Step::Next(Program::Open);
+        }
+        platform.count(Event::DestinationGone);
+        return Step::Done(Verdict::Drop);
+    }
+    if let Some(counters) = platform.counters(entry.destination) {
+        counters.packet_in(frame.length);
+    }
+    track(platform, config, frame, found, request_direction(entry.method), now);
+    forward::to_destination(platform, frame, entry, destination)
+}
+
+/// A real server's packet of a NATed connection.
+#[inline(always)]
+fn reply<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+    found: &Found<'_, F>,
+    entry: &Entry<F>,
+    now: Tick,
+) -> Step {
+    if platform.destination(entry.destination).is_some_and(Destination::is_available)
+        && let Some(counters) = platform.counters(entry.destination)
+    {
+        counters.packet_out(frame.length);
+    }
+    track(platform, config, frame, found, Direction::Output, now);
+    Step::Done(forward::to_client(platform, config, frame, tuple, found.slot, entry))
+}
+
+/// Only a NATed connection's replies pass the director.
+#[inline(always)]
+pub(super) fn request_direction(method: u8) -> Direction {
+    if method as u32 == method::MASQUERADE { Direction::Input } else { Direction::InputOnly }
+}
+
+/// Follows the connection's state and puts its expiry off.
+#[inline(always)]
+fn track<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    found: &Found<'_, F>,
+    direction: Direction,
+    now: Tick,
+) {
+    let mut state = found.meta.state();
+    let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
+    if frame.protocol == protocol::TCP && !plain {
+        let packet = direction as u32 | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
+        state = transition::<P, F>(platform, found.index, packet) as u8;
+    }
+    found.slot.refresh(state::expiry(config, frame.protocol, state, now));
+}
+
+/// Moves the TCP connection of the entry `index` to the state that follows from direction (low octet) and flags
+/// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
+#[inline(never)]
+fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 {
+    let direction = match packet & 0xff {
+        0 => Direction::Input,
+        1 => Direction::Output,
+        _ => Direction::InputOnly,
+    };
+    let flags = (packet >> 8) as u8;
+    let version = packet >> 16;
+    let Some(this) = slot::<P, F>(platform, index) else { return tcp::CLOSE as u32 };
+    let forward_index = if this.meta().is_reply() { this.peer() } else { index };
+    let Some(forward) = slot::<P, F>(platform, forward_index) else { return tcp::CLOSE as u32 };
+    let mut tries = 0;
+    while tries < 4 {
+        tries += 1;
+        let meta = forward.meta();
+        if !meta.is_live() || meta.is_reply() || (forward_index != index && forward.peer() != index) {
+            break;
+        }
+        // Both were one connection when `meta` was read, and the exchange below tells whether they still are.
+        if this.meta().version() != version {
+            break;
+        }
+        let next = tcp::next(meta.state(), direction, flags);
+        if next == meta.state() {
+            return next as u32;
+        }
+        let Some((destination, peer)) = forward.destination_and_peer(meta) else { break };
+        platform.interleave();
+        if !platform.exchange(&forward.meta, meta.0, meta.with_state(next).0) {
+            continue;
+        }
+        move_between_counts(platform, destination, meta.state(), next);
+        let Some(config) = platform.config() else { break };
+        let expires = state::expiry(config, protocol::TCP, next, platform.now());
+        forward.refresh(expires);
+        if peer != forward_index
+            && let Some(reply) = slot::<P, F>(platform, peer)
+        {
+            reply.refresh(expires);
+            insert::copy_state::<P, F>(platform, forward_index, peer);
+        }
+        return next as u32;
+    }
+    this.meta().state() as u32
+}
+
+/// A destination's active and inactive connections, when one of them goes from a state to another.
+#[inline(always)]
+fn move_between_counts<P: Platform>(platform: &P, destination: u32, from: u8, to: u8) {
+    let (was, is) = (tcp::is_active(from), tcp::is_active(to));
+    if was == is {
+        return;
+    }
+    let Some(destination) = platform.destination(destination) else { return };
+    let (less, more) = if is {
+        (&destination.inactive, &destination.active)
+    } else {
+        (&destination.active, &destination.inactive)
+    };
+    platform.add(less, 1u32.wrapping_neg());
+    platform.add(more, 1);
+}

@@ -1,0 +1,56 @@
+//! Finding the virtual service of a packet that may open a connection.
+
+use super::{NONE, Program, Step, hand_over};
+use crate::frame::{self, Frame, Link, Network};
+use crate::ip::Ip;
+use crate::platform::{Platform, Verdict};
+use crate::service::ServiceKey;
+use crate::table::{Tuple, V4, V6};
+
+/// Finds the service, and leaves it to the scheduler.
+#[inline(always)]
+pub fn open<P: Platform>(platform: &P) -> Step {
+    let (service, family) = match frame::network(platform) {
+        Network::V4(link) => (service4(platform, link.pack()), 4),
+        Network::V6(link) => (service6(platform, link.pack()), 6),
+        Network::Other => (NONE, 0),
+    };
+    if service == NONE {
+        return Step::Done(Verdict::Pass);
+    }
+    hand_over(platform, |words| &words.service, service);
+    hand_over(platform, |words| &words.family, family);
+    Step::Next(Program::Schedule)
+}
+
+#[inline(never)]
+fn service4<P: Platform>(platform: &P, link: u32) -> u32 {
+    service_for::<P, V4>(platform, Link::unpack(link))
+}
+
+#[inline(never)]
+fn service6<P: Platform>(platform: &P, link: u32) -> u32 {
+    service_for::<P, V6>(platform, Link::unpack(link))
+}
+
+#[inline(always)]
+fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
+    let Some((frame, tuple)) = F::parse(platform, link) else { return NONE };
+    if tuple.ports[0] == 20u16.to_be_bytes() {
+        // FTP's data port: such connections are made from the control connection, never scheduled.
+        return NONE;
+    }
+    platform.find_service(&service_key(&frame, &tuple)).unwrap_or(NONE)
+}
+
+/// The identity of the service that the packet is for.
+#[inline(always)]
+pub(super) fn service_key<F: Ip>(frame: &Frame, tuple: &Tuple<F>) -> ServiceKey {
+    ServiceKey {
+        address: F::words(tuple.destination),
+        reserved: 0,
+        port: u16::from_ne_bytes(tuple.ports[1]),
+        protocol: frame.protocol,
+        family: F::NUMBER,
+    }
+}

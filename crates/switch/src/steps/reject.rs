@@ -1,0 +1,35 @@
+//! Errors to the sender of a packet that cannot go on.
+
+use super::{Step, handed_over};
+use crate::frame::{self, Link, Network};
+use crate::icmp;
+use crate::ip::Ip;
+use crate::platform::{Platform, Verdict};
+use crate::table::{V4, V6};
+use rlvs_packet::icmp::Cause;
+
+/// Turns the packet into an ICMP error for its sender.
+#[inline(always)]
+pub fn reject<P: Platform>(platform: &P) -> Step {
+    let cause = handed_over(platform, |words| &words.cause);
+    let answered = match frame::network(platform) {
+        Network::V4(link) => reject4(platform, link.pack(), cause),
+        Network::V6(link) => reject6(platform, link.pack(), cause),
+        Network::Other => 0,
+    };
+    Step::Done(if answered != 0 { Verdict::Transmit } else { Verdict::Drop })
+}
+
+/// Whether (1) or not (0) the packet became an error; a number, for it is a BPF function of its own.
+#[inline(never)]
+fn reject4<P: Platform>(platform: &P, link: u32, cause: u32) -> u32 {
+    let Some((frame, _)) = V4::parse(platform, Link::unpack(link)) else { return 0 };
+    (icmp::reject4(platform, &frame, Cause::unpack(cause)) == Verdict::Transmit) as u32
+}
+
+/// The same for IPv6.
+#[inline(never)]
+fn reject6<P: Platform>(platform: &P, link: u32, cause: u32) -> u32 {
+    let Some((frame, _)) = V6::parse(platform, Link::unpack(link)) else { return 0 };
+    (icmp::reject6(platform, &frame, Cause::unpack(cause)) == Verdict::Transmit) as u32
+}
