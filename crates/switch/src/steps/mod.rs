@@ -6,7 +6,9 @@
 mod create;
 mod create_reply;
 mod established;
+mod once;
 mod open;
+mod persist;
 mod reject;
 mod schedule;
 
@@ -62,6 +64,18 @@ programs! {
     Open = "open" => open::open,
     /// Has the scheduler of the [`Handover::service`] choose a destination.
     Schedule = "schedule" => schedule::schedule,
+    /// Looks for the client's template, if the service is persistent.
+    Persist = "persist" => persist::persist,
+    /// The same for IPv6.
+    Persist6 = "persist6" => persist::persist6,
+    /// Makes a template to the [`Handover::destination`].
+    CreateTemplate = "create_template" => persist::create_template,
+    /// The same for IPv6.
+    CreateTemplate6 = "create_template6" => persist::create_template6,
+    /// Sends the packet to the [`Handover::destination`], and remembers nothing.
+    Once = "once" => once::once,
+    /// The same for IPv6.
+    Once6 = "once6" => once::once6,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -88,6 +102,14 @@ pub struct Handover {
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
+    /// Index of the slot of the client's template; above all indexes: none, or one is wanted.
+    pub template: AtomicU32,
+    /// The template's version when it was found.
+    pub template_version: AtomicU32,
+    /// 1: the destination gets the packet on the port that it came for.
+    pub keep_port: AtomicU32,
+    /// 1: no connection is to be kept.
+    pub one_packet: AtomicU32,
     /// Keeps the size a multiple of 8.
     reserved: AtomicU32,
 }

@@ -4,8 +4,9 @@ use super::{NONE, Program, Step, hand_over};
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
-use crate::service::ServiceKey;
+use crate::service::{ServiceKey, flag};
 use crate::table::{Tuple, V4, V6};
+use rlvs_packet::protocol;
 
 /// Finds the service, and leaves it to the scheduler.
 #[inline(always)]
@@ -20,7 +21,13 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     }
     hand_over(platform, |words| &words.service, service);
     hand_over(platform, |words| &words.family, family);
-    Step::Next(Program::Schedule)
+    hand_over(platform, |words| &words.template, NONE);
+    let persistent = platform.service(service).is_some_and(|service| service.has(flag::PERSISTENT));
+    Step::Next(match (persistent, family) {
+        (false, _) => Program::Schedule,
+        (true, 6) => Program::Persist6,
+        (true, _) => Program::Persist,
+    })
 }
 
 #[inline(never)]
@@ -40,7 +47,13 @@ fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
         // FTP's data port: such connections are made from the control connection, never scheduled.
         return NONE;
     }
-    platform.find_service(&service_key(&frame, &tuple)).unwrap_or(NONE)
+    let Some(index) = platform.find_service(&service_key(&frame, &tuple)) else { return NONE };
+    let Some(service) = platform.service(index) else { return NONE };
+    let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
+    let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
+    hand_over(platform, |words| &words.one_packet, one_packet as u32);
+    hand_over(platform, |words| &words.keep_port, keep_port as u32);
+    index
 }
 
 /// The identity of the service that the packet is for.

@@ -1,5 +1,6 @@
 //! Having the service's scheduler choose a destination.
 
+use super::persist::WANTED;
 use super::{NONE, Program, Step, hand_over, handed_over, reject_for};
 use crate::counters::Event;
 use crate::platform::Platform;
@@ -14,9 +15,22 @@ pub fn schedule<P: Platform>(platform: &P) -> Step {
         return leave(platform);
     }
     hand_over(platform, |words| &words.destination, chosen);
-    let program =
-        if handed_over(platform, |words| &words.family) == 6 { Program::Create6 } else { Program::Create };
-    Step::Next(program)
+    Step::Next(program_for_chosen(platform))
+}
+
+/// What follows when the destination is known.
+#[inline(always)]
+pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
+    let six = handed_over(platform, |words| &words.family) == 6;
+    if handed_over(platform, |words| &words.template) == WANTED {
+        return if six { Program::CreateTemplate6 } else { Program::CreateTemplate };
+    }
+    match (handed_over(platform, |words| &words.one_packet) == 1, six) {
+        (false, false) => Program::Create,
+        (false, true) => Program::Create6,
+        (true, false) => Program::Once,
+        (true, true) => Program::Once6,
+    }
 }
 
 /// There is a service, but no destination for the packet.
