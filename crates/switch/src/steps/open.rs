@@ -1,6 +1,7 @@
 //! Finding the virtual service of a packet that may open a connection.
 
-use super::{NONE, Program, Step, hand_over};
+use super::schedule::leave_to_scheduler;
+use super::{NONE, Step, hand_over};
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
@@ -18,9 +19,8 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     if service == NONE {
         return Step::Done(Verdict::Pass);
     }
-    hand_over(platform, |words| &words.service, service);
     hand_over(platform, |words| &words.family, family);
-    Step::Next(Program::Schedule)
+    leave_to_scheduler(platform, service)
 }
 
 #[inline(never)]
