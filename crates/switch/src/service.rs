@@ -35,7 +35,7 @@ pub const SCHEDULER_NAME: usize = 16;
 pub struct Service {
     /// Which of the lists is valid: the director prepares the next one and switches with one store.
     pub current: AtomicU32,
-    /// A [`crate::scheduler`] number.
+    /// Director only: the [`crate::scheduler::Scheduler`] that the next list will have.
     pub scheduler: AtomicU32,
     /// The destinations: the valid list, and others that a CPU may still be reading.
     pub lists: [MemberList; LISTS],
@@ -98,6 +98,8 @@ impl Service {
 #[derive(Default)]
 #[repr(C)]
 pub struct MemberList {
+    /// A [`crate::scheduler::Scheduler`]'s number.
+    pub scheduler: AtomicU32,
     /// Where the list starts in the array of members.
     pub offset: AtomicU32,
     /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].

@@ -65,6 +65,7 @@ impl Simulation {
         let index = self.services.len() as u32;
         let service = Service::default();
         service.scheduler.store(scheduler as u32, order::PLAIN);
+        service.lists[0].scheduler.store(scheduler as u32, order::PLAIN);
         service.lists[0].cursor.store(CURSOR_START, order::PLAIN);
         let key = service_key(protocol, address);
         let words: [u32; 6] = zerocopy::transmute!(key);
@@ -183,6 +184,7 @@ impl Simulation {
         let service = &self.services[service as usize];
         let next = service.current.load(order::PLAIN).wrapping_add(1);
         let list = &service.lists[next as usize & (LISTS - 1)];
+        list.scheduler.store(service.scheduler.load(order::PLAIN), order::PLAIN);
         list.offset.store(offset, order::PLAIN);
         list.length.store(members.len() as u32, order::PLAIN);
         list.step.store(step, order::PLAIN);

@@ -62,8 +62,6 @@ programs! {
     Director6 = "director6" => established::process6,
     /// Finds the service for a packet that may open a connection.
     Open = "open" => open::open,
-    /// Has the scheduler of the [`Handover::service`] choose a destination.
-    Schedule = "schedule" => schedule::schedule,
     /// Looks for the client's template, if the service is persistent.
     Persist = "persist" => persist::persist,
     /// The same for IPv6.
@@ -76,6 +74,18 @@ programs! {
     Once = "once" => once::once,
     /// The same for IPv6.
     Once6 = "once6" => once::once6,
+    /// Has the scheduler of the [`Handover::list`] choose a destination: round robin.
+    ScheduleInTurn = "schedule_turn" => schedule::in_turn,
+    /// The same for weighted round robin.
+    ScheduleInWeightedTurn = "schedule_wturn" => schedule::in_weighted_turn,
+    /// The same for least connection, weighted or not.
+    ScheduleByConnections = "schedule_conns" => schedule::by_connections,
+    /// The same for shortest expected delay and never queue.
+    ScheduleByDelay = "schedule_delay" => schedule::by_delay,
+    /// The same for weighted failover and overflow.
+    ScheduleByWeight = "schedule_weight" => schedule::by_weight,
+    /// The same for power of two choices.
+    ScheduleByLot = "schedule_lot" => schedule::by_lot,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -96,6 +106,8 @@ pub struct Handover {
     pub family: AtomicU32,
     /// Index of the virtual service.
     pub service: AtomicU32,
+    /// Number of its list of members that holds for this packet.
+    pub list: AtomicU32,
     /// Index of the destination that was chosen.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.
@@ -110,8 +122,6 @@ pub struct Handover {
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
     pub one_packet: AtomicU32,
-    /// Keeps the size a multiple of 8.
-    reserved: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

@@ -1,5 +1,6 @@
 //! Finding the virtual service of a packet that may open a connection.
 
+use super::schedule::leave_to_scheduler;
 use super::{NONE, Program, Step, hand_over};
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
@@ -19,15 +20,14 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     if service == NONE {
         return Step::Done(Verdict::Pass);
     }
-    hand_over(platform, |words| &words.service, service);
     hand_over(platform, |words| &words.family, family);
     hand_over(platform, |words| &words.template, NONE);
     let persistent = platform.service(service).is_some_and(|service| service.has(flag::PERSISTENT));
-    Step::Next(match (persistent, family) {
-        (false, _) => Program::Schedule,
-        (true, 6) => Program::Persist6,
-        (true, _) => Program::Persist,
-    })
+    if persistent {
+        hand_over(platform, |words| &words.service, service);
+        return Step::Next(if family == 6 { Program::Persist6 } else { Program::Persist });
+    }
+    leave_to_scheduler(platform, service)
 }
 
 #[inline(never)]

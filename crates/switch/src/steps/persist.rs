@@ -1,5 +1,6 @@
 //! Persistence: a client's connections to a service go where its first one went, as long as its template lives.
 
+use super::schedule::{leave_to_scheduler, program_for_chosen};
 use super::{NONE, Program, Step, drop_for, hand_over, handed_over};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
@@ -54,12 +55,12 @@ fn persist_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
             hand_over(platform, |words| &words.destination, destination);
             hand_over(platform, |words| &words.template, index);
             hand_over(platform, |words| &words.template_version, meta.version());
-            return Step::Next(super::schedule::program_for_chosen(platform));
+            return Step::Next(program_for_chosen(platform));
         }
         template::invalidate::<P, F>(platform, index, meta.version());
     }
     hand_over(platform, |words| &words.template, WANTED);
-    Step::Next(Program::Schedule)
+    leave_to_scheduler(platform, handed_over(platform, |words| &words.service))
 }
 
 /// Whether a template may lead new connections to this destination.
