@@ -56,7 +56,12 @@ pub struct Service {
     pub residue: [AtomicU64; 5],
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],
+    /// Director only: the persistence engine: 0 none, or [`ENGINE_SIP`].
+    pub engine: AtomicU32,
 }
+
+/// The persistence engine `sip`, in [`Service::engine`].
+pub const ENGINE_SIP: u32 = 1;
 
 /// Bits of [`Service::flags`], with IPVS's numbers.
 pub mod flag {
