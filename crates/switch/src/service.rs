@@ -41,7 +41,7 @@ pub struct Service {
 
     /// Director only: 0 free, else used, growing with each service made: the order of creation.
     pub sequence: AtomicU32,
-    /// Director only: IPVS's flag bits.
+    /// IPVS's flag bits, of which the switch reads those of the hashing schedulers.
     pub flags: AtomicU32,
     /// Director only: persistence timeout in seconds.
     pub timeout: AtomicU32,
@@ -63,6 +63,8 @@ pub struct Service {
 pub struct MemberList {
     /// A [`crate::scheduler::Scheduler`]'s number.
     pub scheduler: AtomicU32,
+    /// Hashing schedulers: where the table starts in the array of [`crate::scheduler::hash::TablePart`]s.
+    pub table: AtomicU32,
     /// Where the list starts in the array of members.
     pub offset: AtomicU32,
     /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].

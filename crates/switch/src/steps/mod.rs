@@ -6,6 +6,7 @@
 mod create;
 mod create_reply;
 mod established;
+mod hash;
 mod open;
 mod reject;
 mod schedule;
@@ -72,6 +73,8 @@ programs! {
     ScheduleByWeight = "schedule_weight" => schedule::by_weight,
     /// The same for power of two choices.
     ScheduleByLot = "schedule_lot" => schedule::by_lot,
+    /// The same for the hashing schedulers; as often in a row as a search needs.
+    ScheduleByHash = "schedule_hash" => hash::by_hash,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -94,12 +97,16 @@ pub struct Handover {
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
+    /// How far a search in the list's hash table has come.
+    pub tried: AtomicU32,
     /// Index of the destination that was chosen.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
+    /// Keeps the size a multiple of 8.
+    reserved: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.
