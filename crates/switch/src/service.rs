@@ -105,6 +105,8 @@ impl Service {
 pub struct MemberList {
     /// A [`crate::scheduler::Scheduler`]'s number.
     pub scheduler: AtomicU32,
+    /// Hashing schedulers: where the table starts in the array of [`crate::scheduler::hash::TablePart`]s.
+    pub table: AtomicU32,
     /// Where the list starts in the array of members.
     pub offset: AtomicU32,
     /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].

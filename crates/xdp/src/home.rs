@@ -13,6 +13,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
+use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
@@ -208,6 +209,11 @@ impl Platform for Kernel {
     #[inline(always)]
     fn member(&self, index: u32) -> Option<u32> {
         maps::MEMBERS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn table_part(&self, index: u32) -> Option<&TablePart> {
+        maps::HASH_TABLES.get(index)
     }
 
     #[inline(always)]

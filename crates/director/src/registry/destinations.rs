@@ -48,6 +48,7 @@ impl Registry {
         let newest = self.next_sequence();
         let Some(entry) = self.tables.destinations.get(index) else { return Err(Errno::NOSPC) };
         write(entry, &asked);
+        entry.last_weight.store(asked.weight as u32, order::PLAIN);
         entry.flags.store(flag::AVAILABLE, order::PLAIN);
         entry.sequence.store(newest, order::PUBLISH);
         let rates = Estimator::starting_at(self.tables.counted(index));
@@ -312,6 +313,9 @@ fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
     entry.method.store(asked.method as u32, order::PLAIN);
     // Weights are not negative: checked.
     entry.weight.store(asked.weight as u32, order::PLAIN);
+    if asked.weight != 0 {
+        entry.last_weight.store(asked.weight as u32, order::PLAIN);
+    }
 }
 
 /// Publishes another way: prepared in the copy that is not valid, then switched to.

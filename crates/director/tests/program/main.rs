@@ -7,4 +7,5 @@ mod concurrency;
 mod forwarding;
 mod lab;
 mod refusals;
+mod scheduling;
 mod stream;

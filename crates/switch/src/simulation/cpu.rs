@@ -7,6 +7,7 @@ use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::frame::octets;
 use crate::platform::{Memory, Platform};
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
@@ -165,6 +166,10 @@ impl Platform for Cpu<'_> {
 
     fn member(&self, index: u32) -> Option<u32> {
         self.simulation.members.get(index as usize).copied()
+    }
+
+    fn table_part(&self, index: u32) -> Option<&TablePart> {
+        self.simulation.hash_tables.get(index as usize)
     }
 
     fn counters(&self, destination: u32) -> Option<&Counters> {

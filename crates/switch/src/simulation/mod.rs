@@ -22,6 +22,7 @@ use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::order;
 use crate::platform::{Memory, Verdict};
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
@@ -48,6 +49,7 @@ pub struct Simulation {
     destinations: Vec<Destination>,
     services: Vec<Service>,
     members: Vec<u32>,
+    hash_tables: Vec<TablePart>,
     service_index: HashMap<ServiceKey, u32>,
     stripes: Vec<AtomicU32>,
     /// By CPU, then by destination.
@@ -72,6 +74,7 @@ impl Simulation {
             destinations: Vec::new(),
             services: Vec::new(),
             members: Vec::new(),
+            hash_tables: Vec::new(),
             service_index: HashMap::new(),
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),

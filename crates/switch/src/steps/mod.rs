@@ -6,6 +6,7 @@
 mod create;
 mod create_reply;
 mod established;
+mod hash;
 mod once;
 mod open;
 mod persist;
@@ -86,6 +87,8 @@ programs! {
     ScheduleByWeight = "schedule_weight" => schedule::by_weight,
     /// The same for power of two choices.
     ScheduleByLot = "schedule_lot" => schedule::by_lot,
+    /// The same for the hashing schedulers; as often in a row as a search needs.
+    ScheduleByHash = "schedule_hash" => hash::by_hash,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -108,6 +111,8 @@ pub struct Handover {
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
+    /// How far a search in the list's hash table has come.
+    pub tried: AtomicU32,
     /// Index of the destination that was chosen.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.

@@ -20,12 +20,14 @@ pub(super) fn leave_to_scheduler<P: Platform>(platform: &P, service: u32) -> Ste
     hand_over(platform, |words| &words.service, service);
     // All that follows goes by this list, also if the director changes the scheduler meanwhile.
     hand_over(platform, |words| &words.list, number);
+    hand_over(platform, |words| &words.tried, 0);
     Step::Next(match entry.lists[number as usize].scheduler.load(order::PLAIN) {
         2 => Program::ScheduleInWeightedTurn,
         3 | 4 => Program::ScheduleByConnections,
         5 | 6 => Program::ScheduleByDelay,
         7 | 8 => Program::ScheduleByWeight,
         9 => Program::ScheduleByLot,
+        10..=12 => Program::ScheduleByHash,
         _ => Program::ScheduleInTurn,
     })
 }
@@ -58,15 +60,16 @@ schedulers! {
     by_lot, choose_by_lot => scheduler::by_lot;
 }
 
+/// The list of members that holds for this packet.
 #[inline(always)]
-fn list_of<P: Platform>(platform: &P, service: u32) -> Option<&MemberList> {
+pub(super) fn list_of<P: Platform>(platform: &P, service: u32) -> Option<&MemberList> {
     let number = handed_over(platform, |words| &words.list) as usize & (LISTS - 1);
     platform.service(service).map(|service| &service.lists[number])
 }
 
 /// The connection is to be made to this destination, or to none.
 #[inline(always)]
-fn go_on_with<P: Platform>(platform: &P, chosen: u32) -> Step {
+pub(super) fn go_on_with<P: Platform>(platform: &P, chosen: u32) -> Step {
     if chosen == NONE {
         return leave(platform);
     }
