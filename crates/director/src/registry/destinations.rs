@@ -292,8 +292,7 @@ fn check(asked: &rlvs_ipvs::Destination) -> Result<(), Errno> {
 fn check_unicast(address: IpAddr) -> Result<(), Errno> {
     let unicast = match address {
         IpAddr::V4(address) => {
-            // As IPVS sees it, all of 0.0.0.0/8 is broadcast.
-            !(address.is_multicast() || address.is_broadcast() || address.octets()[0] == 0)
+            !(address.is_multicast() || address.is_broadcast() || address.is_unspecified())
         }
         IpAddr::V6(address) => {
             !(address.is_multicast() || address.is_unspecified() || address.is_unicast_link_local())

@@ -13,6 +13,8 @@ use crate::case::{self, Case};
 /// `deviations.toml`, with the answers that are expected instead of the original's (folder `ours`).
 pub struct Declared {
     answers: BTreeMap<String, Case>,
+    /// Cases that need what is not built yet, with its name.
+    gaps: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -20,6 +22,15 @@ pub struct Declared {
 struct File {
     #[serde(default)]
     deviation: Vec<Deviation>,
+    #[serde(default)]
+    gap: Vec<Gap>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gap {
+    cases: Vec<String>,
+    missing: String,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +48,8 @@ pub enum Verdict {
     Equal,
     /// As declared.
     Deviation,
+    /// Not as the original, for it needs what is declared to be missing.
+    Gap,
     /// As the original, though something else is declared.
     Outdated,
     /// Neither.
@@ -48,7 +61,8 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Self::Equal => "equal",
             Self::Deviation => "deviation, as declared",
-            Self::Outdated => "equal, but declared to deviate: take that out of deviations.toml",
+            Self::Gap => "gap, as declared",
+            Self::Outdated => "equal, but declared otherwise: take that out of deviations.toml",
             Self::Different => "DIFFERENT",
         })
     }
@@ -78,7 +92,8 @@ impl Declared {
             }
         }
         ensure!(answers.is_empty(), "{} says nothing of ours/{:?}", path.display(), answers.keys());
-        Ok(Self { answers: kept })
+        let named = |gap: Gap| gap.cases.into_iter().map(move |case| (case, gap.missing.clone()));
+        Ok(Self { answers: kept, gaps: file.gap.into_iter().flat_map(named).collect() })
     }
 
     /// What a case is expected to answer: the declared answer, else the original's.
@@ -89,12 +104,20 @@ impl Declared {
         Ok(expected)
     }
 
+    /// What a case needs that is declared to be missing.
+    pub fn missing(&self, case: &Case) -> Option<&str> {
+        self.gaps.get(&case.name).map(String::as_str)
+    }
+
     /// How `ours` came out beside the original's `case`.
     pub fn judge(&self, case: &Case, ours: &Case) -> Verdict {
-        match self.answers.get(&case.name) {
-            None if ours == case => Verdict::Equal,
-            Some(_) if ours == case => Verdict::Outdated,
+        let declared = self.answers.get(&case.name);
+        let gap = self.gaps.contains_key(&case.name);
+        match declared {
+            None if ours == case && !gap => Verdict::Equal,
+            _ if ours == case => Verdict::Outdated,
             Some(expected) if ours == expected => Verdict::Deviation,
+            _ if gap => Verdict::Gap,
             _ => Verdict::Different,
         }
     }
@@ -107,13 +130,16 @@ mod tests {
     #[test]
     fn only_what_is_declared_may_differ() {
         let case = |answer: &str| Case::parse("x", &format!("$ a\n{answer}= 0\n")).unwrap();
-        let none = Declared { answers: BTreeMap::new() };
+        let none = Declared { answers: BTreeMap::new(), gaps: BTreeMap::new() };
         assert_eq!(none.judge(&case(""), &case("")), Verdict::Equal);
         assert_eq!(none.judge(&case(""), &case("y\n")), Verdict::Different);
-        let some = Declared { answers: BTreeMap::from([("x".into(), case("y\n"))]) };
+        let some = Declared { answers: BTreeMap::from([("x".into(), case("y\n"))]), ..none };
         assert_eq!(some.judge(&case(""), &case("y\n")), Verdict::Deviation);
         assert_eq!(some.judge(&case(""), &case("")), Verdict::Outdated);
         assert_eq!(some.judge(&case(""), &case("z\n")), Verdict::Different);
+        let gap = Declared { answers: BTreeMap::new(), gaps: BTreeMap::from([("x".into(), "y".into())]) };
+        assert_eq!(gap.judge(&case(""), &case("z\n")), Verdict::Gap);
+        assert_eq!(gap.judge(&case(""), &case("")), Verdict::Outdated);
     }
 
     #[test]
@@ -124,7 +150,7 @@ mod tests {
         for case in &cases {
             declared.expected(case).unwrap();
         }
-        for name in declared.answers.keys() {
+        for name in declared.answers.keys().chain(declared.gaps.keys()) {
             assert!(cases.iter().any(|case| case.name == *name), "no case {name}");
         }
     }
