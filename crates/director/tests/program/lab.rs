@@ -16,7 +16,7 @@ use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
-    Destination, DestinationEntry, DestinationId, ForwardingMethod, Protocol, Reply, Request, Service,
+    Destination, DestinationEntry, DestinationId, Errno, ForwardingMethod, Protocol, Reply, Request, Service,
     ServiceId,
 };
 use rlvs_switch::counters::Event;
@@ -196,8 +196,13 @@ impl Kernel {
         Ok(MapData::from_pin(self.pins.join("maps").join(name))?)
     }
 
+    /// Asks the registry, as a command does.
+    pub fn request(&mut self, request: Request) -> Result<Reply, Errno> {
+        self.registry.handle(request)
+    }
+
     fn ask(&mut self, request: Request) -> Result<Reply> {
-        self.registry.handle(request).with_context(|| "the registry refused")
+        self.request(request).context("the registry refused")
     }
 }
 
@@ -249,7 +254,8 @@ fn action_of(verdict: Verdict) -> u32 {
     }
 }
 
-fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
+/// A service's identity.
+pub fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
     ServiceId::Address { protocol: Protocol(protocol.into()), address: vip.ip(), port: vip.port() }
 }
 
