@@ -2,8 +2,8 @@
 
 use crate::lab::*;
 use rlvs_ipvs::{
-    DaemonRole, Destination, DestinationId, Errno, ForwardingMethod, Netmask, Reply, Request, Service,
-    ServiceId, Tunnel, TunnelType,
+    Daemon, DaemonRole, Destination, DestinationId, Errno, FlagsChange, ForwardingMethod, Netmask, Reply,
+    Request, Service, ServiceFlags, ServiceId, Tunnel, TunnelType,
 };
 use rlvs_packet::protocol::TCP;
 use rlvs_packet::tcp::SYN;
@@ -112,6 +112,84 @@ fn destinations_are_refused_with_ipvs_errnos() {
             );
         }
         refusals(kernel, [(Request::DeleteDaemon(DaemonRole::Master), Errno::SRCH)]);
+        Ok(())
+    });
+}
+
+#[test]
+fn daemons_are_refused_with_ipvs_errnos_and_known_to_the_next_director() {
+    run(SLOTS, |twins| {
+        let kernel = &mut twins.kernel;
+        let master = Daemon {
+            role: DaemonRole::Master,
+            interface: "fifteen-octets0".into(),
+            sync_id: 7,
+            max_length: 0,
+            group: None,
+            port: 0,
+            ttl: 0,
+        };
+        let mtu = Some(1500);
+        let unicast = Daemon { group: Some(nets()[0].server.ip()), ..master.clone() };
+        assert_eq!(kernel.registry.start_daemon(&unicast, None), Err(Errno::INVAL));
+        assert_eq!(kernel.registry.start_daemon(&master, None), Err(Errno::NODEV));
+        assert_eq!(kernel.registry.start_daemon(&master, mtu), Ok(()));
+        assert_eq!(kernel.registry.start_daemon(&master, mtu), Err(Errno::EXIST));
+        // While one is started, nothing may lead to the other family; nor may one be started while something does.
+        let [net, other] = nets();
+        let id = service_id(TCP, net.vip);
+        kernel.request(Request::NewService(service(net.vip))).unwrap();
+        let foreign = Destination { method: ForwardingMethod::Tunnel, ..masqueraded(other.server) };
+        refusals(kernel, [(Request::NewDestination(id, Ok(foreign.clone())), Errno::INVAL)]);
+        kernel.request(Request::DeleteDaemon(DaemonRole::Master)).unwrap();
+        kernel.request(Request::NewDestination(id, Ok(foreign.clone()))).unwrap();
+        assert_eq!(kernel.registry.start_daemon(&master, mtu), Err(Errno::INVAL));
+        kernel.request(Request::DeleteDestination(id, Ok(foreign.id))).unwrap();
+
+        let group = "ff02::81".parse().ok();
+        let backup = Daemon { role: DaemonRole::Backup, group, port: 9000, ttl: 255, ..master.clone() };
+        for daemon in [&backup, &master] {
+            kernel.registry.start_daemon(daemon, mtu).unwrap();
+        }
+        let listed = [
+            Daemon { max_length: 1472, group: "224.0.0.81".parse().ok(), port: 8848, ttl: 1, ..master },
+            Daemon { max_length: 1452, ..backup },
+        ];
+        match kernel.next_registry()?.handle(Request::ListDaemons) {
+            Ok(Reply::Daemons(daemons)) => assert_eq!(daemons, listed),
+            other => panic!("{other:?}"),
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_next_director_knows_services_and_destinations_as_they_were() {
+    run(SLOTS, |twins| {
+        let kernel = &mut twins.kernel;
+        for net in nets() {
+            let asked = Service {
+                flags: FlagsChange::to(ServiceFlags::SCHED1 | ServiceFlags::SCHED3),
+                persistence_engine: Some("sip".into()),
+                ..service(net.vip)
+            };
+            let id = asked.id;
+            kernel.request(Request::NewService(asked)).unwrap();
+            let limited =
+                Destination { weight: 9, upper_threshold: 8, lower_threshold: 5, ..masqueraded(net.server) };
+            for destination in [limited, masqueraded(net.server_2())] {
+                kernel.request(Request::NewDestination(id, Ok(destination))).unwrap();
+            }
+            let Ok(Reply::Service(entry)) = kernel.request(Request::GetService(id)) else { panic!("{id:?}") };
+            assert_eq!(entry.service.persistence_engine.as_deref(), Some("sip"));
+            let listed = kernel.destinations(TCP, net.vip)?;
+            let mut next = kernel.next_registry()?;
+            assert_eq!(next.destination_entries(&id).unwrap(), listed);
+            match next.handle(Request::GetService(id)) {
+                Ok(Reply::Service(found)) => assert_eq!(found, entry),
+                other => panic!("{other:?}"),
+            }
+        }
         Ok(())
     });
 }

@@ -47,7 +47,7 @@ pub struct Twins {
 /// The director in the kernel.
 pub struct Kernel {
     pub tables: Arc<Tables>,
-    registry: Registry,
+    pub registry: Registry,
     pins: PathBuf,
     program: Xdp,
 }
@@ -194,6 +194,12 @@ impl Kernel {
 
     fn map(&self, name: &str) -> Result<MapData> {
         Ok(MapData::from_pin(self.pins.join("maps").join(name))?)
+    }
+
+    /// The registry of the director that comes after this one.
+    pub fn next_registry(&self) -> Result<Registry> {
+        let plane = DataPlane::open(&Config::default())?;
+        Ok(Registry::new(Arc::new(plane.tables), plane.service_index))
     }
 
     /// Asks the registry, as a command does.
