@@ -96,7 +96,7 @@ impl Registry {
         }
         entry.family.store(keys::family(id.address).into(), order::PLAIN);
         entry.port.store(id.port.to_be().into(), order::PLAIN);
-        for cell in [&entry.active, &entry.inactive, &entry.overload] {
+        for cell in [&entry.active, &entry.inactive, &entry.persistent, &entry.overload] {
             cell.store(0, order::PLAIN);
         }
         for egress in &entry.egress {
@@ -168,7 +168,8 @@ impl Registry {
         let tables = &self.tables;
         self.trash.retain(|index, since| {
             let Some(entry) = tables.destinations.get(*index) else { return false };
-            let used = entry.active.load(order::PLAIN) != 0 || entry.inactive.load(order::PLAIN) != 0;
+            let named = [&entry.active, &entry.inactive, &entry.persistent];
+            let used = named.into_iter().any(|number| number.load(order::PLAIN) != 0);
             if used || since.elapsed() < TRASH {
                 return true;
             }
@@ -205,7 +206,7 @@ impl Registry {
             destination,
             active: entry.active.load(order::PLAIN),
             inactive: entry.inactive.load(order::PLAIN),
-            persistent: 0,
+            persistent: entry.persistent.load(order::PLAIN),
             stats: stats(self.tables.counted(index), zero, rates),
         })
     }

@@ -209,10 +209,6 @@ fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
         ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
         ServiceId::Address { .. } => Some("protocols other than TCP and UDP"),
     };
-    let flags = asked.flags.apply(ServiceFlags::empty());
-    let unsupported = unsupported
-        .or(flags.contains(ServiceFlags::PERSISTENT).then_some("persistence"))
-        .or(flags.contains(ServiceFlags::ONE_PACKET).then_some("one-packet scheduling"));
     if let Some(what) = unsupported {
         tracing::warn!("refused service {:?}, not supported yet: {what}", asked.id);
         return Err(Errno::NOPROTOOPT);
