@@ -16,8 +16,8 @@ use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
-    Destination, DestinationEntry, DestinationId, FlagsChange, ForwardingMethod, Protocol, Reply, Request,
-    Service, ServiceFlags, ServiceId,
+    Destination, DestinationEntry, DestinationId, Errno, FlagsChange, ForwardingMethod, Protocol, Reply,
+    Request, Service, ServiceFlags, ServiceId,
 };
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
@@ -47,7 +47,7 @@ pub struct Twins {
 /// The director in the kernel.
 pub struct Kernel {
     pub tables: Arc<Tables>,
-    registry: Registry,
+    pub registry: Registry,
     pins: PathBuf,
     program: Xdp,
 }
@@ -214,8 +214,19 @@ impl Kernel {
         Ok(MapData::from_pin(self.pins.join("maps").join(name))?)
     }
 
+    /// The registry of the director that comes after this one.
+    pub fn next_registry(&self) -> Result<Registry> {
+        let plane = DataPlane::open(&Config::default())?;
+        Ok(Registry::new(Arc::new(plane.tables), plane.service_index))
+    }
+
+    /// Asks the registry, as a command does.
+    pub fn request(&mut self, request: Request) -> Result<Reply, Errno> {
+        self.registry.handle(request)
+    }
+
     fn ask(&mut self, request: Request) -> Result<Reply> {
-        self.registry.handle(request).with_context(|| "the registry refused")
+        self.request(request).context("the registry refused")
     }
 }
 
@@ -267,7 +278,8 @@ fn action_of(verdict: Verdict) -> u32 {
     }
 }
 
-fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
+/// A service's identity.
+pub fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
     ServiceId::Address { protocol: Protocol(protocol.into()), address: vip.ip(), port: vip.port() }
 }
 

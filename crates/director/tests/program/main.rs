@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests; what does not hold here is a failed test")]
 
 mod concurrency;
+mod control;
 mod forwarding;
 mod lab;
 mod refusals;
