@@ -11,5 +11,6 @@ mod foreign;
 mod life;
 mod link;
 mod nat;
+mod persistence;
 mod scheduling;
 mod tunnel;
