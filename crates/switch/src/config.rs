@@ -22,8 +22,9 @@ impl Tick {
     }
 
     /// Ticks in so many seconds, rounded up.
-    pub fn in_seconds(seconds: u32) -> u32 {
-        (seconds as u64 * 1_000_000_000).div_ceil(1 << Self::SHIFT).min(i32::MAX as u64) as u32
+    pub const fn in_seconds(seconds: u32) -> u32 {
+        let ticks = (seconds as u64 * 1_000_000_000).div_ceil(1 << Self::SHIFT);
+        if ticks > i32::MAX as u64 { i32::MAX as u32 } else { ticks as u32 }
     }
 
     /// Ticks from `self` to `later`; negative if `later` has passed.

@@ -2,27 +2,29 @@
 
 use crate::counters::Event;
 use crate::platform::Platform;
+use crate::state::sctp;
 use crate::table::{Tuple, V4, V6};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
+use rlvs_packet::sctp::Sctp;
 use rlvs_packet::tcp::Tcp;
 use rlvs_packet::udp::Udp;
 
-/// A TCP or UDP packet in its frame.
+/// A TCP, UDP or SCTP packet in its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     /// Offset of the IP header.
     pub l3: usize,
-    /// Offset of the TCP or UDP header.
+    /// Offset of the transport header.
     pub l4: usize,
     /// Octets from the IP header to the end of the packet.
     pub length: u32,
     /// [`protocol`].
     pub protocol: u8,
-    /// TCP's flags; 0 for UDP.
-    pub tcp_flags: u8,
+    /// What moves the connection's state: TCP's flags, SCTP's [`sctp::event`]; 0 for UDP.
+    pub signal: u8,
     /// Hops left.
     pub hops: u8,
     /// The VLAN tag's control field; 0 if there is no tag.
@@ -32,7 +34,7 @@ pub struct Frame {
 impl Frame {
     #[inline(always)]
     fn behind(link: Link) -> Frame {
-        Frame { l3: link.l3, l4: link.l3, length: 0, protocol: 0, tcp_flags: 0, hops: 0, vlan: link.vlan }
+        Frame { l3: link.l3, l4: link.l3, length: 0, protocol: 0, signal: 0, hops: 0, vlan: link.vlan }
     }
 }
 
@@ -107,7 +109,7 @@ pub fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>
     {
         return malformed(platform);
     }
-    if header.protocol != protocol::TCP && header.protocol != protocol::UDP {
+    if !matches!(header.protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
         return None;
     }
     if header.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
@@ -138,7 +140,7 @@ pub fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>
     }
     frame.protocol = header.next_header;
     match header.next_header {
-        protocol::TCP | protocol::UDP => {}
+        protocol::TCP | protocol::UDP | protocol::SCTP => {}
         // Hop-by-hop, routing, fragment and destination options: the transport header is further on.
         0 | 43 | 44 | 60 => {
             platform.count(Event::ExtensionHeader);
@@ -158,23 +160,32 @@ pub fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>
     Some((frame, tuple))
 }
 
-/// The ports, and TCP's flags into `frame`; `None` if the packet ends within its transport header.
+/// The ports, and the signal into `frame`; `None` if the packet ends within its transport header.
 #[inline(always)]
 fn transport<P: Platform>(platform: &P, frame: &mut Frame, header_length: usize) -> Option<[[u8; 2]; 2]> {
     let room = frame.length as usize - header_length;
-    if frame.protocol == protocol::TCP {
-        if room < Tcp::LENGTH {
-            return None;
+    match frame.protocol {
+        protocol::TCP => {
+            if room < Tcp::LENGTH {
+                return None;
+            }
+            let header = platform.read::<Tcp>(frame.l4)?;
+            frame.signal = header.flags;
+            Some([header.source, header.destination])
         }
-        let header = platform.read::<Tcp>(frame.l4)?;
-        frame.tcp_flags = header.flags;
-        Some([header.source, header.destination])
-    } else {
-        if room < Udp::LENGTH {
-            return None;
+        protocol::SCTP => {
+            frame.signal =
+                sctp::event_of(platform, frame.l4 + Sctp::LENGTH, frame.l3 + frame.length as usize)?;
+            let header = platform.read::<Sctp>(frame.l4)?;
+            Some([header.source, header.destination])
         }
-        let header = platform.read::<Udp>(frame.l4)?;
-        Some([header.source, header.destination])
+        _ => {
+            if room < Udp::LENGTH {
+                return None;
+            }
+            let header = platform.read::<Udp>(frame.l4)?;
+            Some([header.source, header.destination])
+        }
     }
 }
 

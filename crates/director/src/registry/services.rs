@@ -226,8 +226,8 @@ fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
     }
     let unsupported = match asked.id {
         ServiceId::Mark { .. } => Some("services by firewall mark"),
-        ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
-        ServiceId::Address { .. } => Some("protocols other than TCP and UDP"),
+        ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP | Protocol::SCTP, .. } => None,
+        ServiceId::Address { .. } => Some("protocols other than TCP, UDP and SCTP"),
     };
     if let Some(what) = unsupported {
         tracing::warn!("refused service {:?}, not supported yet: {what}", asked.id);

@@ -10,12 +10,13 @@ use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
+use crate::state::sctp::{self, event};
 use crate::state::{self, Direction, tcp};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
 use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
-use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_packet::tcp::{RST, SYN};
 
 /// Switches packets of known connections, and sees which packets are none of the switch's business.
 #[inline(always)]
@@ -66,9 +67,18 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 /// Whether the packet may be a connection's first.
 #[inline(always)]
 fn may_open(config: &Config, frame: &Frame) -> bool {
-    frame.protocol != protocol::TCP
-        || frame.tcp_flags & (RST | SYN) == SYN
-        || (frame.tcp_flags & RST == 0 && config.settings.sloppy_tcp.load(order::PLAIN) != 0)
+    let settings = &config.settings;
+    match frame.protocol {
+        protocol::TCP => {
+            frame.signal & (RST | SYN) == SYN
+                || (frame.signal & RST == 0 && settings.sloppy_tcp.load(order::PLAIN) != 0)
+        }
+        protocol::SCTP => {
+            frame.signal == event::INIT
+                || (frame.signal != event::ABORT && settings.sloppy_sctp.load(order::PLAIN) != 0)
+        }
+        _ => true,
+    }
 }
 
 /// Whether this packet opens a connection anew whose entry is at its end (`conn_reuse_mode`), or leads to a destination
@@ -81,7 +91,11 @@ fn is_reusable<P: Platform, F: Ip>(
     found: &Found<'_, F>,
     entry: &Entry<F>,
 ) -> bool {
-    if frame.protocol != protocol::TCP || frame.tcp_flags & SYN == 0 {
+    let opens = match frame.protocol {
+        protocol::TCP => frame.signal & SYN != 0,
+        protocol => state::opens(protocol, frame.signal),
+    };
+    if !opens {
         return false;
     }
     if config.settings.expire_nodest_conn.load(order::PLAIN) != 0
@@ -94,6 +108,7 @@ fn is_reusable<P: Platform, F: Ip>(
         return false;
     }
     match found.meta.state() {
+        state if frame.protocol == protocol::SCTP => state == sctp::CLOSED,
         tcp::TIME_WAIT | tcp::CLOSE => true,
         // As far as connections get whose other direction is not seen.
         tcp::FIN_WAIT => mode & 2 != 0 && entry.method as u32 != method::MASQUERADE,
@@ -117,7 +132,7 @@ fn request<P: Platform, F: Ip>(
     if !destination.is_available() {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
-        let opens = frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN;
+        let opens = state::opens(frame.protocol, frame.signal);
         let expire = config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
         if opens || expire {
             release::<P, F>(platform, found.index, found.meta);
@@ -175,28 +190,27 @@ fn track<P: Platform, F: Ip>(
     now: Tick,
 ) {
     let mut state = found.meta.state();
-    let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
-    if frame.protocol == protocol::TCP && !plain {
-        let packet = direction as u32 | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
-        state = transition::<P, F>(platform, found.index, packet) as u8;
+    if !state::is_plain(frame.protocol, state, frame.signal) {
+        let packet = direction as u32 | (frame.signal as u32) << 8 | found.meta.version() << 16;
+        state = transition::<P, F>(platform, found.index, packet, frame.protocol as u32) as u8;
     }
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
 }
 
-/// Moves the TCP connection of the entry `index` to the state that follows from direction (low octet) and flags
+/// Moves the connection of the entry `index` to the state that follows from direction (low octet) and signal
 /// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
 #[inline(never)]
-fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 {
+fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protocol: u32) -> u32 {
     let direction = match packet & 0xff {
         0 => Direction::Input,
         1 => Direction::Output,
         _ => Direction::InputOnly,
     };
-    let flags = (packet >> 8) as u8;
+    let (protocol, signal) = (protocol as u8, (packet >> 8) as u8);
     let version = packet >> 16;
-    let Some(this) = slot::<P, F>(platform, index) else { return tcp::CLOSE as u32 };
+    let Some(this) = slot::<P, F>(platform, index) else { return state::NONE as u32 };
     let forward_index = if this.meta().is_reply() { this.peer() } else { index };
-    let Some(forward) = slot::<P, F>(platform, forward_index) else { return tcp::CLOSE as u32 };
+    let Some(forward) = slot::<P, F>(platform, forward_index) else { return state::NONE as u32 };
     let mut tries = 0;
     while tries < 4 {
         tries += 1;
@@ -208,7 +222,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if this.meta().version() != version {
             break;
         }
-        let next = tcp::next(meta.state(), direction, flags);
+        let next = state::next(protocol, meta.state(), direction, signal);
         if next == meta.state() {
             return next as u32;
         }
@@ -217,14 +231,14 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if !platform.exchange(&forward.meta, meta.0, meta.with_state(next).0) {
             continue;
         }
-        move_between_counts(platform, destination, meta.state(), next);
-        if next == tcp::ESTABLISHED
+        move_between_counts(platform, destination, protocol, meta.state(), next);
+        if state::is_established(protocol, next)
             && let Some(template) = forward.template()
         {
             template::assure::<P, F>(platform, template);
         }
         let Some(config) = platform.config() else { break };
-        let expires = state::expiry(config, protocol::TCP, next, platform.now());
+        let expires = state::expiry(config, protocol, next, platform.now());
         forward.refresh(expires);
         if peer != forward_index
             && let Some(reply) = slot::<P, F>(platform, peer)
@@ -239,8 +253,8 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
 
 /// A destination's active and inactive connections, when one of them goes from a state to another.
 #[inline(always)]
-fn move_between_counts<P: Platform>(platform: &P, destination: u32, from: u8, to: u8) {
-    let (was, is) = (tcp::is_active(from), tcp::is_active(to));
+fn move_between_counts<P: Platform>(platform: &P, destination: u32, protocol: u8, from: u8, to: u8) {
+    let (was, is) = (state::is_active(protocol, from), state::is_active(protocol, to));
     if was == is {
         return;
     }
