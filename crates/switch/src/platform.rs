@@ -4,6 +4,7 @@ use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::mark::MarkRule;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
@@ -74,6 +75,8 @@ pub trait Platform: Memory {
     fn service(&self, index: u32) -> Option<&Service>;
     /// An element of the array that all services' member lists are cut from: a destination's index.
     fn member(&self, index: u32) -> Option<u32>;
+    /// An element of the array of mark rules, which holds both lists.
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule>;
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
 

@@ -1,6 +1,7 @@
 //! Virtual services as the switch sees them.
 
 use crate::cell::{AtomicU32, AtomicU64};
+use crate::order;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What identifies a virtual service: the key of the service table. Without padding, for the map compares octets;
@@ -8,16 +9,29 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct ServiceKey {
-    /// The address in network order; an IPv4 address takes the first word.
+    /// The address in network order; an IPv4 address takes the first word. Of a mark's service: the mark.
     pub address: [u32; 4],
     /// 0.
     pub reserved: u32,
     /// The port in network order.
     pub port: u16,
-    /// [`rlvs_packet::protocol`].
+    /// [`rlvs_packet::protocol`]; 0 for a mark's service.
     pub protocol: u8,
     /// 4 or 6.
     pub family: u8,
+}
+
+impl ServiceKey {
+    /// The identity of a mark's service for this IP version, 4 or 6.
+    #[inline(always)]
+    pub fn of_mark(mark: u32, family: u8) -> ServiceKey {
+        ServiceKey { address: [mark, 0, 0, 0], reserved: 0, port: 0, protocol: 0, family }
+    }
+
+    /// The mark, if it is a mark's service.
+    pub fn mark(&self) -> Option<u32> {
+        (self.protocol == 0).then_some(self.address[0])
+    }
 }
 
 /// Lists of a service; a power of two.
@@ -41,7 +55,7 @@ pub struct Service {
 
     /// Director only: 0 free, else used, growing with each service made: the order of creation.
     pub sequence: AtomicU32,
-    /// Director only: IPVS's flag bits.
+    /// IPVS's flag bits.
     pub flags: AtomicU32,
     /// Director only: persistence timeout in seconds.
     pub timeout: AtomicU32,
@@ -55,6 +69,17 @@ pub struct Service {
     pub residue: [AtomicU64; 5],
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],
+}
+
+/// IPVS's bit in [`Service::flags`]: a client's connections go to one server for some time.
+const PERSISTENT: u32 = 1;
+
+impl Service {
+    /// Whether a client's connections go to one server for some time.
+    #[inline(always)]
+    pub fn is_persistent(&self) -> bool {
+        self.flags.load(order::PLAIN) & PERSISTENT != 0
+    }
 }
 
 /// A version of a service's destinations, with the state of the scheduler that walks it.

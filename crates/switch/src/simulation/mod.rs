@@ -20,6 +20,7 @@ use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::mark::{LISTS, MarkRule, RULES_MAX};
 use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::service::{Service, ServiceKey};
@@ -48,6 +49,7 @@ pub struct Simulation {
     destinations: Vec<Destination>,
     services: Vec<Service>,
     members: Vec<u32>,
+    mark_rules: Vec<MarkRule>,
     service_index: HashMap<ServiceKey, u32>,
     stripes: Vec<AtomicU32>,
     /// By CPU, then by destination.
@@ -70,6 +72,9 @@ impl Simulation {
             destinations: Vec::new(),
             services: Vec::new(),
             members: Vec::new(),
+            mark_rules: std::iter::repeat_with(MarkRule::default)
+                .take((LISTS * RULES_MAX) as usize)
+                .collect(),
             service_index: HashMap::new(),
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),

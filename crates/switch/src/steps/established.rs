@@ -1,6 +1,6 @@
 //! Packets of known connections.
 
-use super::open::service_key;
+use super::open;
 use super::{Program, Step};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
@@ -49,17 +49,14 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
             return reply(platform, config, &frame, &tuple, &found, &entry, now);
         }
         if !is_reusable(&frame, found.meta.state()) {
-            return request(platform, config, &frame, &found, &entry, now);
+            return request(platform, config, &frame, &tuple, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
     if link.multicast || !may_open(&frame) {
         return Step::Done(Verdict::Pass);
     }
-    match platform.find_service(&service_key(&frame, &tuple)) {
-        Some(_) => Step::Next(Program::Open),
-        None => Step::Done(Verdict::Pass),
-    }
+    open::begin(platform, config, &frame, &tuple)
 }
 
 /// Whether the packet may be a connection's first.
@@ -82,6 +79,7 @@ fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
+    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -94,7 +92,7 @@ fn request<P: Platform, F: Ip>(
         // gets another server. Whoever goes on with the old one does not.
         if frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN {
             release::<P, F>(platform, found.index, found.meta);
-            return Step::Next(Program::Open);
+            return open::begin(platform, config, frame, tuple);
         }
         platform.count(Event::DestinationGone);
         return Step::Done(Verdict::Drop);

@@ -16,6 +16,8 @@ use crate::order;
 use crate::platform::{Platform, Verdict};
 use rlvs_packet::icmp::Cause;
 
+pub use open::found_by;
+
 /// What is to be done with a frame next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -58,6 +60,8 @@ programs! {
     Director = "director" => established::process,
     /// The same for IPv6.
     Director6 = "director6" => established::process6,
+    /// Finds the [`Handover::mark`] of a packet that may open a connection, if there are marks' services.
+    Classify = "classify" => open::classify,
     /// Finds the service for a packet that may open a connection.
     Open = "open" => open::open,
     /// Has the scheduler of the [`Handover::service`] choose a destination.
@@ -88,6 +92,10 @@ pub struct Handover {
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
+    /// The packet's mark; 0: none.
+    pub mark: AtomicU32,
+    /// [`found_by`]: how the service was found.
+    pub found_by: AtomicU32,
     /// Keeps the size a multiple of 8.
     reserved: AtomicU32,
 }
@@ -130,6 +138,17 @@ fn hand_over<P: Platform>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU
 pub(crate) fn reject_for<P: Platform>(platform: &P, cause: Cause) -> Step {
     hand_over(platform, |words| &words.cause, cause.pack());
     Step::Next(Program::Reject)
+}
+
+/// There is a service for the packet, but no destination.
+#[inline(always)]
+fn leave<P: Platform>(platform: &P) -> Step {
+    if handed_over(platform, |words| &words.found_by) == found_by::FTP {
+        // It need not have to do with FTP: a program of this machine may listen there.
+        return Step::Done(Verdict::Pass);
+    }
+    platform.count(Event::NoDestination);
+    reject_for(platform, Cause::PortUnreachable)
 }
 
 #[inline(always)]

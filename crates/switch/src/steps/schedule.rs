@@ -1,10 +1,8 @@
 //! Having the service's scheduler choose a destination.
 
-use super::{NONE, Program, Step, hand_over, handed_over, reject_for};
-use crate::counters::Event;
+use super::{NONE, Program, Step, hand_over, handed_over, leave};
 use crate::platform::Platform;
 use crate::scheduler;
-use rlvs_packet::icmp::Cause;
 
 /// Chooses a destination for a connection to the service that was found.
 #[inline(always)]
@@ -17,13 +15,6 @@ pub fn schedule<P: Platform>(platform: &P) -> Step {
     let program =
         if handed_over(platform, |words| &words.family) == 6 { Program::Create6 } else { Program::Create };
     Step::Next(program)
-}
-
-/// There is a service, but no destination for the packet.
-#[inline(always)]
-fn leave<P: Platform>(platform: &P) -> Step {
-    platform.count(Event::NoDestination);
-    reject_for(platform, Cause::PortUnreachable)
 }
 
 /// The index of the destination that the service's scheduler chooses.
