@@ -33,7 +33,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 11] = [
+const MAPS: [&str; 12] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -41,6 +41,7 @@ const MAPS: [&str; 11] = [
     "SERVICE_INDEX",
     "SERVICES",
     "MEMBERS",
+    "MARK_RULES",
     "DESTINATIONS",
     "COUNTERS",
     "EVENTS",
@@ -102,6 +103,7 @@ impl DataPlane {
             connections6: mapped(&ebpf, "CONNECTIONS6")?,
             services: mapped(&ebpf, "SERVICES")?,
             members: mapped(&ebpf, "MEMBERS")?,
+            mark_rules: mapped(&ebpf, "MARK_RULES")?,
             destinations: mapped(&ebpf, "DESTINATIONS")?,
             counters: mapped(&ebpf, "COUNTERS")?,
         };
