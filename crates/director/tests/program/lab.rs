@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
-    Destination, DestinationEntry, DestinationId, ForwardingMethod, Protocol, Reply, Request, Service,
-    ServiceId,
+    Destination, DestinationEntry, DestinationId, Family, ForwardingMethod, Protocol, Reply, Request,
+    Service, ServiceId,
 };
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
@@ -47,7 +48,8 @@ pub struct Twins {
 /// The director in the kernel.
 pub struct Kernel {
     pub tables: Arc<Tables>,
-    registry: Registry,
+    pub registry: Registry,
+    slots: u32,
     pins: PathBuf,
     program: Xdp,
 }
@@ -67,7 +69,17 @@ impl Twins {
     /// Adds a round-robin service with these destinations to both.
     pub fn add_service(&mut self, protocol: u8, vip: SocketAddr, servers: &[Server]) -> Result<()> {
         let index = self.simulation.add_service(protocol, vip, Scheduler::RoundRobin);
-        let id = service_id(protocol, vip);
+        self.fill(index, service_id(protocol, vip), servers)
+    }
+
+    /// Adds a round-robin service of a mark to both.
+    pub fn add_mark_service(&mut self, mark: NonZeroU32, family: Family, servers: &[Server]) -> Result<()> {
+        let version = if family == Family::Inet { 4 } else { 6 };
+        let index = self.simulation.add_mark_service(mark.get(), version, Scheduler::RoundRobin);
+        self.fill(index, ServiceId::Mark { mark, family }, servers)
+    }
+
+    fn fill(&mut self, index: u32, id: ServiceId, servers: &[Server]) -> Result<()> {
         self.kernel.ask(Request::NewService(Service { scheduler: "rr".into(), ..Service::new(id) }))?;
         for server in servers {
             self.simulation.add_destination(index, server);
@@ -158,7 +170,13 @@ impl Kernel {
         let registry = Registry::new(Arc::clone(&tables), plane.service_index);
         let pins = Path::new("/sys/fs/bpf/rlvs").join(namespace::name()?).join(format!("layout-{LAYOUT}"));
         let program = first_step(&pins)?;
-        Ok(Kernel { tables, registry, pins, program })
+        Ok(Kernel { tables, registry, slots, pins, program })
+    }
+
+    /// Makes another director the owner of what this one has set up.
+    pub fn adopt(&mut self) -> Result<()> {
+        *self = Kernel::new(self.slots)?;
+        Ok(())
     }
 
     /// Sends a frame through the program: the XDP action, and the frame as it is then.
@@ -196,7 +214,8 @@ impl Kernel {
         Ok(MapData::from_pin(self.pins.join("maps").join(name))?)
     }
 
-    fn ask(&mut self, request: Request) -> Result<Reply> {
+    /// The registry, for requests.
+    pub fn ask(&mut self, request: Request) -> Result<Reply> {
         self.registry.handle(request).with_context(|| "the registry refused")
     }
 }

@@ -6,5 +6,6 @@
 mod concurrency;
 mod forwarding;
 mod lab;
+mod look_up;
 mod refusals;
 mod stream;

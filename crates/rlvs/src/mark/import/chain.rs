@@ -55,7 +55,12 @@ impl Chains {
         self.set = std::mem::take(&mut self.left);
     }
 
-    /// A rule could not be translated.
+    /// A rule outside of these chains sets marks.
+    pub fn outside(&mut self, place: String, reason: String) {
+        self.problems.push(Problem { place, reason });
+    }
+
+    /// A rule of the chain could not be translated.
     pub fn problem(&mut self, place: String, reason: String) {
         self.problems.append(&mut self.pending);
         self.problems.push(Problem { place, reason });

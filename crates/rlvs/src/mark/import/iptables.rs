@@ -57,7 +57,7 @@ pub fn read(text: &str, mut family: Family, chains: &mut Chains) -> Result<()> {
             } else if words.windows(2).any(|pair| pair[0] == "-j" && pair[1] == "MARK") {
                 let reason =
                     format!("only PREROUTING of the table mangle is translated, not {chain} of {table}");
-                chains.problem(place, reason);
+                chains.outside(place, reason);
             }
             if chains.is_too_long() {
                 bail!("line {number}: it comes to too many mark rules");
@@ -134,9 +134,9 @@ fn parse(
             "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
                 words.ports(destination_ports)
             }
-            "--ports" => words.ports(source_ports).and_then(|source| {
+            "--ports" => words.ports(source_ports).map(|source| {
                 let destination = source.iter().filter_map(|rule| rule.source_ports).map(destination_ports);
-                Ok(source.iter().cloned().chain(destination).collect())
+                source.iter().cloned().chain(destination).collect()
             }),
             "!" => Err("a condition with `!` cannot be translated".into()),
             other => Err(format!("`{other}` cannot be translated")),

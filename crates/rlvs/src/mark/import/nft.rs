@@ -68,7 +68,7 @@ pub fn read(text: &str, chains: &mut Chains) -> Result<()> {
         let reading = Reading::of(rule);
         if reading.marks && !hooked.iter().any(|chain| chain.has(rule)) {
             let reason = "only chains at the hook prerouting of ip, ip6 and inet are translated";
-            chains.problem(place(rule), reason.into());
+            chains.outside(place(rule), reason.into());
         }
     }
     for chain in &hooked {
