@@ -230,7 +230,13 @@ impl Director {
         if request == Request::GetFacts {
             return Ok(Reply::Facts(self.facts()));
         }
-        let reply = self.registry.handle(request);
+        let reply = match request {
+            Request::NewDaemon(daemon) => {
+                let interface = self.interfaces.values().find(|interface| interface.name == daemon.interface);
+                self.registry.start_daemon(&daemon, interface.map(|i| i.mtu)).map(|()| Reply::Done)
+            }
+            request => self.registry.handle(request),
+        };
         self.tell_tracker();
         reply
     }

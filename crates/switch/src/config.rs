@@ -5,8 +5,12 @@ use crate::mark::MarkLists;
 use crate::order;
 use crate::service::ServiceKey;
 use crate::state::{tcp, udp};
+<<<<<<< HEAD
 use crate::table::Family;
 use rlvs_packet::protocol;
+=======
+use crate::sync::SyncDaemon;
+>>>>>>> main
 
 /// A point in time: units of 2^26 ns (67.1 ms) of the coarse monotonic clock, modulo 2^32 (nine years).
 ///
@@ -73,6 +77,8 @@ pub struct Config {
     pub marks: MarkLists,
     /// What IPVS has as sysctls.
     pub settings: Settings,
+    /// Director only: the master daemon and the backup daemon.
+    pub daemons: [SyncDaemon; 2],
 }
 
 /// Which look-ups of a service, besides that by the packet's own port, can succeed: the rest is left out.

@@ -133,6 +133,8 @@ pub struct Destination {
     pub active: AtomicU32,
     /// The other connections.
     pub inactive: AtomicU32,
+    /// Templates that lead here.
+    pub persistent: AtomicU32,
     /// 1 while it takes no new connections because it has too many.
     pub overload: AtomicU32,
     /// Upper threshold of connections; 0: none.
@@ -159,6 +161,13 @@ impl Destination {
     #[inline(always)]
     pub fn egress(&self) -> &Egress {
         if self.current.load(order::LOAD) & 1 == 0 { &self.egress[0] } else { &self.egress[1] }
+    }
+
+    /// The address, as its words are held.
+    #[inline(always)]
+    pub fn address_words(&self) -> [u32; 4] {
+        let load = |i: usize| self.address[i].load(order::PLAIN);
+        [load(0), load(1), load(2), load(3)]
     }
 
     /// Whether it belongs to its service.

@@ -32,6 +32,7 @@ pub mod service;
 pub mod simulation;
 pub mod state;
 pub mod steps;
+pub mod sync;
 pub mod table;
 
 pub use platform::{Memory, Platform, Verdict};

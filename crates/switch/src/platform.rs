@@ -66,6 +66,8 @@ pub trait Platform: Memory {
     fn ingress(&self) -> u32;
     /// The time now.
     fn now(&self) -> Tick;
+    /// A random number.
+    fn random(&self) -> u32;
 
     /// One of the [`crate::table::STRIPES`] locks that serialise the creation of equal tuples.
     fn stripe(&self, index: u32) -> Option<&AtomicU32>;

@@ -183,6 +183,12 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without pointers.
+        unsafe { helpers::bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
     fn stripe(&self, index: u32) -> Option<&AtomicU32> {
         let cell = maps::STRIPE_LOCKS.get_ptr_mut(index)?;
         // SAFETY: an array's element stays where it is, and all that use it do so atomically.

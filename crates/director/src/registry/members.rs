@@ -3,7 +3,7 @@
 use super::{Registry, Service};
 use crate::dataplane::MEMBERS_PER_SERVICE;
 use rlvs_switch::order;
-use rlvs_switch::scheduler::MEMBERS_MAX;
+use rlvs_switch::scheduler::{MEMBERS_MAX, Scheduler};
 use rlvs_switch::service::{CURSOR_START, LISTS};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ impl Registry {
                 cell.0.store(*member, order::PLAIN);
             }
         }
+        let scheduler = entry.scheduler.load(order::PLAIN);
+        new.scheduler.store(scheduler, order::PLAIN);
         new.offset.store(offset, order::PLAIN);
         new.length.store(service.members.len() as u32, order::PLAIN);
         let cursor = move_cursor(before, &service.members, old.cursor.load(order::PLAIN));
@@ -45,8 +47,7 @@ impl Registry {
             threshold if step > 1 => threshold / step * step + 1,
             threshold => threshold,
         };
-        let weighted = entry.scheduler.load(order::PLAIN)
-            == rlvs_switch::scheduler::Scheduler::WeightedRoundRobin as u32;
+        let weighted = scheduler == Scheduler::WeightedRoundRobin as u32;
         new.cursor.store(if weighted { CURSOR_START } else { cursor }, order::PLAIN);
         new.step.store(step, order::PLAIN);
         new.maximum.store(maximum, order::PLAIN);

@@ -3,6 +3,7 @@
 //! The tables are the truth, and all of it: what is here besides (who is a member of what, rates) is read from them
 //! at the start. A change becomes visible to packets by one store, of a service's current list or of a word.
 
+mod daemons;
 mod destinations;
 mod handler;
 mod keys;

@@ -5,8 +5,11 @@ use crate::estimator::Estimator;
 use rlvs_ipvs::{Errno, Netmask, Protocol, ServiceEntry, ServiceFlags, ServiceId};
 use rlvs_switch::order;
 use rlvs_switch::scheduler::Scheduler;
-use rlvs_switch::service::SCHEDULER_NAME;
+use rlvs_switch::service::{ENGINE_SIP, SCHEDULER_NAME};
 use std::net::Ipv4Addr;
+
+/// The one persistence engine that there is.
+const SIP: &str = "sip";
 
 impl Registry {
     pub(super) fn add_service(&mut self, asked: &rlvs_ipvs::Service) -> Result<(), Errno> {
@@ -153,7 +156,7 @@ impl Registry {
                 rlvs_ipvs::Family::Inet => Netmask::V4(Ipv4Addr::from(netmask.to_ne_bytes())),
                 rlvs_ipvs::Family::Inet6 => Netmask::V6(netmask),
             },
-            persistence_engine: None,
+            persistence_engine: (entry.engine.load(order::PLAIN) == ENGINE_SIP).then(|| SIP.into()),
         };
         let zero = std::array::from_fn(|i| entry.zero[i].load(order::PLAIN));
         let counted = service_counted(&self.tables, service);
@@ -197,7 +200,7 @@ impl Registry {
 /// What IPVS refuses, and what this director does not do yet.
 fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
     let scheduler = Scheduler::from_name(&asked.scheduler).ok_or(Errno::NOENT)?;
-    if asked.persistence_engine.is_some() {
+    if asked.persistence_engine.as_ref().is_some_and(|engine| engine != SIP) {
         return Err(Errno::NOENT);
     }
     if let Netmask::V6(prefix) = asked.netmask
@@ -209,10 +212,6 @@ fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
         ServiceId::Mark { .. } | ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
         ServiceId::Address { .. } => Some("protocols other than TCP and UDP"),
     };
-    let flags = asked.flags.apply(ServiceFlags::empty());
-    let unsupported = unsupported
-        .or(flags.contains(ServiceFlags::PERSISTENT).then_some("persistence"))
-        .or(flags.contains(ServiceFlags::ONE_PACKET).then_some("one-packet scheduling"));
     if let Some(what) = unsupported {
         tracing::warn!("refused service {:?}, not supported yet: {what}", asked.id);
         return Err(Errno::NOPROTOOPT);
@@ -240,5 +239,7 @@ fn write(
         Netmask::V6(prefix) => prefix,
     };
     entry.netmask.store(netmask, order::PLAIN);
+    let engine = if asked.persistence_engine.is_some() { ENGINE_SIP } else { 0 };
+    entry.engine.store(engine, order::PLAIN);
     entry.scheduler.store(scheduler as u32, order::PLAIN);
 }

@@ -1,6 +1,6 @@
 //! One CPU with one frame.
 
-use super::{CLIENT_SIDE, Simulation};
+use super::{CLIENT_SIDE, SPLIT_MIX_STEP, Simulation, split_mix};
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
@@ -12,6 +12,7 @@ use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use core::cell::RefCell;
+use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -143,6 +144,12 @@ impl Platform for Cpu<'_> {
 
     fn now(&self) -> Tick {
         self.simulation.now()
+    }
+
+    fn random(&self) -> u32 {
+        // Steps as wide as SplitMix64's own, so that each call gives the sequence's next number.
+        let mut state = self.simulation.random.fetch_add(SPLIT_MIX_STEP, SeqCst);
+        (split_mix(&mut state) >> 32) as u32
     }
 
     fn stripe(&self, index: u32) -> Option<&AtomicU32> {

@@ -7,7 +7,8 @@ use crate::destination::{Destination, Egress, Hop, flag, method};
 use crate::mark::{LISTS as MARK_LISTS, RULES_MAX, Rule};
 use crate::order;
 use crate::scheduler::Scheduler;
-use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey};
+use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey, flag as service_flag};
+use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, SocketAddr};
 
 /// A real server, as a destination names it.
@@ -74,9 +75,16 @@ impl Simulation {
         let index = self.services.len() as u32;
         let service = Service::default();
         service.scheduler.store(scheduler as u32, order::PLAIN);
+        service.lists[0].scheduler.store(scheduler as u32, order::PLAIN);
         service.lists[0].cursor.store(CURSOR_START, order::PLAIN);
+        let key = service_key(protocol, address);
+        let words: [u32; 6] = zerocopy::transmute!(key);
+        for (cell, word) in service.key.iter().zip(words) {
+            cell.store(word, order::PLAIN);
+        }
         self.services.push(service);
         self.service_index.insert(key, index);
+<<<<<<< HEAD
         self.set_look_ups();
         index
     }
@@ -96,6 +104,22 @@ impl Simulation {
     fn set_look_ups(&self) {
         let marks = &self.config.marks;
         self.config.set_look_ups(self.service_index.keys().copied(), marks.length(marks.current()) > 0);
+=======
+        index
+    }
+
+    /// Makes a service persistent: its timeout in seconds, and a mask or prefix length as [`Service::netmask`] holds it.
+    pub fn make_persistent(&mut self, service: u32, timeout: u32, netmask: u32) {
+        let service = &self.services[service as usize];
+        service.flags.store(service_flag::PERSISTENT, order::PLAIN);
+        service.timeout.store(timeout, order::PLAIN);
+        service.netmask.store(netmask, order::PLAIN);
+    }
+
+    /// Has each UDP packet to the service scheduled for itself.
+    pub fn schedule_each_packet(&mut self, service: u32) {
+        self.services[service as usize].flags.fetch_or(service_flag::ONE_PACKET, SeqCst);
+>>>>>>> main
     }
 
     /// Removes a virtual service: its connections lose their destinations, as after `ipvsadm -D`.
@@ -193,6 +217,7 @@ impl Simulation {
         let service = &self.services[service as usize];
         let next = service.current.load(order::PLAIN).wrapping_add(1);
         let list = &service.lists[next as usize & (LISTS - 1)];
+        list.scheduler.store(service.scheduler.load(order::PLAIN), order::PLAIN);
         list.offset.store(offset, order::PLAIN);
         list.length.store(members.len() as u32, order::PLAIN);
         list.step.store(step, order::PLAIN);

@@ -12,5 +12,6 @@ mod life;
 mod link;
 mod look_up;
 mod nat;
+mod persistence;
 mod scheduling;
 mod tunnel;

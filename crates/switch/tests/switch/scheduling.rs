@@ -43,6 +43,10 @@ recordings! {
     wlc: "wlc",
     wlc_with_equal_weights: "wlc-equal",
     wlc_with_weights_of_0: "wlc-weight0",
+    sed_with_equal_weights: "sed-equal",
+    fo: "fo",
+    fo_with_thresholds: "fo-thresholds",
+    ovf: "ovf",
 }
 
 /// A recording being replayed.
@@ -83,6 +87,11 @@ impl Replay {
         let mut replay = Replay { simulation, service, protocol, vip, destinations, deleted, open };
         for (n, weight) in scenario["weights"].as_array().unwrap().iter().enumerate() {
             replay.add(n as u64 + 1, weight);
+        }
+        for (server, options) in scenario["sopts"].as_object().unwrap() {
+            let upper = options.as_str().unwrap().strip_prefix("-x ").unwrap().parse().unwrap();
+            let destination = replay.destinations[&server.parse().unwrap()];
+            replay.simulation.destination_mut(destination).upper.store(upper, rlvs_switch::order::PLAIN);
         }
         replay
     }
@@ -212,11 +221,36 @@ fn wrr_by_the_book() {
 }
 
 #[test]
+fn sed_and_nq_by_the_book() {
+    // The second server is nine times as fast, and heads the list.
+    let with = |scheduler| -> Vec<usize> {
+        choices(scheduler, &[1, 9], 12).into_iter().map(|n| n.unwrap()).collect()
+    };
+    assert_eq!(with(Scheduler::ShortestExpectedDelay), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1]);
+    assert_eq!(with(Scheduler::NeverQueue), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+}
+
+#[test]
+fn twos_spreads_by_weight() {
+    let weights = [5, 3, 2, 1, 0];
+    let connections = 1100;
+    let chosen = choices(Scheduler::PowerOfTwo, &weights, connections);
+    for (n, weight) in weights.into_iter().enumerate() {
+        let share = chosen.iter().filter(|choice| **choice == Some(n)).count() as i32;
+        let wanted = weight as i32 * connections as i32 / 11;
+        assert!((share - wanted).abs() <= wanted / 5, "server {n}: {share}, expected about {wanted}");
+    }
+    assert!(chosen.iter().all(Option::is_some));
+    // Not one after the other: the lot decides.
+    assert!(chosen.windows(4).any(|four| four.iter().all(|choice| *choice == four[0])));
+}
+
+#[test]
 fn a_service_has_room_for_as_many_destinations_as_it_may() {
     let most = rlvs_switch::scheduler::MEMBERS_MAX as usize;
     for scheduler in &Scheduler::ALL[1..] {
         let mut weights = vec![0; most];
-        weights[0] = 1;
+        weights[0] = 3;
         let chosen = choices(*scheduler, &weights, 3);
         assert_eq!(chosen, [Some(0); 3], "{}: the last of the list", scheduler.name());
     }
