@@ -6,9 +6,9 @@ use std::{env, fs, io};
 const OBJECTS: [&str; 2] = ["director.o", "decapsulate.o"];
 
 fn main() -> io::Result<()> {
-    // Asked when it runs: compiled in, it would be that of another checkout whose target folder was copied.
-    let here = env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?;
-    let built = Path::new(&here).join("../../target/bpf");
+    // Read when run, not when compiled: a copied build folder may hold the script of another place.
+    let project = env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?;
+    let built = Path::new(&project).join("../../target/bpf");
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
     for object in OBJECTS {
         let source = built.join(object);

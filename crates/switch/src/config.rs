@@ -5,12 +5,9 @@ use crate::mark::MarkLists;
 use crate::order;
 use crate::service::ServiceKey;
 use crate::state::{tcp, udp};
-<<<<<<< HEAD
+use crate::sync::SyncDaemon;
 use crate::table::Family;
 use rlvs_packet::protocol;
-=======
-use crate::sync::SyncDaemon;
->>>>>>> main
 
 /// A point in time: units of 2^26 ns (67.1 ms) of the coarse monotonic clock, modulo 2^32 (nine years).
 ///

@@ -142,6 +142,8 @@ pub struct Destination {
     /// Lower threshold; 0: three quarters of the upper one.
     pub lower: AtomicU32,
 
+    /// Director only: the last weight that was not 0, or the one that it was added with.
+    pub last_weight: AtomicU32,
     /// Director only: 0 free, else used, growing with each destination made: the order of creation.
     pub sequence: AtomicU32,
     /// Director only: the identity of the service that it belongs or belonged to ([`crate::service::ServiceKey`], as words).

@@ -5,6 +5,7 @@ use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::mark::MarkRule;
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
@@ -79,6 +80,8 @@ pub trait Platform: Memory {
     fn member(&self, index: u32) -> Option<u32>;
     /// An element of the array of mark rules, which holds both lists.
     fn mark_rule(&self, index: u32) -> Option<&MarkRule>;
+    /// An element of the array that all services' hash tables are cut from.
+    fn table_part(&self, index: u32) -> Option<&TablePart>;
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
 

@@ -55,11 +55,7 @@ pub struct Service {
 
     /// Director only: 0 free, else used, growing with each service made: the order of creation.
     pub sequence: AtomicU32,
-<<<<<<< HEAD
-    /// IPVS's flag bits.
-=======
     /// IPVS's flag bits: [`flag`].
->>>>>>> main
     pub flags: AtomicU32,
     /// Persistence timeout in seconds.
     pub timeout: AtomicU32,
@@ -116,23 +112,14 @@ impl Service {
     }
 }
 
-/// IPVS's bit in [`Service::flags`]: a client's connections go to one server for some time.
-const PERSISTENT: u32 = 1;
-
-impl Service {
-    /// Whether a client's connections go to one server for some time.
-    #[inline(always)]
-    pub fn is_persistent(&self) -> bool {
-        self.flags.load(order::PLAIN) & PERSISTENT != 0
-    }
-}
-
 /// A version of a service's destinations, with the state of the scheduler that walks it.
 #[derive(Default)]
 #[repr(C)]
 pub struct MemberList {
     /// A [`crate::scheduler::Scheduler`]'s number.
     pub scheduler: AtomicU32,
+    /// Hashing schedulers: where the table starts in the array of [`crate::scheduler::hash::TablePart`]s.
+    pub table: AtomicU32,
     /// Where the list starts in the array of members.
     pub offset: AtomicU32,
     /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].

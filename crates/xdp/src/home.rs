@@ -14,6 +14,7 @@ use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::mark::MarkRule;
+use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
@@ -214,6 +215,11 @@ impl Platform for Kernel {
     #[inline(always)]
     fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
         maps::MARK_RULES.get(index)
+    }
+
+    #[inline(always)]
+    fn table_part(&self, index: u32) -> Option<&TablePart> {
+        maps::HASH_TABLES.get(index)
     }
 
     #[inline(always)]

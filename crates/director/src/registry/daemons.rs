@@ -17,7 +17,11 @@ const BACKUP_LEAST: u32 = 1024;
 
 impl Registry {
     /// Starts a daemon on an interface with this MTU; `None`: there is no such interface.
-    pub(crate) fn start_daemon(&mut self, asked: &Daemon, mtu: Option<u32>) -> Result<(), Errno> {
+    ///
+    /// # Errors
+    /// In this order: EINVAL for a group that is not multicast, or while a service has a destination of the other family;
+    /// ENODEV; EEXIST if one of this role is started.
+    pub fn start_daemon(&mut self, asked: &Daemon, mtu: Option<u32>) -> Result<(), Errno> {
         let group = asked.group.unwrap_or(GROUP);
         if !group.is_multicast() || self.mixes_families() {
             return Err(Errno::INVAL);

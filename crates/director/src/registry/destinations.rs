@@ -36,10 +36,7 @@ impl Registry {
         }
         let owner = keys::key(service).ok_or(Errno::NOPROTOOPT)?;
         let index = match self.find_in_trash(&owner, &asked.id) {
-            Some(index) => {
-                self.trash.remove(&index);
-                index
-            }
+            Some(index) => self.revive(sequence, index),
             None => {
                 check_unicast(asked.id.address)?;
                 self.new_destination(&owner, &asked.id)?
@@ -48,6 +45,7 @@ impl Registry {
         let newest = self.next_sequence();
         let Some(entry) = self.tables.destinations.get(index) else { return Err(Errno::NOSPC) };
         write(entry, &asked);
+        entry.last_weight.store(asked.weight as u32, order::PLAIN);
         entry.flags.store(flag::AVAILABLE, order::PLAIN);
         entry.sequence.store(newest, order::PUBLISH);
         let rates = Estimator::starting_at(self.tables.counted(index));
@@ -58,6 +56,20 @@ impl Registry {
         }
         self.publish(sequence, &members);
         Ok(())
+    }
+
+    /// Takes a destination out of the trash. Its connections go on, and its counters too, unless they were another
+    /// service's of the same name.
+    fn revive(&mut self, service: u32, index: u32) -> u32 {
+        self.trash.remove(&index);
+        if let Some(entry) = self.tables.destinations.get(index)
+            && entry.sequence.load(order::PLAIN) < service
+        {
+            for (cell, counted) in entry.zero.iter().zip(self.tables.counted(index)) {
+                cell.store(counted, order::PLAIN);
+            }
+        }
+        index
     }
 
     /// Only a tunnel leads to a destination of another family than its service's, and only while nothing is synchronised.
@@ -111,9 +123,6 @@ impl Registry {
         check(&asked)?;
         let index = self.find(sequence, &asked.id).ok_or(Errno::NOENT)?;
         let entry = self.tables.destinations.get(index).ok_or(Errno::NOENT)?;
-        if asked.upper_threshold == 0 || asked.upper_threshold > entry.upper.load(order::PLAIN) {
-            entry.overload.store(0, order::PLAIN);
-        }
         write(entry, &asked);
         let members = self.members_of(sequence);
         self.publish(sequence, &members);
@@ -293,8 +302,7 @@ fn check(asked: &rlvs_ipvs::Destination) -> Result<(), Errno> {
 fn check_unicast(address: IpAddr) -> Result<(), Errno> {
     let unicast = match address {
         IpAddr::V4(address) => {
-            // As IPVS sees it, all of 0.0.0.0/8 is broadcast.
-            !(address.is_multicast() || address.is_broadcast() || address.octets()[0] == 0)
+            !(address.is_multicast() || address.is_broadcast() || address.is_unspecified())
         }
         IpAddr::V6(address) => {
             !(address.is_multicast() || address.is_unspecified() || address.is_unicast_link_local())
@@ -304,6 +312,9 @@ fn check_unicast(address: IpAddr) -> Result<(), Errno> {
 }
 
 fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
+    if asked.upper_threshold == 0 || asked.upper_threshold > entry.upper.load(order::PLAIN) {
+        entry.overload.store(0, order::PLAIN);
+    }
     entry.upper.store(asked.upper_threshold, order::PLAIN);
     entry.lower.store(asked.lower_threshold, order::PLAIN);
     let tunnel = asked.tunnel.kind as u32 | u32::from(asked.tunnel.flags.bits()) << 16;
@@ -312,6 +323,9 @@ fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
     entry.method.store(asked.method as u32, order::PLAIN);
     // Weights are not negative: checked.
     entry.weight.store(asked.weight as u32, order::PLAIN);
+    if asked.weight != 0 {
+        entry.last_weight.store(asked.weight as u32, order::PLAIN);
+    }
 }
 
 /// Publishes another way: prepared in the copy that is not valid, then switched to.

@@ -59,31 +59,11 @@ pub(super) fn key(id: &ServiceId) -> Option<ServiceKey> {
 
 /// The reverse of [`key`].
 pub(super) fn id(key: &ServiceKey) -> ServiceId {
-<<<<<<< HEAD
     if let Some(mark) = key.mark().and_then(NonZeroU32::new) {
         return ServiceId::Mark { family: if key.family == 6 { Family::Inet6 } else { Family::Inet }, mark };
     }
-    ServiceId::Address {
-        protocol: Protocol(key.protocol.into()),
-        address: address(key.address, key.family),
-        port: u16::from_be(key.port),
-    }
-}
-
-/// The reverse of [`words`], for an IP version (4 or 6).
-pub(super) fn address(words: [u32; 4], family: u8) -> IpAddr {
-    if family != 6 {
-        return IpAddr::V4(Ipv4Addr::from(words[0].to_ne_bytes()));
-    }
-    let mut octets = [0; 16];
-    for (octets, word) in octets.chunks_exact_mut(4).zip(words) {
-        octets.copy_from_slice(&word.to_ne_bytes());
-    }
-    IpAddr::V6(Ipv6Addr::from(octets))
-=======
     let address = address(key.family, key.address);
     ServiceId::Address { protocol: Protocol(key.protocol.into()), address, port: u16::from_be(key.port) }
->>>>>>> main
 }
 
 /// A key as the map wants it.

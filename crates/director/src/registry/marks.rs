@@ -214,7 +214,7 @@ fn adopt(entry: &mark::MarkRule) -> Kept {
     };
     let network = |prefix: Prefix| {
         let length = prefix.mask.iter().map(|word| word.count_ones()).sum::<u32>() as u8;
-        let address = keys::address(prefix.address, if family == Some(Family::Inet6) { 6 } else { 4 });
+        let address = keys::address(if family == Some(Family::Inet6) { 6 } else { 4 }, prefix.address);
         Network::new(address, length).filter(|_| length != 0)
     };
     let ports =

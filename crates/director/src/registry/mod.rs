@@ -6,6 +6,7 @@
 mod daemons;
 mod destinations;
 mod handler;
+mod hash_tables;
 mod keys;
 mod marks;
 mod members;
@@ -15,6 +16,7 @@ use crate::dataplane::KeyOctets;
 use crate::estimator::Estimator;
 use crate::tables::Tables;
 use aya::maps::{HashMap as BpfHashMap, MapData};
+use hash_tables::{HashTable, HashTables};
 use rlvs_ipvs::{Errno, ServiceId, Stats};
 use rlvs_switch::order;
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +32,7 @@ pub struct Registry {
     services: BTreeMap<u32, Service>,
     by_id: HashMap<ServiceId, u32>,
     destinations: HashMap<u32, Destination>,
+    hash_tables: HashTables,
     /// Deleted destinations that connections still name, and since when.
     trash: HashMap<u32, Instant>,
     marks: marks::Marks,
@@ -45,6 +48,7 @@ struct Service {
     id: ServiceId,
     /// Indices of its destinations, the newest first.
     members: Vec<u32>,
+    table: HashTable,
     /// When each of its lists was last retired.
     retired: [Option<Instant>; rlvs_switch::service::LISTS],
     rates: Estimator,
@@ -69,6 +73,7 @@ impl Registry {
     /// Reads the tables, be they empty or an earlier director's.
     pub fn new(tables: Arc<Tables>, index: BpfHashMap<MapData, KeyOctets, u32>) -> Registry {
         let mut registry = Registry {
+            hash_tables: HashTables::new(tables.hash_tables.all().len()),
             tables,
             index,
             services: BTreeMap::new(),

@@ -1,11 +1,12 @@
 //! Virtual services.
 
+use super::hash_tables::HashTable;
 use super::{Registry, Service, keys, service_counted, stats};
 use crate::estimator::Estimator;
 use rlvs_ipvs::{Errno, Netmask, Protocol, ServiceEntry, ServiceFlags, ServiceId};
 use rlvs_switch::order;
 use rlvs_switch::scheduler::Scheduler;
-use rlvs_switch::service::{ENGINE_SIP, SCHEDULER_NAME};
+use rlvs_switch::service::{ENGINE_SIP, LISTS, SCHEDULER_NAME};
 use std::net::Ipv4Addr;
 
 /// The one persistence engine that there is.
@@ -21,6 +22,7 @@ impl Registry {
         let services = &self.tables.services;
         let is_free = |index| services.get(index).is_some_and(|entry| entry.sequence.load(order::PLAIN) == 0);
         let index = super::allocate(&mut self.last_service, services.all().len(), is_free)?;
+        let table = self.hash_tables.take(scheduler)?;
         let sequence = self.next_sequence();
         let entry = self.tables.services.get(index).ok_or(Errno::NOSPC)?;
         keys::store(&entry.key, &key);
@@ -39,6 +41,7 @@ impl Registry {
                 index,
                 id: asked.id,
                 members: Vec::new(),
+                table,
                 retired: Default::default(),
                 rates: Estimator::default(),
             },
@@ -56,15 +59,20 @@ impl Registry {
     pub(super) fn edit_service(&mut self, asked: &rlvs_ipvs::Service) -> Result<(), Errno> {
         let sequence = *self.by_id.get(&asked.id).ok_or(Errno::SRCH)?;
         let scheduler = check(asked)?;
-        let service = self.services.get(&sequence).ok_or(Errno::SRCH)?;
+        let service = self.services.get_mut(&sequence).ok_or(Errno::SRCH)?;
         let entry = self.tables.services.get(service.index).ok_or(Errno::SRCH)?;
         let flags = asked.flags.apply(ServiceFlags::from_bits_retain(entry.flags.load(order::PLAIN)));
         let changed = entry.scheduler.load(order::PLAIN) != scheduler as u32;
-        write(entry, asked, scheduler, flags.bits());
-        if changed {
-            // A scheduler's state does not survive it.
-            self.publish(sequence, &[]);
+        if !changed {
+            write(entry, asked, scheduler, flags.bits());
+            return Ok(());
         }
+        // A scheduler's state does not survive it.
+        let table = self.hash_tables.take(scheduler)?;
+        let before = std::mem::replace(&mut service.table, table);
+        write(entry, asked, scheduler, flags.bits());
+        self.publish(sequence, &[]);
+        self.hash_tables.give_back(&before);
         Ok(())
     }
 
@@ -88,6 +96,7 @@ impl Registry {
     fn forget_service(&mut self, sequence: u32) {
         let Some(service) = self.services.remove(&sequence) else { return };
         self.by_id.remove(&service.id);
+        self.hash_tables.give_back(&service.table);
         if let Some(entry) = self.tables.services.get(service.index) {
             entry.sequence.store(0, order::PUBLISH);
         }
@@ -178,6 +187,7 @@ impl Registry {
                 index,
                 id,
                 members: Vec::new(),
+                table: table_of(entry),
                 retired: Default::default(),
                 rates: Estimator::default(),
             };
@@ -186,6 +196,7 @@ impl Registry {
                 entry.sequence.store(0, order::PUBLISH);
                 continue;
             }
+            self.hash_tables.mark(&service.table);
             self.by_id.insert(id, sequence);
             self.services.insert(sequence, service);
         }
@@ -195,6 +206,14 @@ impl Registry {
             service.rates = Estimator::starting_at(counted);
         }
     }
+}
+
+/// The hash table that the service's valid list goes by.
+fn table_of(entry: &rlvs_switch::service::Service) -> HashTable {
+    let list = &entry.lists[entry.current.load(order::LOAD) as usize % LISTS];
+    let start = list.table.load(order::PLAIN) as usize;
+    let parts = Scheduler::from_number(list.scheduler.load(order::PLAIN)).map_or(0, Scheduler::parts);
+    start..start + parts
 }
 
 /// What IPVS refuses, and what this director does not do yet.

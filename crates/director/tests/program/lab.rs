@@ -17,8 +17,8 @@ use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
-    Destination, DestinationEntry, DestinationId, Family, ForwardingMethod, Protocol, Reply, Request,
-    Service, ServiceId,
+    Destination, DestinationEntry, DestinationId, Errno, Family, FlagsChange, ForwardingMethod, Protocol,
+    Reply, Request, Service, ServiceFlags, ServiceId,
 };
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
@@ -49,7 +49,6 @@ pub struct Twins {
 pub struct Kernel {
     pub tables: Arc<Tables>,
     pub registry: Registry,
-    slots: u32,
     pins: PathBuf,
     program: Xdp,
 }
@@ -68,23 +67,49 @@ impl Twins {
 
     /// Adds a round-robin service with these destinations to both.
     pub fn add_service(&mut self, protocol: u8, vip: SocketAddr, servers: &[Server]) -> Result<()> {
-        let index = self.simulation.add_service(protocol, vip, Scheduler::RoundRobin);
-        self.fill(index, service_id(protocol, vip), servers)
+        self.add_scheduled(Scheduler::RoundRobin, ServiceFlags::empty(), protocol, vip, servers)
+    }
+
+    /// The same with another scheduler and its flags.
+    pub fn add_scheduled(
+        &mut self,
+        scheduler: Scheduler,
+        flags: ServiceFlags,
+        protocol: u8,
+        vip: SocketAddr,
+        servers: &[Server],
+    ) -> Result<()> {
+        let index = self.simulation.add_service(protocol, vip, scheduler);
+        self.fill(index, scheduler, flags, service_id(protocol, vip), servers)
     }
 
     /// Adds a round-robin service of a mark to both.
     pub fn add_mark_service(&mut self, mark: NonZeroU32, family: Family, servers: &[Server]) -> Result<()> {
         let version = if family == Family::Inet { 4 } else { 6 };
         let index = self.simulation.add_mark_service(mark.get(), version, Scheduler::RoundRobin);
-        self.fill(index, ServiceId::Mark { mark, family }, servers)
+        let id = ServiceId::Mark { mark, family };
+        self.fill(index, Scheduler::RoundRobin, ServiceFlags::empty(), id, servers)
     }
 
-    fn fill(&mut self, index: u32, id: ServiceId, servers: &[Server]) -> Result<()> {
-        self.kernel.ask(Request::NewService(Service { scheduler: "rr".into(), ..Service::new(id) }))?;
+    fn fill(
+        &mut self,
+        index: u32,
+        scheduler: Scheduler,
+        flags: ServiceFlags,
+        id: ServiceId,
+        servers: &[Server],
+    ) -> Result<()> {
+        self.simulation.set_flags(index, flags.bits());
+        self.kernel.ask(Request::NewService(Service {
+            scheduler: scheduler.name().into(),
+            flags: FlagsChange::to(flags),
+            ..Service::new(id)
+        }))?;
         for server in servers {
             self.simulation.add_destination(index, server);
             let destination = Destination {
                 method: ForwardingMethod::from_flags(server.method).context("method")?,
+                weight: server.weight as i32,
                 ..Destination::new(DestinationId {
                     address: server.address.ip(),
                     port: server.address.port(),
@@ -164,19 +189,13 @@ impl Twins {
 
 impl Kernel {
     fn new(slots: u32) -> Result<Kernel> {
-        let sizes = Sizes { connections: slots, connections6: slots, services: 16, destinations: 64 };
+        let sizes = Sizes { connections: slots, connections6: slots, services: 64, destinations: 256 };
         let plane = DataPlane::open(&Config { tables: sizes, ..Config::default() })?;
         let tables = Arc::new(plane.tables);
         let registry = Registry::new(Arc::clone(&tables), plane.service_index);
         let pins = Path::new("/sys/fs/bpf/rlvs").join(namespace::name()?).join(format!("layout-{LAYOUT}"));
         let program = first_step(&pins)?;
-        Ok(Kernel { tables, registry, slots, pins, program })
-    }
-
-    /// Makes another director the owner of what this one has set up.
-    pub fn adopt(&mut self) -> Result<()> {
-        *self = Kernel::new(self.slots)?;
-        Ok(())
+        Ok(Kernel { tables, registry, pins, program })
     }
 
     /// Sends a frame through the program: the XDP action, and the frame as it is then.
@@ -214,9 +233,20 @@ impl Kernel {
         Ok(MapData::from_pin(self.pins.join("maps").join(name))?)
     }
 
-    /// The registry, for requests.
+    /// The registry of the director that comes after this one.
+    pub fn next_registry(&self) -> Result<Registry> {
+        let plane = DataPlane::open(&Config::default())?;
+        Ok(Registry::new(Arc::new(plane.tables), plane.service_index))
+    }
+
+    /// Asks the registry, as a command does.
+    pub fn request(&mut self, request: Request) -> Result<Reply, Errno> {
+        self.registry.handle(request)
+    }
+
+    /// The same, where a refusal fails the test.
     pub fn ask(&mut self, request: Request) -> Result<Reply> {
-        self.registry.handle(request).with_context(|| "the registry refused")
+        self.request(request).context("the registry refused")
     }
 }
 
@@ -268,7 +298,8 @@ fn action_of(verdict: Verdict) -> u32 {
     }
 }
 
-fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
+/// A service's identity.
+pub fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
     ServiceId::Address { protocol: Protocol(protocol.into()), address: vip.ip(), port: vip.port() }
 }
 

@@ -6,11 +6,15 @@
 //!
 //! The functions below choose for a group of schedulers each, for each group is a program of its own.
 
+mod destination_hashing;
+pub mod hash;
 mod least_connection;
+mod maglev_hashing;
 mod never_queue;
 mod power_of_two;
 mod round_robin;
 mod shortest_expected_delay;
+mod source_hashing;
 mod weighted_failover;
 mod weighted_least_connection;
 mod weighted_overflow;
@@ -20,6 +24,8 @@ use crate::destination::Destination;
 use crate::order;
 use crate::platform::Platform;
 use crate::service::MemberList;
+use hash::Key;
+pub use maglev_hashing::Search;
 
 /// Most destinations of one service. The kernel verifies a loop step by step and keeps at most 8,192 branches of it in
 /// mind, of which a member takes up to six.
@@ -49,11 +55,17 @@ pub enum Scheduler {
     WeightedOverflow = 8,
     /// Power of two choices.
     PowerOfTwo = 9,
+    /// Destination hashing.
+    DestinationHashing = 10,
+    /// Source hashing.
+    SourceHashing = 11,
+    /// Maglev hashing.
+    MaglevHashing = 12,
 }
 
 impl Scheduler {
     /// All that there are.
-    pub const ALL: [Scheduler; 10] = [
+    pub const ALL: [Scheduler; 13] = [
         Scheduler::None,
         Scheduler::RoundRobin,
         Scheduler::WeightedRoundRobin,
@@ -64,6 +76,9 @@ impl Scheduler {
         Scheduler::WeightedFailover,
         Scheduler::WeightedOverflow,
         Scheduler::PowerOfTwo,
+        Scheduler::DestinationHashing,
+        Scheduler::SourceHashing,
+        Scheduler::MaglevHashing,
     ];
 
     /// Its name in IPVS.
@@ -79,7 +94,15 @@ impl Scheduler {
             Scheduler::WeightedFailover => "fo",
             Scheduler::WeightedOverflow => "ovf",
             Scheduler::PowerOfTwo => "twos",
+            Scheduler::DestinationHashing => "dh",
+            Scheduler::SourceHashing => "sh",
+            Scheduler::MaglevHashing => "mh",
         }
+    }
+
+    /// The scheduler of this number.
+    pub fn from_number(number: u32) -> Option<Scheduler> {
+        Self::ALL.into_iter().find(|scheduler| *scheduler as u32 == number)
     }
 
     /// The scheduler of this name.
@@ -141,6 +164,22 @@ pub fn by_weight<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
 pub fn by_lot<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     platform.member(power_of_two::choose(&Members::of(platform, list))?)
 }
+
+/// Whom a hashed address leads to (dh, sh, mh). `flags` are the service's, `tried` is 0 or where the search is to go on.
+#[inline(always)]
+pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key, tried: u32) -> Search {
+    let chosen = match list.scheduler.load(order::PLAIN) {
+        10 => destination_hashing::choose(platform, list, key),
+        11 => source_hashing::choose(platform, list, flags, key),
+        _ => return maglev_hashing::choose(platform, list, flags, key, tried),
+    };
+    chosen.map_or(Search::Nobody, Search::Destination)
+}
+
+/// Service flag of sh and mh: whom a client's slot does not give to an eligible destination, another slot does.
+const FALLBACK: u32 = 0x8;
+/// Service flag of sh and mh: the client's port is hashed too.
+const PORT: u32 = 0x10;
 
 /// The members of a service, in IPVS's order.
 ///

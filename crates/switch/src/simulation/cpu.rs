@@ -8,6 +8,7 @@ use crate::destination::{Destination, Hop};
 use crate::frame::octets;
 use crate::mark::MarkRule;
 use crate::platform::{Memory, Platform};
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
@@ -170,6 +171,10 @@ impl Platform for Cpu<'_> {
 
     fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
         self.simulation.mark_rules.get(index as usize)
+    }
+
+    fn table_part(&self, index: u32) -> Option<&TablePart> {
+        self.simulation.hash_tables.get(index as usize)
     }
 
     fn counters(&self, destination: u32) -> Option<&Counters> {

@@ -23,6 +23,7 @@ use crate::destination::{Destination, Hop};
 use crate::mark::{LISTS, MarkRule, RULES_MAX};
 use crate::order;
 use crate::platform::{Memory, Verdict};
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
@@ -50,6 +51,7 @@ pub struct Simulation {
     services: Vec<Service>,
     members: Vec<u32>,
     mark_rules: Vec<MarkRule>,
+    hash_tables: Vec<TablePart>,
     service_index: HashMap<ServiceKey, u32>,
     stripes: Vec<AtomicU32>,
     /// By CPU, then by destination.
@@ -77,6 +79,7 @@ impl Simulation {
             mark_rules: std::iter::repeat_with(MarkRule::default)
                 .take((LISTS * RULES_MAX) as usize)
                 .collect(),
+            hash_tables: Vec::new(),
             service_index: HashMap::new(),
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),

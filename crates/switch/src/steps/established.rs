@@ -49,13 +49,8 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         if found.meta.is_reply() {
             return reply(platform, config, &frame, &tuple, &found, &entry, now);
         }
-<<<<<<< HEAD
-        if !is_reusable(&frame, found.meta.state()) {
-            return request(platform, config, &frame, &tuple, &found, &entry, now);
-=======
         if !is_reusable(platform, config, &frame, &found, &entry) {
-            return request(platform, config, &frame, &found, &entry, now);
->>>>>>> main
+            return request(platform, config, &frame, &tuple, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
@@ -124,13 +119,9 @@ fn request<P: Platform, F: Ip>(
         let expire = config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
         if opens || expire {
             release::<P, F>(platform, found.index, found.meta);
-<<<<<<< HEAD
-            return open::begin(platform, config, frame, tuple);
-=======
         }
         if opens || (expire && may_open(config, frame)) {
-            return Step::Next(Program::Open);
->>>>>>> main
+            return open::begin(platform, config, frame, tuple);
         }
         if expire {
             return Step::Done(Verdict::Pass);

@@ -6,6 +6,7 @@
 mod create;
 mod create_reply;
 mod established;
+mod hash;
 mod once;
 mod open;
 mod persist;
@@ -90,6 +91,8 @@ programs! {
     ScheduleByWeight = "schedule_weight" => schedule::by_weight,
     /// The same for power of two choices.
     ScheduleByLot = "schedule_lot" => schedule::by_lot,
+    /// The same for the hashing schedulers; as often in a row as a search needs.
+    ScheduleByHash = "schedule_hash" => hash::by_hash,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -112,20 +115,14 @@ pub struct Handover {
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
+    /// How far a search in the list's hash table has come.
+    pub tried: AtomicU32,
     /// Index of the destination that was chosen.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
-<<<<<<< HEAD
-    /// The packet's mark; 0: none.
-    pub mark: AtomicU32,
-    /// [`found_by`]: how the service was found.
-    pub found_by: AtomicU32,
-    /// Keeps the size a multiple of 8.
-    reserved: AtomicU32,
-=======
     /// Index of the slot of the client's template; above all indexes: none, or one is wanted.
     pub template: AtomicU32,
     /// The template's version when it was found.
@@ -134,7 +131,10 @@ pub struct Handover {
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
     pub one_packet: AtomicU32,
->>>>>>> main
+    /// The packet's mark; 0: none.
+    pub mark: AtomicU32,
+    /// [`found_by`]: how the service was found.
+    pub found_by: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

@@ -1,19 +1,14 @@
 //! Finding the virtual service of a packet that may open a connection.
 
-<<<<<<< HEAD
+use super::schedule::leave_to_scheduler;
 use super::{NONE, Program, Step, hand_over, handed_over, leave};
 use crate::config::{Config, look_up};
-=======
-use super::schedule::leave_to_scheduler;
-use super::{NONE, Program, Step, hand_over};
->>>>>>> main
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
 use crate::mark;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-<<<<<<< HEAD
-use crate::service::{Service, ServiceKey};
+use crate::service::{ServiceKey, flag};
 use crate::table::{Tuple, V4, V6};
 use rlvs_packet::protocol;
 
@@ -75,11 +70,6 @@ fn mark4<P: Platform>(platform: &P, link: u32) -> u32 {
 fn mark6<P: Platform>(platform: &P, link: u32) -> u32 {
     V6::parse(platform, Link::unpack(link)).map_or(0, |(_, tuple)| mark::mark_of(platform, &tuple))
 }
-=======
-use crate::service::{ServiceKey, flag};
-use crate::table::{Tuple, V4, V6};
-use rlvs_packet::protocol;
->>>>>>> main
 
 /// Finds the service, and leaves it to the scheduler.
 #[inline(always)]
@@ -93,23 +83,18 @@ pub fn open<P: Platform>(platform: &P) -> Step {
         return Step::Done(Verdict::Pass);
     }
     hand_over(platform, |words| &words.family, family);
-<<<<<<< HEAD
-    let found_by = handed_over(platform, |words| &words.found_by);
-    let of_another_port = found_by == found_by::FTP || found_by == found_by::ANY_PORT;
-    if of_another_port && !platform.service(service).is_some_and(Service::is_persistent) {
-        // Without persistence, nothing would lead the packets of a client's ports to one server.
-        return leave(platform);
-    }
-    Step::Next(Program::Schedule)
-=======
     hand_over(platform, |words| &words.template, NONE);
     let persistent = platform.service(service).is_some_and(|service| service.has(flag::PERSISTENT));
     if persistent {
         hand_over(platform, |words| &words.service, service);
         return Step::Next(if family == 6 { Program::Persist6 } else { Program::Persist });
     }
+    let found_by = handed_over(platform, |words| &words.found_by);
+    if found_by == found_by::FTP || found_by == found_by::ANY_PORT {
+        // Without persistence, nothing would lead the packets of a client's ports to one server.
+        return leave(platform);
+    }
     leave_to_scheduler(platform, service)
->>>>>>> main
 }
 
 #[inline(never)]
@@ -132,11 +117,15 @@ fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
         // Such connections are made from the control connection, never scheduled.
         return NONE;
     }
-<<<<<<< HEAD
     let look_ups = config.look_ups::<F>();
-    let found = |service, by| {
+    let found = |index, by| {
+        let Some(service) = platform.service(index) else { return NONE };
+        let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
+        let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
+        hand_over(platform, |words| &words.one_packet, one_packet as u32);
+        hand_over(platform, |words| &words.keep_port, keep_port as u32);
         hand_over(platform, |words| &words.found_by, by);
-        service
+        index
     };
     let mark = handed_over(platform, |words| &words.mark);
     if mark != 0
@@ -162,15 +151,6 @@ fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
         return found(service, found_by::ANY_PORT);
     }
     NONE
-=======
-    let Some(index) = platform.find_service(&service_key(&frame, &tuple)) else { return NONE };
-    let Some(service) = platform.service(index) else { return NONE };
-    let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
-    let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
-    hand_over(platform, |words| &words.one_packet, one_packet as u32);
-    hand_over(platform, |words| &words.keep_port, keep_port as u32);
-    index
->>>>>>> main
 }
 
 /// The identity of a service for the packet's address and protocol.

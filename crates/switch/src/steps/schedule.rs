@@ -3,20 +3,12 @@
 //! The schedulers are several programs: the verifier follows each one's walk over all members, and all of them
 //! together are too much for it.
 
-<<<<<<< HEAD
-use super::{NONE, Program, Step, hand_over, handed_over, leave};
-use crate::platform::Platform;
-use crate::scheduler;
-=======
 use super::persist::WANTED;
-use super::{NONE, Program, Step, hand_over, handed_over, reject_for};
-use crate::counters::Event;
+use super::{NONE, Program, Step, hand_over, handed_over, leave};
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::scheduler;
 use crate::service::{LISTS, MemberList};
-use rlvs_packet::icmp::Cause;
->>>>>>> main
 
 /// Leaves a connection to this service to the program that has its scheduler.
 #[inline(always)]
@@ -26,12 +18,14 @@ pub(super) fn leave_to_scheduler<P: Platform>(platform: &P, service: u32) -> Ste
     hand_over(platform, |words| &words.service, service);
     // All that follows goes by this list, also if the director changes the scheduler meanwhile.
     hand_over(platform, |words| &words.list, number);
+    hand_over(platform, |words| &words.tried, 0);
     Step::Next(match entry.lists[number as usize].scheduler.load(order::PLAIN) {
         2 => Program::ScheduleInWeightedTurn,
         3 | 4 => Program::ScheduleByConnections,
         5 | 6 => Program::ScheduleByDelay,
         7 | 8 => Program::ScheduleByWeight,
         9 => Program::ScheduleByLot,
+        10..=12 => Program::ScheduleByHash,
         _ => Program::ScheduleInTurn,
     })
 }
@@ -64,15 +58,16 @@ schedulers! {
     by_lot, choose_by_lot => scheduler::by_lot;
 }
 
+/// The list of members that holds for this packet.
 #[inline(always)]
-fn list_of<P: Platform>(platform: &P, service: u32) -> Option<&MemberList> {
+pub(super) fn list_of<P: Platform>(platform: &P, service: u32) -> Option<&MemberList> {
     let number = handed_over(platform, |words| &words.list) as usize & (LISTS - 1);
     platform.service(service).map(|service| &service.lists[number])
 }
 
 /// The connection is to be made to this destination, or to none.
 #[inline(always)]
-fn go_on_with<P: Platform>(platform: &P, chosen: u32) -> Step {
+pub(super) fn go_on_with<P: Platform>(platform: &P, chosen: u32) -> Step {
     if chosen == NONE {
         return leave(platform);
     }
@@ -93,18 +88,4 @@ pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
         (true, false) => Program::Once,
         (true, true) => Program::Once6,
     }
-}
-
-<<<<<<< HEAD
-/// The index of the destination that the service's scheduler chooses.
-#[inline(never)]
-fn choose<P: Platform>(platform: &P, service: u32) -> u32 {
-    platform.service(service).and_then(|service| scheduler::choose(platform, service)).unwrap_or(NONE)
-=======
-/// There is a service, but no destination for the packet.
-#[inline(always)]
-fn leave<P: Platform>(platform: &P) -> Step {
-    platform.count(Event::NoDestination);
-    reject_for(platform, Cause::PortUnreachable)
->>>>>>> main
 }
