@@ -9,6 +9,7 @@ use rlvs_switch::destination::Destination;
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::order;
 use rlvs_switch::scheduler::hash::TablePart;
+use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::Service;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use std::sync::atomic::Ordering;
@@ -27,6 +28,7 @@ pub struct Tables {
     pub(crate) members: Mapped<Member>,
     pub(crate) mark_rules: Mapped<MarkRule>,
     pub(crate) hash_tables: Mapped<TablePart>,
+    pub(crate) localities: Mapped<locality::Bucket>,
     pub(crate) destinations: Mapped<Destination>,
     pub(crate) counters: Mapped<Counters>,
 }

@@ -34,7 +34,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 14] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -44,6 +44,7 @@ const MAPS: [&str; 13] = [
     "MEMBERS",
     "MARK_RULES",
     "HASH_TABLES",
+    "LOCALITY",
     "DESTINATIONS",
     "COUNTERS",
     "EVENTS",
@@ -111,6 +112,7 @@ impl DataPlane {
             members: mapped(&ebpf, "MEMBERS")?,
             mark_rules: mapped(&ebpf, "MARK_RULES")?,
             hash_tables: mapped(&ebpf, "HASH_TABLES")?,
+            localities: mapped(&ebpf, "LOCALITY")?,
             destinations: mapped(&ebpf, "DESTINATIONS")?,
             counters: mapped(&ebpf, "COUNTERS")?,
         };

@@ -24,6 +24,7 @@ use crate::mark::{LISTS, MarkRule, RULES_MAX};
 use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::scheduler::hash::TablePart;
+use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
@@ -52,6 +53,7 @@ pub struct Simulation {
     members: Vec<u32>,
     mark_rules: Vec<MarkRule>,
     hash_tables: Vec<TablePart>,
+    localities: Vec<locality::Bucket>,
     service_index: HashMap<ServiceKey, u32>,
     stripes: Vec<AtomicU32>,
     /// By CPU, then by destination.
@@ -80,6 +82,7 @@ impl Simulation {
                 .take((LISTS * RULES_MAX) as usize)
                 .collect(),
             hash_tables: Vec::new(),
+            localities: Vec::new(),
             service_index: HashMap::new(),
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),

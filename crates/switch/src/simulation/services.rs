@@ -8,6 +8,7 @@ use crate::mark::{LISTS as MARK_LISTS, RULES_MAX, Rule};
 use crate::order;
 use crate::scheduler::Scheduler;
 use crate::scheduler::hash::{Entrant, TablePart};
+use crate::scheduler::locality;
 use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey, flag as service_flag};
 use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, SocketAddr};
@@ -90,6 +91,10 @@ impl Simulation {
         service.lists[0].scheduler.store(scheduler as u32, order::PLAIN);
         service.lists[0].table.store(self.hash_tables.len() as u32, order::PLAIN);
         self.hash_tables.extend(std::iter::repeat_with(TablePart::default).take(scheduler.parts()));
+        if matches!(scheduler, Scheduler::LocalityBased | Scheduler::LocalityBasedReplicated) {
+            self.localities.resize_with(locality::BUCKETS, Default::default);
+        }
+        service.sequence.store(index + 1, order::PLAIN);
         service.lists[0].cursor.store(CURSOR_START, order::PLAIN);
         let words: [u32; 6] = zerocopy::transmute!(key);
         for (cell, word) in service.key.iter().zip(words) {
