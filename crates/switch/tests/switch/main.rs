@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod choices;
 mod direct_route;
 mod errors;
 mod fixture;
 mod foreign;
 mod life;
 mod link;
+mod look_up;
 mod nat;
 mod persistence;
 mod scheduling;
