@@ -4,7 +4,7 @@ use crate::cell::{AtomicU32, AtomicU64};
 use crate::mark::MarkLists;
 use crate::order;
 use crate::service::ServiceKey;
-use crate::state::{tcp, udp};
+use crate::state::{sctp, tcp, udp};
 use crate::sync::SyncDaemon;
 use crate::table::Family;
 use rlvs_packet::protocol;
@@ -26,9 +26,8 @@ impl Tick {
     }
 
     /// Ticks in so many seconds, rounded up.
-    pub const fn in_seconds(seconds: u32) -> u32 {
-        let ticks = (seconds as u64 * 1_000_000_000).div_ceil(1 << Self::SHIFT);
-        if ticks > i32::MAX as u64 { i32::MAX as u32 } else { ticks as u32 }
+    pub fn in_seconds(seconds: u32) -> u32 {
+        (seconds as u64 * 1_000_000_000).div_ceil(1 << Self::SHIFT).min(i32::MAX as u64) as u32
     }
 
     /// Ticks from `self` to `later`; negative if `later` has passed.
@@ -66,6 +65,8 @@ pub struct Config {
     pub cpus: AtomicU32,
     /// Ticks that a TCP connection lives after a packet, by state.
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
+    /// Ticks that an SCTP association lives after a packet, by state.
+    pub sctp_timeouts: [AtomicU32; sctp::STATES],
     /// Ticks that a UDP "connection" lives after a packet.
     pub udp_timeout: AtomicU32,
     /// [`look_up`] bits for IPv4 packets.
@@ -154,6 +155,9 @@ impl Config {
     /// Puts timeouts and settings to IPVS's default values.
     pub fn set_defaults(&self) {
         for (cell, seconds) in self.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
+            cell.store(Tick::in_seconds(seconds), order::PLAIN);
+        }
+        for (cell, seconds) in self.sctp_timeouts.iter().zip(sctp::TIMEOUTS) {
             cell.store(Tick::in_seconds(seconds), order::PLAIN);
         }
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);

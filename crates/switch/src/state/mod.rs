@@ -24,6 +24,13 @@ pub enum Direction {
     InputOnly = 2,
 }
 
+/// The state in which a connection is put into the table. Its first packet then is one of a known connection: that must
+/// not change the state again, so an SCTP association, which tells a second INIT from the first, starts before its first packet.
+#[inline(always)]
+pub fn first(protocol: u8, direction: Direction, signal: u8) -> u8 {
+    if protocol == protocol::TCP { tcp::next(NONE, direction, signal) } else { NONE }
+}
+
 /// The state after a packet with this signal ([`crate::frame::Frame::signal`]) in state `state`.
 #[inline(always)]
 pub fn next(protocol: u8, state: u8, direction: Direction, signal: u8) -> u8 {
@@ -88,12 +95,13 @@ pub fn is_established(protocol: u8, state: u8) -> bool {
 #[inline(always)]
 pub fn expiry(config: &Config, protocol: u8, state: u8, now: Tick) -> Tick {
     let ticks = match protocol {
-        protocol::TCP => match config.tcp_timeouts.get((state & 15) as usize) {
-            Some(ticks) => ticks.load(order::PLAIN),
-            None => 0,
-        },
-        protocol::SCTP => sctp::ticks(state),
-        _ => config.udp_timeout.load(order::PLAIN),
+        protocol::TCP => config.tcp_timeouts.get((state & 15) as usize),
+        protocol::SCTP => config.sctp_timeouts.get((state & 15) as usize),
+        _ => Some(&config.udp_timeout),
+    };
+    let ticks = match ticks {
+        Some(ticks) => ticks.load(order::PLAIN),
+        None => 0,
     };
     now.plus(ticks)
 }

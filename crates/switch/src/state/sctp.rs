@@ -1,7 +1,6 @@
 //! SCTP's states as a director sees them: from outside, and only as far as the first chunk of each packet tells.
 
 use super::Direction;
-use crate::config::Tick;
 use crate::platform::Platform;
 use rlvs_packet::sctp::{Chunk, chunk};
 
@@ -54,19 +53,8 @@ pub const NAMES: [&str; STATES] = [
     "CLOSED",
 ];
 
-/// Seconds that an association stays in a state without packets.
-const TIMEOUTS: [u32; STATES] = [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61];
-
-/// The same in ticks.
-static TICKS: [u32; 16] = {
-    let mut ticks = [0; 16];
-    let mut state = 0;
-    while state < STATES {
-        ticks[state] = Tick::in_seconds(TIMEOUTS[state]);
-        state += 1;
-    }
-    ticks
-};
+/// Seconds that an association stays in a state without packets. Users do not change them.
+pub const TIMEOUTS: [u32; STATES] = [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61];
 
 /// What a packet does to an association: its event, by its first chunk.
 pub mod event {
@@ -102,15 +90,6 @@ pub fn is_active(state: u8) -> bool {
 #[inline(always)]
 pub fn is_embryonic(state: u8) -> bool {
     state <= INIT
-}
-
-/// Ticks that an association stays in a state without packets.
-#[inline(always)]
-pub(super) fn ticks(state: u8) -> u32 {
-    match TICKS.get((state & 15) as usize) {
-        Some(ticks) => *ticks,
-        None => 0,
-    }
 }
 
 /// The [`event`] of a packet whose chunks are from `offset` to `end`; `None` if there is none. An ABORT behind the

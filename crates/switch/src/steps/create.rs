@@ -49,7 +49,7 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
     let half = Half { entry, tuple };
     let direction = request_direction(half.entry.method);
-    let state = state::next(frame.protocol, state::NONE, direction, frame.signal);
+    let state = state::first(frame.protocol, direction, frame.signal);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
             if let Some(counters) = platform.counters(chosen) {

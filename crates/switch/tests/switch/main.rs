@@ -15,4 +15,5 @@ mod look_up;
 mod nat;
 mod persistence;
 mod scheduling;
+mod sctp;
 mod tunnel;
