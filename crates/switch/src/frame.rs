@@ -12,7 +12,7 @@ use rlvs_packet::sctp::Sctp;
 use rlvs_packet::tcp::Tcp;
 use rlvs_packet::udp::Udp;
 
-/// A TCP, UDP or SCTP packet in its frame.
+/// A packet in its frame: TCP, UDP, SCTP, or IPsec (AH, ESP).
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     /// Offset of the IP header.
@@ -109,7 +109,7 @@ pub fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>
     {
         return malformed(platform);
     }
-    if !matches!(header.protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
+    if !is_switched(header.protocol) {
         return None;
     }
     if header.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
@@ -124,7 +124,7 @@ pub fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>
         source: u32::from_ne_bytes(header.source),
         destination: u32::from_ne_bytes(header.destination),
         ports,
-        protocol: frame.protocol,
+        protocol: flow(frame.protocol),
     };
     Some((frame, tuple))
 }
@@ -140,7 +140,7 @@ pub fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>
     }
     frame.protocol = header.next_header;
     match header.next_header {
-        protocol::TCP | protocol::UDP | protocol::SCTP => {}
+        protocol if is_switched(protocol) => {}
         // Hop-by-hop, routing, fragment and destination options: the transport header is further on.
         0 | 43 | 44 | 60 => {
             platform.count(Event::ExtensionHeader);
@@ -155,7 +155,7 @@ pub fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>
         source: halves(header.source),
         destination: halves(header.destination),
         ports,
-        protocol: frame.protocol,
+        protocol: flow(frame.protocol),
     };
     Some((frame, tuple))
 }
@@ -179,6 +179,7 @@ fn transport<P: Platform>(platform: &P, frame: &mut Frame, header_length: usize)
             let header = platform.read::<Sctp>(frame.l4)?;
             Some([header.source, header.destination])
         }
+        protocol::AH | protocol::ESP => Some([IKE_PORT; 2]),
         _ => {
             if room < Udp::LENGTH {
                 return None;
@@ -186,6 +187,25 @@ fn transport<P: Platform>(platform: &P, frame: &mut Frame, header_length: usize)
             let header = platform.read::<Udp>(frame.l4)?;
             Some([header.source, header.destination])
         }
+    }
+}
+
+/// The port of the Internet Key Exchange (RFC 7296), in network order.
+const IKE_PORT: [u8; 2] = 500u16.to_be_bytes();
+
+/// Whether packets of this protocol can belong to a connection.
+#[inline(always)]
+fn is_switched(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::AH | protocol::ESP)
+}
+
+/// The protocol of the connection that packets of this protocol belong to: those of IPsec have no ports and go where
+/// the exchange of their keys went, by UDP.
+#[inline(always)]
+fn flow(protocol: u8) -> u8 {
+    match protocol {
+        protocol::AH | protocol::ESP => protocol::UDP,
+        other => other,
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
     port: [u8; 2],
 ) -> Option<()> {
     let change = F::replace(platform, frame, side, address)?;
+    if matches!(frame.protocol, protocol::AH | protocol::ESP) {
+        return Some(());
+    }
     let port_offset = if side == Side::Source { frame.l4 } else { frame.l4 + 2 };
     let old_port = platform.read::<[u8; 2]>(port_offset)?;
     platform.write(port_offset, port)?;

@@ -6,14 +6,15 @@ use rlvs_packet::ethernet::Mac;
 use rlvs_packet::protocol;
 use std::net::{IpAddr, SocketAddr};
 
-/// A TCP, UDP or SCTP packet: what it says, from which [`Packet::frame`] makes its octets.
+/// A packet: what it says, from which [`Packet::frame`] makes its octets.
 #[derive(Clone, Debug)]
 pub struct Packet {
     /// Sender.
     pub source: SocketAddr,
     /// Receiver, of the same family.
     pub destination: SocketAddr,
-    /// [`protocol::TCP`], [`protocol::UDP`] or [`protocol::SCTP`].
+    /// [`protocol::TCP`], [`protocol::UDP`], [`protocol::SCTP`]; of [`protocol::AH`] and
+    /// [`protocol::ESP`] there is only the payload.
     pub protocol: u8,
     /// TCP's flags; the type of SCTP's only chunk.
     pub flags: u8,
@@ -112,6 +113,9 @@ impl Packet {
     }
 
     fn transport(&self) -> Vec<u8> {
+        if matches!(self.protocol, protocol::AH | protocol::ESP) {
+            return self.payload.clone();
+        }
         let mut segment = Vec::new();
         segment.extend(self.source.port().to_be_bytes());
         segment.extend(self.destination.port().to_be_bytes());

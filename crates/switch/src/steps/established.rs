@@ -74,6 +74,7 @@ fn may_open(config: &Config, frame: &Frame) -> bool {
             frame.signal == event::INIT
                 || (frame.signal != event::ABORT && settings.sloppy_sctp.load(order::PLAIN) != 0)
         }
+        protocol::AH | protocol::ESP => false,
         _ => true,
     }
 }

@@ -9,6 +9,7 @@ mod direct_route;
 mod errors;
 mod fixture;
 mod foreign;
+mod ipsec;
 mod life;
 mod link;
 mod look_up;
