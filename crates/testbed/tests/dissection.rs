@@ -102,7 +102,7 @@ fn sent(protocol: u8, server: &Server, packet: &Packet) -> Result<Vec<u8>> {
 fn dissect<const FIELDS: usize>(frames: &[Vec<u8>], fields: [&str; FIELDS]) -> Result<Vec<[String; FIELDS]>> {
     let mut tshark = Command::new("tshark");
     tshark.args(["-r", "-", "-T", "fields", "-E", "occurrence=l"]);
-    for check in ["ip.check_checksum:TRUE", "udp.check_checksum:TRUE", "sctp.checksum:CRC32c"] {
+    for check in ["ip.check_checksum:TRUE", "udp.check_checksum:TRUE", "sctp.checksum:crc-32c"] {
         tshark.args(["-o", check]);
     }
     for field in fields {
