@@ -4,6 +4,7 @@
 //! is what the sender needs to tell whose packet it was (RFC 792, RFC 4443), with new headers in front, and
 //! sent back the way it came. Its source is the address that the packet was for: the VIP.
 
+use crate::extension;
 use crate::frame::Frame;
 use crate::platform::{Platform, Verdict};
 use rlvs_packet::checksum::{self, fold};
@@ -16,8 +17,10 @@ use zerocopy::network_endian::{U16, U32};
 
 /// Octets of the transport header that are quoted.
 const TRANSPORT_QUOTE: usize = 8;
-/// Words of the longest quote: an IPv4 header with all options.
-const QUOTE_WORDS_MAX: usize = (60 + TRANSPORT_QUOTE) / 4;
+/// Words of the longest quote of IPv4: a header with all options.
+const WORDS_MAX_4: usize = (60 + TRANSPORT_QUOTE) / 4;
+/// The same for IPv6: the fixed header and as many extension headers as are walked over.
+const WORDS_MAX_6: usize = (extension::OCTETS_MAX + 1 + TRANSPORT_QUOTE) / 4;
 
 /// Turns the IPv4 packet into an ICMP error.
 #[inline(always)]
@@ -34,7 +37,7 @@ fn answer4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
         return None;
     }
     let quote = frame.l4 - frame.l3 + TRANSPORT_QUOTE;
-    let sum = sum_of_quote(platform, frame.l3, quote)?;
+    let sum = sum_of_quote::<P, WORDS_MAX_4>(platform, frame.l3, quote)?;
     let (kind, code, mtu) = cause.in_icmp();
     let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(mtu) };
     error.checksum = checksum::finish(sum + checksum::sum_of(&error));
@@ -64,16 +67,16 @@ pub fn reject6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Verdic
 
 #[inline(always)]
 fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Verdict> {
-    const QUOTE: usize = Ipv6::LENGTH + TRANSPORT_QUOTE;
+    let quote = frame.l4 - frame.l3 + TRANSPORT_QUOTE;
     let link = platform.read::<Ethernet>(0)?;
     let ip = platform.read::<Ipv6>(frame.l3)?;
     if ip.source == [0; 16] || ip.source[0] == 0xff {
         return None;
     }
-    let quoted = sum_of_quote(platform, frame.l3, QUOTE)?;
+    let quoted = sum_of_quote::<P, WORDS_MAX_6>(platform, frame.l3, quote)?;
     let (kind, code, mtu) = cause.in_icmpv6();
     let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(mtu) };
-    let length = (IcmpError::LENGTH + QUOTE) as u16;
+    let length = (IcmpError::LENGTH + quote) as u16;
     let outer = Ipv6 {
         version_class_flow: Ipv6::version_and_class(0),
         payload_length: U16::new(length),
@@ -89,7 +92,7 @@ fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
         + u16::from_ne_bytes([0, protocol::ICMPV6]) as u32;
     let sum = pseudo + checksum::sum_of(&error) + quoted;
     error.checksum = (!fold(sum as u64)).to_ne_bytes();
-    prepend(platform, frame, &link, ethernet::IPV6, QUOTE, Ipv6::LENGTH + IcmpError::LENGTH)?;
+    prepend(platform, frame, &link, ethernet::IPV6, quote, Ipv6::LENGTH + IcmpError::LENGTH)?;
     platform.write(frame.l3, outer)?;
     platform.write(frame.l3 + Ipv6::LENGTH, error)?;
     Some(Verdict::Transmit)
@@ -97,10 +100,14 @@ fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
 
 /// Adds up the octets that will be quoted.
 #[inline(always)]
-fn sum_of_quote<P: Platform>(platform: &P, offset: usize, quote: usize) -> Option<u32> {
+fn sum_of_quote<P: Platform, const WORDS_MAX: usize>(
+    platform: &P,
+    offset: usize,
+    quote: usize,
+) -> Option<u32> {
     let mut sum = 0u32;
     let mut word = 0;
-    while word < QUOTE_WORDS_MAX {
+    while word < WORDS_MAX {
         if word * 4 >= quote {
             break;
         }

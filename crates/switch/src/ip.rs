@@ -1,9 +1,11 @@
 //! What differs between IPv4 and IPv6 in a packet.
 
 use crate::destination::Hop;
-use crate::frame::{self, Frame, Link, halves, octets};
+use crate::fragment::Keyed;
+use crate::frame::{self, Frame, Link, Sight, halves, octets};
 use crate::platform::Platform;
-use crate::table::{Family, Tuple, V4, V6};
+use crate::table::{Tuple, V4, V6};
+use crate::uncommon;
 use rlvs_packet::checksum::Change;
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::{self, Ipv6};
@@ -18,8 +20,16 @@ pub enum Side {
     Destination,
 }
 
+impl Side {
+    /// The other one.
+    #[inline(always)]
+    pub fn opposite(self) -> Side {
+        if self == Side::Source { Side::Destination } else { Side::Source }
+    }
+}
+
 /// An IP version.
-pub trait Ip: Family {
+pub trait Ip: Keyed {
     /// Its EtherType.
     const ETHER_TYPE: u16;
     /// Its number as the content of a tunnel.
@@ -31,9 +41,22 @@ pub trait Ip: Family {
     fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
     /// Replaces an address and takes one hop off; what the transport checksum must follow.
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: Self::Address) -> Option<Change>;
+    /// Replaces an address in the header that an ICMP error quotes at `offset`, hops left alone; what the error's
+    /// checksum must follow.
+    fn replace_quoted<P: Platform>(
+        platform: &P,
+        offset: usize,
+        side: Side,
+        new: Self::Address,
+    ) -> Option<Change>;
     /// What an outer header inherits: DSCP and ECN; and for an outer IPv4 header identification and flags.
     fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited>;
-    /// Reads the headers from the IP header on. `None`: nothing for the switch; what is malformed or fragmented is counted.
+    /// What the packet is at first sight: all that most packets need.
+    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<Self>
+    where
+        Self: Sized;
+    /// Reads the headers of any packet that may belong to a connection. `None`: nothing for the switch; what is malformed is
+    /// counted.
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<Self>)>;
     /// How the kernel would send a packet of this length on.
     fn route<P: Platform>(
@@ -86,18 +109,37 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn replace_quoted<P: Platform>(platform: &P, offset: usize, side: Side, new: u32) -> Option<Change> {
+        let mut header = platform.read::<Ipv4>(offset)?;
+        let place = if side == Side::Source { &mut header.source } else { &mut header.destination };
+        let change = Change::new().double_word(u32::from_ne_bytes(*place), new);
+        *place = new.to_ne_bytes();
+        let old = header.checksum;
+        header.checksum = change.apply(old);
+        platform.write(offset, header)?;
+        Some(change.word(old, header.checksum))
+    }
+
+    #[inline(always)]
     fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
         let header = platform.read::<Ipv4>(frame.l3)?;
+        let fragment = header.fragment.get();
         Some(Inherited {
             tos: outer_tos(header.tos),
-            identification: header.identification.get(),
-            fragment: header.fragment.get() & ipv4::DONT_FRAGMENT,
+            // Fragments of one packet travel in packets of their own.
+            identification: header.identification.get().wrapping_add(fragment & ipv4::OFFSET_MASK),
+            fragment: fragment & ipv4::DONT_FRAGMENT,
         })
     }
 
     #[inline(always)]
+    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
+        frame::sight4(platform, link)
+    }
+
+    #[inline(always)]
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
-        frame::parse4(platform, link)
+        uncommon::parse4(platform, link)
     }
 
     #[inline(always)]
@@ -118,10 +160,15 @@ impl Ip for V6 {
 
     #[inline(always)]
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: [u64; 2]) -> Option<Change> {
-        let offset = frame.l3 + if side == Side::Source { 8 } else { 24 };
+        Self::decrement_hops(platform, frame)?;
+        Self::replace_quoted(platform, frame.l3, side, new)
+    }
+
+    #[inline(always)]
+    fn replace_quoted<P: Platform>(platform: &P, offset: usize, side: Side, new: [u64; 2]) -> Option<Change> {
+        let offset = offset + if side == Side::Source { 8 } else { 24 };
         let old = frame::halves(platform.read::<[u8; 16]>(offset)?);
         platform.write(offset, octets(new))?;
-        Self::decrement_hops(platform, frame)?;
         let change = Change::new()
             .double_word(old[0] as u32, new[0] as u32)
             .double_word((old[0] >> 32) as u32, (new[0] >> 32) as u32)
@@ -142,8 +189,13 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
+    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
+        frame::sight6(platform, link)
+    }
+
+    #[inline(always)]
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
-        frame::parse6(platform, link)
+        uncommon::parse6(platform, link)
     }
 
     #[inline(always)]

@@ -27,6 +27,8 @@ macro_rules! steps {
 steps! {
     director = Director,
     director6 = Director6,
+    uncommon = Uncommon,
+    uncommon6 = Uncommon6,
     open = Open,
     schedule = Schedule,
     create = Create,

@@ -9,25 +9,30 @@ mod cpu;
 pub mod decode;
 pub mod packet;
 mod services;
+mod uncommon;
 
 pub use audit::Connection;
 pub use cpu::{Cpu, HEADROOM};
 pub use decode::{Decoded, Transport, decode};
 pub use packet::Packet;
 pub use services::Server;
+pub use uncommon::icmp_error;
 
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::service::{Service, ServiceKey};
+use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
 use rlvs_packet::ethernet::Mac;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Mutex;
 
 /// CPUs that a simulation has counters for.
 pub const CPUS: usize = 8;
@@ -53,6 +58,9 @@ pub struct Simulation {
     /// By CPU, then by destination.
     counters: [Vec<Counters>; CPUS],
     events: Vec<AtomicU32>,
+    /// By CPU.
+    handovers: [Handover; CPUS],
+    fragments: Mutex<HashMap<FragmentKey, FragmentRecord>>,
     clock: AtomicU32,
     routes: HashMap<IpAddr, Hop>,
     between: fn(),
@@ -74,6 +82,8 @@ impl Simulation {
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),
             events: std::iter::repeat_with(AtomicU32::default).take(Event::COUNT).collect(),
+            handovers: Default::default(),
+            fragments: Mutex::default(),
             // Close to the wrap, so that times on both its sides are met.
             clock: AtomicU32::new(u32::MAX - 20),
             routes: HashMap::new(),

@@ -6,13 +6,15 @@ use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
 use crate::forward;
-use crate::frame::{self, Frame, Link, Network};
+use crate::fragment;
+use crate::frame::{self, Content, Frame, Link, Network, Sight};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
 use crate::state::{self, Direction, tcp};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
 use crate::table::{Entry, Tuple, V4, V6, insert, slot};
+use crate::uncommon;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 
@@ -37,26 +39,37 @@ pub fn process6<P: Platform>(platform: &P) -> Step {
 
 #[inline(always)]
 fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let (frame, tuple) = match F::sight(platform, link) {
+        Sight::Plain(frame, tuple) => (frame, tuple),
+        Sight::Uncommon if F::NUMBER == 6 => return Step::Next(Program::Uncommon6),
+        Sight::Uncommon => return Step::Next(Program::Uncommon),
+        Sight::Foreign => return Step::Done(Verdict::Pass),
+    };
+    switch(platform, link, &frame, &tuple)
+}
+
+/// What becomes of a packet that is read.
+#[inline(always)]
+pub(super) fn switch<P: Platform, F: Ip>(platform: &P, link: Link, frame: &Frame, tuple: &Tuple<F>) -> Step {
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let now = platform.now();
-    let hash = F::hash(config, &tuple);
-    if let Some(found) = find(platform, config, &tuple, hash)
+    let hash = F::hash(config, tuple);
+    if let Some(found) = find(platform, config, tuple, hash)
         && !is_expired(platform, found.slot, found.index, now)
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
         if found.meta.is_reply() {
-            return reply(platform, config, &frame, &tuple, &found, &entry, now);
+            return reply(platform, config, frame, tuple, &found, &entry, now);
         }
-        if !is_reusable(&frame, found.meta.state()) {
-            return request(platform, config, &frame, &found, &entry, now);
+        if !is_reusable(frame, found.meta.state()) {
+            return request(platform, config, frame, tuple, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
-    if link.multicast || !may_open(&frame) {
+    if link.multicast || !may_open(platform, frame) {
         return Step::Done(Verdict::Pass);
     }
-    match platform.find_service(&service_key(&frame, &tuple)) {
+    match platform.find_service(&service_key(frame, tuple)) {
         Some(_) => Step::Next(Program::Open),
         None => Step::Done(Verdict::Pass),
     }
@@ -64,7 +77,12 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 
 /// Whether the packet may be a connection's first.
 #[inline(always)]
-fn may_open(frame: &Frame) -> bool {
+fn may_open<P: Platform>(platform: &P, frame: &Frame) -> bool {
+    match frame.content {
+        Content::LaterFragment => return false,
+        Content::Error(_) => return uncommon::errors_open(platform),
+        Content::Transport | Content::FirstFragment(_) => {}
+    }
     frame.protocol != protocol::TCP || frame.tcp_flags & (RST | SYN) == SYN
 }
 
@@ -82,6 +100,7 @@ fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
+    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -102,7 +121,7 @@ fn request<P: Platform, F: Ip>(
     if let Some(counters) = platform.counters(entry.destination) {
         counters.packet_in(frame.length);
     }
-    track(platform, config, frame, found, request_direction(entry.method), now);
+    track(platform, config, frame, tuple, found, request_direction(entry.method), now);
     forward::to_destination(platform, frame, entry, destination)
 }
 
@@ -122,7 +141,7 @@ fn reply<P: Platform, F: Ip>(
     {
         counters.packet_out(frame.length);
     }
-    track(platform, config, frame, found, Direction::Output, now);
+    track(platform, config, frame, tuple, found, Direction::Output, now);
     Step::Done(forward::to_client(platform, config, frame, tuple, found.slot, entry))
 }
 
@@ -138,10 +157,17 @@ fn track<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
+    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     direction: Direction,
     now: Tick,
 ) {
+    match frame.content {
+        Content::Transport => {}
+        Content::FirstFragment(identification) => fragment::remember(platform, tuple, identification),
+        // Its first one said all there is to know. An error is no sign of life.
+        Content::LaterFragment | Content::Error(_) => return,
+    }
     let mut state = found.meta.state();
     let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
     if frame.protocol == protocol::TCP && !plain {

@@ -9,6 +9,7 @@ mod established;
 mod open;
 mod reject;
 mod schedule;
+mod uncommon;
 
 use crate::cell::AtomicU32;
 use crate::counters::Event;
@@ -58,6 +59,10 @@ programs! {
     Director = "director" => established::process,
     /// The same for IPv6.
     Director6 = "director6" => established::process6,
+    /// Switches fragments, ICMP errors about connections, and packets with extension headers.
+    Uncommon = "uncommon" => uncommon::process,
+    /// The same for IPv6.
+    Uncommon6 = "uncommon6" => uncommon::process6,
     /// Finds the service for a packet that may open a connection.
     Open = "open" => open::open,
     /// Has the scheduler of the [`Handover::service`] choose a destination.
@@ -88,6 +93,14 @@ pub struct Handover {
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
+    /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
+    pub(crate) headers: AtomicU32,
+    /// The identification in an IPv6 fragment header.
+    pub(crate) identification: AtomicU32,
+    /// Not of one frame, but of this CPU: the tick in which it sent ICMP errors last.
+    pub(crate) errors_tick: AtomicU32,
+    /// How many in that tick.
+    pub(crate) errors: AtomicU32,
     /// Keeps the size a multiple of 8.
     reserved: AtomicU32,
 }

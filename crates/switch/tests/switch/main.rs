@@ -6,10 +6,13 @@
 
 mod direct_route;
 mod errors;
+mod extensions;
 mod fixture;
 mod foreign;
+mod fragments;
 mod life;
 mod link;
 mod nat;
+mod related;
 mod scheduling;
 mod tunnel;
