@@ -42,6 +42,8 @@ pub struct Ipv4 {
 impl Ipv4 {
     /// Octets of the header without options.
     pub const LENGTH: usize = 20;
+    /// Octets of an address.
+    pub const ADDRESS: usize = 4;
     /// Offset of [`Self::ttl`].
     pub const TTL: usize = 8;
 

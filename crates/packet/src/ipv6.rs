@@ -62,6 +62,8 @@ pub struct Ipv6 {
 impl Ipv6 {
     /// Octets of the header.
     pub const LENGTH: usize = 40;
+    /// Octets of an address.
+    pub const ADDRESS: usize = 16;
     /// Offset of [`Self::hop_limit`].
     pub const HOP_LIMIT: usize = 7;
 

@@ -66,6 +66,12 @@ impl Frame {
             content: Content::Transport,
         }
     }
+
+    /// A packet of which only the beginning is there, behind an untagged link header: enough to answer it.
+    #[inline(always)]
+    pub(crate) fn quoted(l4: usize) -> Frame {
+        Frame { l4, ..Frame::behind(Link { l3: Ethernet::LENGTH, vlan: 0, multicast: false }) }
+    }
 }
 
 /// What a packet is, at first sight.

@@ -6,10 +6,10 @@
 
 use crate::extension;
 use crate::frame::Frame;
-use crate::platform::{Platform, Verdict};
+use crate::platform::Platform;
 use rlvs_packet::checksum::{self, fold};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
-use rlvs_packet::icmp::{Cause, IcmpError};
+use rlvs_packet::icmp::IcmpError;
 use rlvs_packet::ipv4::Ipv4;
 use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
@@ -22,14 +22,12 @@ const WORDS_MAX_4: usize = (60 + TRANSPORT_QUOTE) / 4;
 /// The same for IPv6: the fixed header and as many extension headers as are walked over.
 const WORDS_MAX_6: usize = (extension::OCTETS_MAX + 1 + TRANSPORT_QUOTE) / 4;
 
-/// Turns the IPv4 packet into an ICMP error.
-#[inline(always)]
-pub fn reject4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Verdict {
-    answer4(platform, frame, cause).unwrap_or(Verdict::Drop)
-}
+/// Type, code and second word of an error.
+pub(crate) type Message = (u8, u8, u32);
 
+/// Turns the IPv4 packet into an ICMP error for its sender.
 #[inline(always)]
-fn answer4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Verdict> {
+pub(crate) fn answer4<P: Platform>(platform: &P, frame: &Frame, (kind, code, word): Message) -> Option<()> {
     let link = platform.read::<Ethernet>(0)?;
     let ip = platform.read::<Ipv4>(frame.l3)?;
     if ip.source[0] == 0 || ip.source[0] == 127 || ip.source[0] >= 224 {
@@ -38,8 +36,7 @@ fn answer4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
     }
     let quote = frame.l4 - frame.l3 + TRANSPORT_QUOTE;
     let sum = sum_of_quote::<P, WORDS_MAX_4>(platform, frame.l3, quote)?;
-    let (kind, code, mtu) = cause.in_icmp();
-    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(mtu) };
+    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(word) };
     error.checksum = checksum::finish(sum + checksum::sum_of(&error));
     let outer = Ipv4 {
         version_length: Ipv4::PLAIN,
@@ -55,18 +52,12 @@ fn answer4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
     };
     prepend(platform, frame, &link, ethernet::IPV4, quote, Ipv4::LENGTH + IcmpError::LENGTH)?;
     platform.write(frame.l3, outer.with_checksum())?;
-    platform.write(frame.l3 + Ipv4::LENGTH, error)?;
-    Some(Verdict::Transmit)
+    platform.write(frame.l3 + Ipv4::LENGTH, error)
 }
 
-/// Turns the IPv6 packet into an ICMPv6 error.
+/// Turns the IPv6 packet into an ICMPv6 error for its sender.
 #[inline(always)]
-pub fn reject6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Verdict {
-    answer6(platform, frame, cause).unwrap_or(Verdict::Drop)
-}
-
-#[inline(always)]
-fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Verdict> {
+pub(crate) fn answer6<P: Platform>(platform: &P, frame: &Frame, (kind, code, word): Message) -> Option<()> {
     let quote = frame.l4 - frame.l3 + TRANSPORT_QUOTE;
     let link = platform.read::<Ethernet>(0)?;
     let ip = platform.read::<Ipv6>(frame.l3)?;
@@ -74,8 +65,7 @@ fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
         return None;
     }
     let quoted = sum_of_quote::<P, WORDS_MAX_6>(platform, frame.l3, quote)?;
-    let (kind, code, mtu) = cause.in_icmpv6();
-    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(mtu) };
+    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(word) };
     let length = (IcmpError::LENGTH + quote) as u16;
     let outer = Ipv6 {
         version_class_flow: Ipv6::version_and_class(0),
@@ -94,8 +84,7 @@ fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
     error.checksum = (!fold(sum as u64)).to_ne_bytes();
     prepend(platform, frame, &link, ethernet::IPV6, quote, Ipv6::LENGTH + IcmpError::LENGTH)?;
     platform.write(frame.l3, outer)?;
-    platform.write(frame.l3 + Ipv6::LENGTH, error)?;
-    Some(Verdict::Transmit)
+    platform.write(frame.l3 + Ipv6::LENGTH, error)
 }
 
 /// Adds up the octets that will be quoted.

@@ -3,6 +3,7 @@
 use crate::destination::Hop;
 use crate::fragment::Keyed;
 use crate::frame::{self, Frame, Link, Sight, halves, octets};
+use crate::icmp::{self, Message};
 use crate::platform::Platform;
 use crate::table::{Tuple, V4, V6};
 use crate::uncommon;
@@ -58,6 +59,12 @@ pub trait Ip: Keyed {
     /// Reads the headers of any packet that may belong to a connection. `None`: nothing for the switch; what is malformed is
     /// counted.
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<Self>)>;
+    /// Of a packet of which at least the beginning is quoted at `offset`: where its transport header is, and its tuple.
+    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<Self>)>
+    where
+        Self: Sized;
+    /// Turns the packet into an ICMP error of its version for its sender.
+    fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()>;
     /// How the kernel would send a packet of this length on.
     fn route<P: Platform>(
         platform: &P,
@@ -143,6 +150,16 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V4>)> {
+        uncommon::quoted4(platform, offset)
+    }
+
+    #[inline(always)]
+    fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()> {
+        icmp::answer4(platform, frame, message)
+    }
+
+    #[inline(always)]
     fn route<P: Platform>(platform: &P, source: u32, destination: u32, length: u16) -> Option<Hop> {
         platform.route4(source, destination, length)
     }
@@ -196,6 +213,16 @@ impl Ip for V6 {
     #[inline(always)]
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
         uncommon::parse6(platform, link)
+    }
+
+    #[inline(always)]
+    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V6>)> {
+        uncommon::quoted6(platform, offset)
+    }
+
+    #[inline(always)]
+    fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()> {
+        icmp::answer6(platform, frame, message)
     }
 
     #[inline(always)]

@@ -8,12 +8,10 @@
 use crate::counters::Event;
 use crate::extension::{self, Part};
 use crate::fragment;
-use crate::frame::{
-    Content, Frame, Link, halves, has_ports, header4, header6, icmp_type, transport, tuple4, tuple6,
-};
+use crate::frame::{Content, Frame, Link, has_ports, header4, header6, icmp_type, transport, tuple4, tuple6};
 use crate::order;
 use crate::platform::Platform;
-use crate::table::{Tuple, V4, V6};
+use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::icmp::{self, IcmpError};
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::Ipv6;
@@ -94,12 +92,50 @@ fn later<P: Platform, F: fragment::Keyed>(
 
 /// An ICMP error: the tuple of the packet that it quotes, turned round.
 #[inline(always)]
-fn error4<P: Platform>(platform: &P, mut frame: Frame) -> Option<(Frame, Tuple<V4>)> {
+fn error4<P: Platform>(platform: &P, frame: Frame) -> Option<(Frame, Tuple<V4>)> {
     if !icmp::is_error(icmp_type(platform, &frame)?) {
         return None;
     }
-    let quote = frame.l4 + IcmpError::LENGTH;
-    let header = platform.read::<Ipv4>(quote)?;
+    let (l4, tuple) = quoted4(platform, frame.l4 + IcmpError::LENGTH)?;
+    about(frame, l4, &tuple)
+}
+
+/// The same for ICMPv6.
+#[inline(always)]
+fn error6<P: Platform>(platform: &P, frame: Frame) -> Option<(Frame, Tuple<V6>)> {
+    if !icmp::is_error_v6(icmp_type(platform, &frame)?) {
+        return None;
+    }
+    let (l4, tuple) = quoted6(platform, frame.l4 + IcmpError::LENGTH)?;
+    about(frame, l4, &tuple)
+}
+
+/// An error about the packet with this tuple, whose transport header is quoted at `l4`.
+#[inline(always)]
+fn about<F: Family>(mut frame: Frame, l4: usize, tuple: &Tuple<F>) -> Option<(Frame, Tuple<F>)> {
+    // What is behind the packet's end is the link's padding.
+    if l4 + PORTS > frame.l3 + frame.length as usize {
+        return None;
+    }
+    frame.protocol = tuple.protocol;
+    frame.content = Content::Error(l4);
+    let [source, destination] = tuple.ports;
+    let turned = Tuple {
+        source: tuple.destination,
+        destination: tuple.source,
+        ports: [destination, source],
+        protocol: tuple.protocol,
+    };
+    Some((frame, turned))
+}
+
+/// Octets of both ports.
+const PORTS: usize = 4;
+
+/// The packet of which at least the beginning is quoted at `offset`: where its transport header is, and its tuple.
+#[inline(always)]
+pub(crate) fn quoted4<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V4>)> {
+    let header = platform.read::<Ipv4>(offset)?;
     let header_length = header.header_length();
     if header.version_length >> 4 != 4
         || header_length < Ipv4::LENGTH
@@ -108,60 +144,31 @@ fn error4<P: Platform>(platform: &P, mut frame: Frame) -> Option<(Frame, Tuple<V
     {
         return None;
     }
-    let [source, destination] = quoted_ports(platform, &mut frame, quote + header_length)?;
-    frame.protocol = header.protocol;
-    let tuple = Tuple {
-        source: u32::from_ne_bytes(header.destination),
-        destination: u32::from_ne_bytes(header.source),
-        ports: [destination, source],
-        protocol: header.protocol,
-    };
-    Some((frame, tuple))
+    let l4 = offset + header_length;
+    let ports = platform.read::<[[u8; 2]; 2]>(l4)?;
+    Some((l4, tuple4(&header, ports, header.protocol)))
 }
 
-/// The same for ICMPv6.
+/// The same for IPv6.
 #[inline(always)]
-fn error6<P: Platform>(platform: &P, mut frame: Frame) -> Option<(Frame, Tuple<V6>)> {
-    if !icmp::is_error_v6(icmp_type(platform, &frame)?) {
-        return None;
-    }
-    let quote = frame.l4 + IcmpError::LENGTH;
-    let header = platform.read::<Ipv6>(quote)?;
+pub(crate) fn quoted6<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V6>)> {
+    let header = platform.read::<Ipv6>(offset)?;
     if header.version_class_flow.get() >> 28 != 6 {
         return None;
     }
-    let (mut protocol, mut l4) = (header.next_header, quote + Ipv6::LENGTH);
+    let (mut protocol, mut l4) = (header.next_header, offset + Ipv6::LENGTH);
     if extension::is_one(protocol) {
-        let end = extension::walk(platform, quote, protocol)?;
+        let end = extension::walk(platform, offset, protocol)?;
         if end.part == Part::Later {
             return None;
         }
-        (protocol, l4) = (end.protocol, quote + end.offset);
+        (protocol, l4) = (end.protocol, offset + end.offset);
     }
     if !has_ports(protocol) {
         return None;
     }
-    let [source, destination] = quoted_ports(platform, &mut frame, l4)?;
-    frame.protocol = protocol;
-    let tuple = Tuple {
-        source: halves(header.destination),
-        destination: halves(header.source),
-        ports: [destination, source],
-        protocol,
-    };
-    Some((frame, tuple))
-}
-
-/// The ports at the beginning of the quoted transport header.
-#[inline(always)]
-fn quoted_ports<P: Platform>(platform: &P, frame: &mut Frame, l4: usize) -> Option<[[u8; 2]; 2]> {
     let ports = platform.read::<[[u8; 2]; 2]>(l4)?;
-    // What is behind the packet's end is the link's padding.
-    if l4 + size_of_val(&ports) > frame.l3 + frame.length as usize {
-        return None;
-    }
-    frame.content = Content::Error(l4);
-    Some(ports)
+    Some((l4, tuple6(&header, ports, protocol)))
 }
 
 /// Whether ICMP errors without a connection may open one.

@@ -29,6 +29,7 @@ steps! {
     director6 = Director6,
     uncommon = Uncommon,
     uncommon6 = Uncommon6,
+    tunnel_error = TunnelError,
     open = Open,
     schedule = Schedule,
     create = Create,

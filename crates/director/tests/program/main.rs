@@ -8,3 +8,4 @@ mod forwarding;
 mod lab;
 mod refusals;
 mod stream;
+mod uncommon;

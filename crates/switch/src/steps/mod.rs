@@ -9,6 +9,7 @@ mod established;
 mod open;
 mod reject;
 mod schedule;
+mod tunnel_error;
 mod uncommon;
 
 use crate::cell::AtomicU32;
@@ -63,6 +64,8 @@ programs! {
     Uncommon = "uncommon" => uncommon::process,
     /// The same for IPv6.
     Uncommon6 = "uncommon6" => uncommon::process6,
+    /// Tells clients of ICMP errors from the way of their tunnel.
+    TunnelError = "tunnel_error" => tunnel_error::tunnel_error,
     /// Finds the service for a packet that may open a connection.
     Open = "open" => open::open,
     /// Has the scheduler of the [`Handover::service`] choose a destination.

@@ -29,7 +29,7 @@ fn reject4<P: Platform>(platform: &P, link: u32, cause: u32) -> u32 {
     if !may_be_told(platform, &frame) {
         return 0;
     }
-    (icmp::reject4(platform, &frame, Cause::unpack(cause)) == Verdict::Transmit) as u32
+    icmp::answer4(platform, &frame, Cause::unpack(cause).in_icmp()).is_some() as u32
 }
 
 /// The same for IPv6.
@@ -39,7 +39,7 @@ fn reject6<P: Platform>(platform: &P, link: u32, cause: u32) -> u32 {
     if !may_be_told(platform, &frame) {
         return 0;
     }
-    (icmp::reject6(platform, &frame, Cause::unpack(cause)) == Verdict::Transmit) as u32
+    icmp::answer6(platform, &frame, Cause::unpack(cause).in_icmpv6()).is_some() as u32
 }
 
 /// Whether an error may be sent about this packet: never about an ICMP error or a later fragment (RFC 1122, 3.2.2; RFC 4443,

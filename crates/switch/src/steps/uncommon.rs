@@ -1,7 +1,7 @@
 //! Fragments, ICMP errors about connections, packets with IPv6 extension headers.
 
-use super::Step;
 use super::established::switch;
+use super::{Program, Step};
 use crate::frame::{self, Link, Network};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
@@ -27,6 +27,6 @@ pub fn process6<P: Platform>(platform: &P) -> Step {
 
 #[inline(always)]
 fn uncommon<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Next(Program::TunnelError) };
     switch(platform, link, &frame, &tuple)
 }

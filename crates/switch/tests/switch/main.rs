@@ -16,3 +16,4 @@ mod nat;
 mod related;
 mod scheduling;
 mod tunnel;
+mod tunnel_errors;
