@@ -40,8 +40,10 @@ fn is_sent(verdict: Verdict) {
 #[test]
 fn fragments_follow_the_first() {
     run(SLOTS, |twins| {
+        let mut identification = 0;
         for (client, vip, server) in services(twins)? {
-            for (protocol, identification) in [(TCP, 1), (UDP, 2)] {
+            for protocol in [TCP, UDP] {
+                identification += 1;
                 let payload = vec![7; 3000];
                 let packet = Packet { protocol, payload, identification, ..Packet::tcp(client, vip, SYN) };
                 let fragments = packet.fragments(1024);
