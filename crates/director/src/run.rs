@@ -219,9 +219,21 @@ impl Director {
         if request == Request::GetFacts {
             return Ok(Reply::Facts(self.facts()));
         }
-        let reply = self.registry.handle(request);
+        let reply = match request {
+            Request::NewDaemon(daemon) => {
+                let mtu = self.mtu_of(&daemon.interface);
+                self.registry.start_daemon(&daemon, mtu).map(|()| Reply::Done)
+            }
+            request => self.registry.handle(request),
+        };
         self.tell_tracker();
         reply
+    }
+
+    /// An interface's MTU; the usual one for those that are not followed, loopback for example.
+    fn mtu_of(&self, name: &str) -> Option<u32> {
+        let followed = self.interfaces.values().find(|interface| interface.name == name);
+        followed.map(|interface| interface.mtu).or_else(|| interface_exists(name).then_some(1500))
     }
 
     fn tell_tracker(&mut self) {
@@ -277,6 +289,11 @@ impl Director {
             .collect();
         tracing::info!("ready: control socket @{SOCKET_NAME}, attached to {}", names.join(", "));
     }
+}
+
+fn interface_exists(name: &str) -> bool {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    socket.is_ok_and(|socket| rustix::net::netdevice::name_to_index(socket, name).is_ok())
 }
 
 /// The interfaces that there are; those asked for must be among them.

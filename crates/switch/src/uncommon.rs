@@ -9,7 +9,6 @@ use crate::counters::Event;
 use crate::extension::{self, Part};
 use crate::fragment;
 use crate::frame::{Content, Frame, Link, has_ports, header4, header6, icmp_type, transport, tuple4, tuple6};
-use crate::order;
 use crate::platform::Platform;
 use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::icmp::{self, IcmpError};
@@ -169,10 +168,4 @@ pub(crate) fn quoted6<P: Platform>(platform: &P, offset: usize) -> Option<(usize
     }
     let ports = platform.read::<[[u8; 2]; 2]>(l4)?;
     Some((l4, tuple6(&header, ports, protocol)))
-}
-
-/// Whether ICMP errors without a connection may open one.
-#[inline(always)]
-pub(crate) fn errors_open<P: Platform>(platform: &P) -> bool {
-    platform.config().is_some_and(|config| config.settings.schedule_icmp.load(order::PLAIN) != 0)
 }

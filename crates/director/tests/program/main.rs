@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests; what does not hold here is a failed test")]
 
 mod concurrency;
+mod control;
 mod forwarding;
 mod lab;
 mod refusals;
+mod scheduling;
 mod stream;
 mod uncommon;

@@ -68,7 +68,7 @@ fn fragment4(header: &[u8], part: &[u8], (offset, more): (u16, bool)) -> Vec<u8>
     let ip = &mut header[LINK..];
     let length = (ip.len() + part.len()) as u16;
     ip[2..4].copy_from_slice(&length.to_be_bytes());
-    ip[6..8].copy_from_slice(&(offset / 8 | if more { 0x2000 } else { 0 }).to_be_bytes());
+    ip[6..8].copy_from_slice(&((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
     ip[10..12].fill(0);
     let checksum = !ones_complement_sum(&[ip]);
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());

@@ -9,12 +9,12 @@ use crate::forward;
 use crate::fragment;
 use crate::frame::{self, Content, Frame, Link, Network, Sight};
 use crate::ip::Ip;
+use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state::{self, Direction, tcp};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
-use crate::table::{Entry, Tuple, V4, V6, insert, slot};
-use crate::uncommon;
+use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 
@@ -61,12 +61,12 @@ pub(super) fn switch<P: Platform, F: Ip>(platform: &P, link: Link, frame: &Frame
         if found.meta.is_reply() {
             return reply(platform, config, frame, tuple, &found, &entry, now);
         }
-        if !is_reusable(frame, found.meta.state()) {
+        if !is_reusable(platform, config, frame, &found, &entry) {
             return request(platform, config, frame, tuple, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
-    if link.multicast || !may_open(platform, frame) {
+    if link.multicast || !may_open(config, frame) {
         return Step::Done(Verdict::Pass);
     }
     match platform.find_service(&service_key(frame, tuple)) {
@@ -77,21 +77,45 @@ pub(super) fn switch<P: Platform, F: Ip>(platform: &P, link: Link, frame: &Frame
 
 /// Whether the packet may be a connection's first.
 #[inline(always)]
-fn may_open<P: Platform>(platform: &P, frame: &Frame) -> bool {
+fn may_open(config: &Config, frame: &Frame) -> bool {
     match frame.content {
-        Content::LaterFragment => return false,
-        Content::Error(_) => return uncommon::errors_open(platform),
         Content::Transport | Content::FirstFragment(_) => {}
+        Content::LaterFragment => return false,
+        Content::Error(_) => return config.settings.schedule_icmp.load(order::PLAIN) != 0,
     }
-    frame.protocol != protocol::TCP || frame.tcp_flags & (RST | SYN) == SYN
+    frame.protocol != protocol::TCP
+        || frame.tcp_flags & (RST | SYN) == SYN
+        || (frame.tcp_flags & RST == 0 && config.settings.sloppy_tcp.load(order::PLAIN) != 0)
 }
 
-/// Whether this packet opens a connection anew whose entry is at its end (IPVS's `conn_reuse_mode` 1).
+/// Whether this packet opens a connection anew whose entry is at its end (`conn_reuse_mode`), or leads to a destination
+/// that takes no new connections (`expire_nodest_conn`).
 #[inline(always)]
-fn is_reusable(frame: &Frame, state: u8) -> bool {
-    frame.protocol == protocol::TCP
-        && frame.tcp_flags & SYN != 0
-        && (state == tcp::TIME_WAIT || state == tcp::CLOSE)
+fn is_reusable<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    found: &Found<'_, F>,
+    entry: &Entry<F>,
+) -> bool {
+    if frame.protocol != protocol::TCP || frame.tcp_flags & SYN == 0 {
+        return false;
+    }
+    if config.settings.expire_nodest_conn.load(order::PLAIN) != 0
+        && platform.destination(entry.destination).is_some_and(|d| d.weight.load(order::PLAIN) == 0)
+    {
+        return true;
+    }
+    let mode = config.settings.conn_reuse_mode.load(order::PLAIN);
+    if mode == 0 || found.slot.template().is_some() {
+        return false;
+    }
+    match found.meta.state() {
+        tcp::TIME_WAIT | tcp::CLOSE => true,
+        // As far as connections get whose other direction is not seen.
+        tcp::FIN_WAIT => mode & 2 != 0 && entry.method as u32 != method::MASQUERADE,
+        _ => false,
+    }
 }
 
 /// A client's packet of a known connection.
@@ -111,9 +135,16 @@ fn request<P: Platform, F: Ip>(
     if !destination.is_available() {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
-        if frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN {
+        let opens = frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN;
+        let expire = config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
+        if opens || expire {
             release::<P, F>(platform, found.index, found.meta);
+        }
+        if opens || (expire && may_open(config, frame)) {
             return Step::Next(Program::Open);
+        }
+        if expire {
+            return Step::Done(Verdict::Pass);
         }
         platform.count(Event::DestinationGone);
         return Step::Done(Verdict::Drop);
@@ -212,6 +243,11 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
             continue;
         }
         move_between_counts(platform, destination, meta.state(), next);
+        if next == tcp::ESTABLISHED
+            && let Some(template) = forward.template()
+        {
+            template::assure::<P, F>(platform, template);
+        }
         let Some(config) = platform.config() else { break };
         let expires = state::expiry(config, protocol::TCP, next, platform.now());
         forward.refresh(expires);

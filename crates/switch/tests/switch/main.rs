@@ -13,6 +13,7 @@ mod fragments;
 mod life;
 mod link;
 mod nat;
+mod persistence;
 mod related;
 mod scheduling;
 mod tunnel;
