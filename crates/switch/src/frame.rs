@@ -29,6 +29,9 @@ pub struct Frame {
     pub vlan: u16,
     /// What stands at `l4`.
     pub content: Content,
+    /// More on that, else 0. (Not within [`Content`]: without a defined value on each way, the compiler would store whatever
+    /// is in a register.)
+    pub detail: u32,
 }
 
 /// What follows the IP header.
@@ -36,19 +39,19 @@ pub struct Frame {
 pub enum Content {
     /// The transport header.
     Transport,
-    /// The transport header, and more fragments of the packet follow, by this identification.
-    FirstFragment(u32),
+    /// The transport header, and more fragments of the packet follow; [`Frame::detail`] is their identification.
+    FirstFragment,
     /// The middle or end of a packet whose transport header came in another fragment.
     LaterFragment,
-    /// An ICMP error about a packet of the connection; the offset of the transport header that it quotes.
-    Error(usize),
+    /// An ICMP error about a packet of the connection; [`Frame::detail`] is the offset of the transport header that it quotes.
+    Error,
 }
 
 impl Content {
     /// Whether the transport header stands at [`Frame::l4`].
     #[inline(always)]
     pub fn has_transport(self) -> bool {
-        matches!(self, Content::Transport | Content::FirstFragment(_))
+        matches!(self, Content::Transport | Content::FirstFragment)
     }
 }
 
@@ -64,6 +67,7 @@ impl Frame {
             hops: 0,
             vlan: link.vlan,
             content: Content::Transport,
+            detail: 0,
         }
     }
 

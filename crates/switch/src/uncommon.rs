@@ -34,7 +34,8 @@ pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     }
     let ports = transport(platform, &mut frame)?;
     if fragment & ipv4::FRAGMENT_MASK != 0 {
-        frame.content = Content::FirstFragment(identification);
+        frame.content = Content::FirstFragment;
+        frame.detail = identification;
     }
     Some((frame, Tuple { ports, ..tuple }))
 }
@@ -67,7 +68,8 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     }
     let ports = transport(platform, &mut frame)?;
     if part == Part::First {
-        frame.content = Content::FirstFragment(identification);
+        frame.content = Content::FirstFragment;
+        frame.detail = identification;
     }
     Some((frame, Tuple { ports, ..tuple }))
 }
@@ -117,7 +119,8 @@ fn about<F: Family>(mut frame: Frame, l4: usize, tuple: &Tuple<F>) -> Option<(Fr
         return None;
     }
     frame.protocol = tuple.protocol;
-    frame.content = Content::Error(l4);
+    frame.content = Content::Error;
+    frame.detail = l4 as u32;
     let [source, destination] = tuple.ports;
     let turned = Tuple {
         source: tuple.destination,

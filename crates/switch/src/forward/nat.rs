@@ -20,7 +20,7 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
 ) -> Option<()> {
     let change = F::replace(platform, frame, side, address)?;
     match frame.content {
-        Content::Transport | Content::FirstFragment(_) => {
+        Content::Transport | Content::FirstFragment => {
             let change = change.then(replace_port(platform, frame.l4, side, port)?);
             if frame.protocol == protocol::TCP {
                 let offset = frame.l4 + Tcp::CHECKSUM;
@@ -34,10 +34,11 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
         }
         // The checksum over the whole packet is in the first fragment.
         Content::LaterFragment => Some(()),
-        Content::Error(quoted_l4) => {
+        Content::Error => {
             // The quoted packet went the other way: its sender was whom the error now goes to. Its own transport checksum stays as it
             // is: most of what it covers is not there.
             let side = side.opposite();
+            let quoted_l4 = frame.detail as usize;
             let quoted = F::replace_quoted(platform, frame.l4 + IcmpError::LENGTH, side, address)?;
             let quoted = quoted.then(replace_port(platform, quoted_l4, side, port)?);
             // ICMPv6 covers the addresses, too.

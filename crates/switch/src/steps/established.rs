@@ -45,24 +45,31 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         Sight::Uncommon => return Step::Next(Program::Uncommon),
         Sight::Foreign => return Step::Done(Verdict::Pass),
     };
-    switch(platform, link, &frame, &tuple)
+    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let found = find(platform, config, &tuple, F::hash(config, &tuple));
+    switch(platform, config, link, &frame, &tuple, found)
 }
 
-/// What becomes of a packet that is read.
+/// What becomes of a packet that is read, and whose tuple was looked up.
 #[inline(always)]
-pub(super) fn switch<P: Platform, F: Ip>(platform: &P, link: Link, frame: &Frame, tuple: &Tuple<F>) -> Step {
-    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+pub(super) fn switch<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    link: Link,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+    found: Option<Found<'_, F>>,
+) -> Step {
     let now = platform.now();
-    let hash = F::hash(config, tuple);
-    if let Some(found) = find(platform, config, tuple, hash)
+    if let Some(found) = found
         && !is_expired(platform, found.slot, found.index, now)
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
         if found.meta.is_reply() {
-            return reply(platform, config, frame, tuple, &found, &entry, now);
+            return reply(platform, config, frame, &found, &entry, now);
         }
         if !is_reusable(platform, config, frame, &found, &entry) {
-            return request(platform, config, frame, tuple, &found, &entry, now);
+            return request(platform, config, frame, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
@@ -79,9 +86,9 @@ pub(super) fn switch<P: Platform, F: Ip>(platform: &P, link: Link, frame: &Frame
 #[inline(always)]
 fn may_open(config: &Config, frame: &Frame) -> bool {
     match frame.content {
-        Content::Transport | Content::FirstFragment(_) => {}
+        Content::Transport | Content::FirstFragment => {}
         Content::LaterFragment => return false,
-        Content::Error(_) => return config.settings.schedule_icmp.load(order::PLAIN) != 0,
+        Content::Error => return config.settings.schedule_icmp.load(order::PLAIN) != 0,
     }
     frame.protocol != protocol::TCP
         || frame.tcp_flags & (RST | SYN) == SYN
@@ -124,7 +131,6 @@ fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -152,7 +158,7 @@ fn request<P: Platform, F: Ip>(
     if let Some(counters) = platform.counters(entry.destination) {
         counters.packet_in(frame.length);
     }
-    track(platform, config, frame, tuple, found, request_direction(entry.method), now);
+    track(platform, config, frame, found, request_direction(entry.method), now);
     forward::to_destination(platform, frame, entry, destination)
 }
 
@@ -162,7 +168,6 @@ fn reply<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -172,8 +177,8 @@ fn reply<P: Platform, F: Ip>(
     {
         counters.packet_out(frame.length);
     }
-    track(platform, config, frame, tuple, found, Direction::Output, now);
-    Step::Done(forward::to_client(platform, config, frame, tuple, found.slot, entry))
+    track(platform, config, frame, found, Direction::Output, now);
+    Step::Done(forward::to_client(platform, config, frame, found, entry))
 }
 
 /// Only a NATed connection's replies pass the director.
@@ -188,16 +193,20 @@ fn track<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     direction: Direction,
     now: Tick,
 ) {
     match frame.content {
         Content::Transport => {}
-        Content::FirstFragment(identification) => fragment::remember(platform, tuple, identification),
+        Content::FirstFragment => {
+            // The packet's own tuple, read from where it was found: the stack is short.
+            if let Some(tuple) = found.slot.tuple(found.meta) {
+                fragment::remember(platform, &tuple, frame.detail);
+            }
+        }
         // Its first one said all there is to know. An error is no sign of life.
-        Content::LaterFragment | Content::Error(_) => return,
+        Content::LaterFragment | Content::Error => return,
     }
     let mut state = found.meta.state();
     let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;

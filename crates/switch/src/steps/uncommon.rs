@@ -5,7 +5,8 @@ use super::{Program, Step};
 use crate::frame::{self, Link, Network};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
-use crate::table::{V4, V6};
+use crate::table::lookup::{Found, locate};
+use crate::table::{V4, V6, slot};
 
 /// Switches them as the first step does plain packets.
 #[inline(always)]
@@ -28,5 +29,8 @@ pub fn process6<P: Platform>(platform: &P) -> Step {
 #[inline(always)]
 fn uncommon<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Next(Program::TunnelError) };
-    switch(platform, link, &frame, &tuple)
+    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let found = locate(platform, &tuple, F::hash(config, &tuple))
+        .and_then(|(index, meta)| slot::<P, F>(platform, index).map(|slot| Found { slot, index, meta }));
+    switch(platform, config, link, &frame, &tuple, found)
 }
