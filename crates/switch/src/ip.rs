@@ -7,7 +7,7 @@ use crate::icmp::{self, Message};
 use crate::platform::Platform;
 use crate::table::{Tuple, V4, V6};
 use crate::uncommon;
-use rlvs_packet::checksum::Change;
+use rlvs_packet::checksum::{self, Change};
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::{self, Ipv6};
 use rlvs_packet::{ethernet, protocol};
@@ -52,6 +52,8 @@ pub trait Ip: Keyed {
     ) -> Option<Change>;
     /// What an outer header inherits: DSCP and ECN; and for an outer IPv4 header identification and flags.
     fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited>;
+    /// What the IP header adds to a checksum.
+    fn header_sum<P: Platform>(platform: &P, frame: &Frame) -> Option<u32>;
     /// What the packet is at first sight: all that most packets need.
     fn sight<P: Platform>(platform: &P, link: Link) -> Sight<Self>
     where
@@ -140,6 +142,12 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn header_sum<P: Platform>(_: &P, _: &Frame) -> Option<u32> {
+        // That is what its own checksum is for.
+        Some(0)
+    }
+
+    #[inline(always)]
     fn sight<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
         frame::sight4(platform, link)
     }
@@ -203,6 +211,11 @@ impl Ip for V6 {
             identification: (low as u16) ^ frame.length as u16,
             fragment: 0,
         })
+    }
+
+    #[inline(always)]
+    fn header_sum<P: Platform>(platform: &P, frame: &Frame) -> Option<u32> {
+        Some(checksum::sum_of(&platform.read::<Ipv6>(frame.l3)?))
     }
 
     #[inline(always)]

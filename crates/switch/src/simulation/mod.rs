@@ -13,9 +13,9 @@ mod uncommon;
 
 pub use audit::Connection;
 pub use cpu::{Cpu, HEADROOM};
-pub use decode::{Decoded, Transport, decode};
+pub use decode::{Between, Decoded, Transport, decode};
 pub use packet::Packet;
-pub use services::Server;
+pub use services::{GUE_PORT, Server};
 pub use uncommon::icmp_error;
 
 use crate::cell::{AtomicU32, AtomicU64};
