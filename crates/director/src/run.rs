@@ -6,7 +6,7 @@ use crate::dataplane::{self, Attached, Attachments, DataPlane};
 use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent, Medium, Path};
 use crate::error::DirectorError;
 use crate::estimator;
-use crate::registry::{Registry, Watch};
+use crate::registry::{Registry, Watch, localities};
 use crate::tables::Tables;
 use rlvs_ipvs::{Errno, Fact, Reply, Request, SOCKET_NAME, Server, ServerConfig};
 use rlvs_switch::order;
@@ -34,6 +34,7 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
     let mut sweep = interval(SWEEP / Sweeper::PARTS as u32);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut estimate = interval(Duration::from_secs(estimator::INTERVAL));
+    let mut forget = interval(localities::INTERVAL);
     director.announce();
     loop {
         tokio::select! {
@@ -62,6 +63,7 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
                 director.registry.estimate();
                 director.registry.empty_trash();
             }
+            _ = forget.tick() => director.registry.forget_unwanted(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

@@ -45,6 +45,9 @@ const ERRORS_PER_TICK: u32 = 67;
 /// Words of the hash key: one to start with, and one for each 32-bit word of the longest tuple.
 pub const SEEDS: usize = 11;
 
+/// Seconds that the locality-based schedulers remember an address: a day.
+const LOCALITY_EXPIRATION: u32 = 86_400;
+
 /// The switch's settings, in shared memory. Written by the director, read by every packet.
 #[derive(Default)]
 #[repr(C, align(64))]
@@ -107,6 +110,10 @@ pub struct Settings {
     pub drop_counter: AtomicU32,
     /// The TCP state table is the one against SYN floods.
     pub secure_tcp: AtomicU32,
+    /// Ticks after which lblc forgets an address that nobody wants.
+    pub lblc_expiration: AtomicU32,
+    /// The same for lblcr; and ticks after which the most loaded of an unchanging set of destinations leaves it.
+    pub lblcr_expiration: AtomicU32,
 }
 
 impl Config {
@@ -118,6 +125,9 @@ impl Config {
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
         self.errors_per_tick.store(ERRORS_PER_TICK, order::PLAIN);
         self.settings.conn_reuse_mode.store(1, order::PLAIN);
+        for cell in [&self.settings.lblc_expiration, &self.settings.lblcr_expiration] {
+            cell.store(Tick::in_seconds(LOCALITY_EXPIRATION), order::PLAIN);
+        }
         self.settings.pmtu_disc.store(1, order::PLAIN);
     }
 

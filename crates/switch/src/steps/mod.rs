@@ -8,6 +8,7 @@ mod create_reply;
 mod encapsulate;
 mod established;
 mod hash;
+mod locality;
 mod once;
 mod open;
 mod persist;
@@ -99,6 +100,8 @@ programs! {
     ScheduleByLot = "schedule_lot" => schedule::by_lot,
     /// The same for the hashing schedulers; as often in a row as a search needs.
     ScheduleByHash = "schedule_hash" => hash::by_hash,
+    /// The same for the locality-based schedulers.
+    ScheduleByLocality = "schedule_local" => locality::by_locality,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -141,6 +144,8 @@ pub struct Handover {
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
     pub one_packet: AtomicU32,
+    /// The address that the packet is for, as the locality-based schedulers go by it.
+    pub wanted: [AtomicU32; 4],
     /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
     pub(crate) headers: AtomicU32,
     /// The identification in an IPv6 fragment header.
