@@ -1,6 +1,8 @@
 //! The configuration file, in TOML. Everything has a default.
 
-use rlvs_ipvs::Readers;
+mod marks;
+
+use rlvs_ipvs::{MarkRule, Readers};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,9 @@ pub struct Config {
     pub tables: Tables,
     /// The control socket.
     pub control: Control,
+    /// `[[mark]]`: mark rules, in their order.
+    #[serde(rename = "mark", deserialize_with = "marks::deserialize")]
+    pub marks: Vec<MarkRule>,
 }
 
 /// `[tables]`: sizes, fixed for the life of the data plane.

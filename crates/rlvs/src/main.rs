@@ -1,6 +1,7 @@
 //! The Linux Virtual Server on XDP.
 
 mod ipvsadm;
+mod mark;
 mod realserver;
 mod run;
 
@@ -23,6 +24,8 @@ enum Command {
     Run(run::Run),
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
+    /// Say which packets carry which firewall mark, for `ipvsadm -f`.
+    Mark(mark::Mark),
     /// Prepare this host to be a real server for direct routing or tunnelling.
     Realserver(realserver::RealServer),
     /// Administer virtual services, with ipvsadm's words; also ipvsadm-save and ipvsadm-restore.
@@ -71,6 +74,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
+        Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,
         // Unreachable by name, which main has seen to; listed above for the help.
         Command::Ipvsadm { words } => Ok(ipvsadm::run(Applet::Ipvsadm, "ipvsadm", &words).into()),

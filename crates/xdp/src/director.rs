@@ -30,6 +30,7 @@ steps! {
     uncommon = Uncommon,
     uncommon6 = Uncommon6,
     tunnel_error = TunnelError,
+    classify = Classify,
     open = Open,
     persist = Persist,
     persist6 = Persist6,

@@ -1,5 +1,6 @@
 //! The maps. Their sizes here are the least; the director sets them when it loads the object.
 
+use aya_ebpf::bindings::bpf_fib_lookup;
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use rlvs_switch::Program;
@@ -7,6 +8,7 @@ use rlvs_switch::config::Config;
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
 use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
+use rlvs_switch::mark::{self, MarkRule};
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
@@ -40,6 +42,9 @@ pub static SERVICES: Array<Service, 1, MMAPABLE> = Array::new();
 /// What the services' member lists are cut from.
 #[btf_map]
 pub static MEMBERS: Array<u32, 1, MMAPABLE> = Array::new();
+/// Rules that give packets their marks, in two lists.
+#[btf_map]
+pub static MARK_RULES: Array<MarkRule, { (mark::LISTS * mark::RULES_MAX) as usize }, MMAPABLE> = Array::new();
 /// What the services' hash tables are cut from.
 #[btf_map]
 pub static HASH_TABLES: Array<TablePart, 1, MMAPABLE> = Array::new();
@@ -66,6 +71,10 @@ pub static STEPS: ProgramArray<{ Program::COUNT }> = ProgramArray::new();
 /// What one step leaves for the next.
 #[btf_map]
 pub static HANDOVER: PerCpuArray<Handover, 1, 0> = PerCpuArray::new();
+
+/// A question for the kernel: how it would send a packet on.
+#[btf_map]
+pub static ROUTE_QUERY: PerCpuArray<bpf_fib_lookup, 1, 0> = PerCpuArray::new();
 
 /// Octets of the frame on their way to be added up.
 #[btf_map]

@@ -7,6 +7,7 @@ mod concurrency;
 mod control;
 mod forwarding;
 mod lab;
+mod look_up;
 mod refusals;
 mod scheduling;
 mod stream;

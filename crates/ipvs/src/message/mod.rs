@@ -7,6 +7,7 @@ mod connection;
 mod control;
 mod daemon;
 mod destination;
+mod mark;
 mod numbers;
 mod reply;
 mod request;
@@ -70,6 +71,17 @@ pub enum Request {
     ListConnections,
     /// RLVS: facts about the director.
     GetFacts,
+    /// RLVS: add a mark rule (EEXIST if there).
+    NewMarkRule {
+        /// The rule.
+        rule: MarkRule,
+        /// Number of the rule that it goes before (ERANGE if there is none); `None`: after all.
+        before: Option<u32>,
+    },
+    /// RLVS: delete a mark rule (ENOENT if not there).
+    DeleteMarkRule(MarkRuleId),
+    /// RLVS: all mark rules, in their order.
+    ListMarkRules,
 }
 
 impl Request {
@@ -85,6 +97,7 @@ impl Request {
                 | Self::GetInfo
                 | Self::ListConnections
                 | Self::GetFacts
+                | Self::ListMarkRules
         )
     }
 
@@ -97,13 +110,18 @@ impl Request {
                 | Self::ListDaemons
                 | Self::ListConnections
                 | Self::GetFacts
+                | Self::ListMarkRules
         )
     }
 
     /// The family that has the request.
     pub fn family(&self) -> FamilyName {
         match self {
-            Self::ListConnections | Self::GetFacts => FamilyName::Rlvs,
+            Self::ListConnections
+            | Self::GetFacts
+            | Self::NewMarkRule { .. }
+            | Self::DeleteMarkRule(_)
+            | Self::ListMarkRules => FamilyName::Rlvs,
             _ => FamilyName::Ipvs,
         }
     }
@@ -130,6 +148,8 @@ pub enum Reply {
     Connections(Box<dyn Iterator<Item = Connection> + Send>),
     /// To [`Request::GetFacts`].
     Facts(Vec<Fact>),
+    /// To [`Request::ListMarkRules`].
+    MarkRules(Vec<MarkRuleEntry>),
 }
 
 impl fmt::Debug for Reply {
@@ -144,6 +164,7 @@ impl fmt::Debug for Reply {
             Self::Info(v) => f.debug_tuple("Info").field(v).finish(),
             Self::Connections(_) => f.write_str("Connections(..)"),
             Self::Facts(v) => f.debug_tuple("Facts").field(v).finish(),
+            Self::MarkRules(v) => f.debug_tuple("MarkRules").field(v).finish(),
         }
     }
 }

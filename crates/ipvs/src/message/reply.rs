@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::connection::{self, BATCH, RECORD};
-use super::numbers::{command, info, rlvs, top};
-use super::{FamilyName, Reply, Request, daemon, destination, service};
+use super::numbers::{self, command, info, rlvs, top};
+use super::{FamilyName, Reply, Request, daemon, destination, mark, service};
 use crate::model::*;
 use crate::netlink::{Writer, attributes};
 
@@ -25,6 +25,8 @@ pub enum Item {
     Connections(Vec<Connection>),
     /// A fact.
     Fact(Fact),
+    /// A mark rule.
+    MarkRule(MarkRuleEntry),
 }
 
 /// Client: the content of a message that answers `request`; `attribute_bytes` follow its generic header.
@@ -44,6 +46,7 @@ pub fn decode_item(request: &Request, attribute_bytes: &[u8]) -> Result<Item, Er
         Request::GetInfo => decode_info(attribute_bytes).map(Item::Info),
         Request::ListConnections => nest(rlvs::RECORDS).and_then(decode_connections).map(Item::Connections),
         Request::GetFacts => decode_fact(attribute_bytes).map(Item::Fact),
+        Request::ListMarkRules => mark::decode_entry(attribute_bytes).map(Item::MarkRule),
         _ => None,
     };
     item.ok_or(Errno::BADMSG)
@@ -59,6 +62,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
         Item::Info(_) => (FamilyName::Ipvs, command::SET_INFO),
         Item::Connections(_) => (FamilyName::Rlvs, rlvs::CONNECTIONS),
         Item::Fact(_) => (FamilyName::Rlvs, rlvs::FACT),
+        Item::MarkRule(_) => (FamilyName::Rlvs, numbers::mark::ENTRY),
     };
     w.message(family.id(), flags, sequence, |w| {
         w.generic(command);
@@ -82,6 +86,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
                 w.put_text(rlvs::FACT_NAME, &fact.name);
                 w.put_text(rlvs::FACT_VALUE, &fact.value);
             }
+            Item::MarkRule(entry) => mark::encode_entry(w, entry),
         }
     });
 }
@@ -102,6 +107,7 @@ impl Reply {
                 (!batch.is_empty()).then_some(Item::Connections(batch))
             })),
             Self::Facts(facts) => Box::new(facts.into_iter().map(Item::Fact)),
+            Self::MarkRules(rules) => Box::new(rules.into_iter().map(Item::MarkRule)),
         }
     }
 }

@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::control::{self, CONTROL_FAMILY, FamilyName};
-use super::numbers::{command, rlvs, top};
-use super::{Request, daemon, destination, service};
+use super::numbers::{self, command, rlvs, top};
+use super::{Request, daemon, destination, mark, service};
 use crate::model::{MAX_TIMEOUT, Timeouts};
 use crate::netlink::{self, Attribute, Message, Writer, attributes};
 
@@ -59,7 +59,10 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
             | Request::Zero(None)
             | Request::Flush
             | Request::ListConnections
-            | Request::GetFacts => {}
+            | Request::GetFacts
+            | Request::ListMarkRules => {}
+            Request::NewMarkRule { rule, before } => mark::encode_new(w, rule, *before),
+            Request::DeleteMarkRule(id) => mark::encode_id(w, id),
         }
     });
     w.take()
@@ -84,7 +87,7 @@ pub(crate) fn decode_message(message: &Message<'_>) -> Result<Call, Errno> {
         return match command {
             rlvs::GET_CONNECTIONS if dump => Ok(Call::Request(Request::ListConnections)),
             rlvs::GET_FACTS if dump => Ok(Call::Request(Request::GetFacts)),
-            _ => Err(Errno::OPNOTSUPP),
+            _ => mark::decode_request(command, dump, attribute_bytes).unwrap_or(Err(Errno::OPNOTSUPP)),
         };
     }
     ipvs(command, dump, attribute_bytes)
@@ -176,5 +179,8 @@ fn command_of(request: &Request) -> u8 {
         Request::Flush => command::FLUSH,
         Request::ListConnections => rlvs::GET_CONNECTIONS,
         Request::GetFacts => rlvs::GET_FACTS,
+        Request::NewMarkRule { .. } => numbers::mark::NEW,
+        Request::DeleteMarkRule(_) => numbers::mark::DELETE,
+        Request::ListMarkRules => numbers::mark::GET,
     }
 }

@@ -1,6 +1,6 @@
 //! Packets of known connections.
 
-use super::open::service_key;
+use super::open;
 use super::{Program, Step};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
@@ -69,17 +69,14 @@ pub(super) fn switch<P: Platform, F: Ip>(
             return reply(platform, config, frame, &found, &entry, now);
         }
         if !is_reusable(platform, config, frame, &found, &entry) {
-            return request(platform, config, frame, &found, &entry, now);
+            return request(platform, config, frame, tuple, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
     if link.multicast || !may_open(config, frame) {
         return Step::Done(Verdict::Pass);
     }
-    match platform.find_service(&service_key(frame, tuple)) {
-        Some(_) => Step::Next(Program::Open),
-        None => Step::Done(Verdict::Pass),
-    }
+    open::begin(platform, config, frame, tuple)
 }
 
 /// Whether the packet may be a connection's first.
@@ -131,6 +128,7 @@ fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
+    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -147,7 +145,7 @@ fn request<P: Platform, F: Ip>(
             release::<P, F>(platform, found.index, found.meta);
         }
         if opens || (expire && may_open(config, frame)) {
-            return Step::Next(Program::Open);
+            return open::begin(platform, config, frame, tuple);
         }
         if expire {
             return Step::Done(Verdict::Pass);

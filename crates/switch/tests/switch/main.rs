@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod choices;
 mod direct_route;
 mod errors;
 mod extensions;
@@ -12,6 +13,7 @@ mod foreign;
 mod fragments;
 mod life;
 mod link;
+mod look_up;
 mod nat;
 mod persistence;
 mod related;

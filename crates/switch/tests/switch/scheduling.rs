@@ -8,6 +8,7 @@ use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server, Simulation, decode};
 use rlvs_switch::{Memory, Verdict};
@@ -32,6 +33,9 @@ recordings! {
     rr_of_udp: "rr-udp",
     rr_of_udp_with_ports_used_again: "rr-udp-reuse",
     rr_of_ipv6: "rr-v6",
+    rr_of_a_mark: "fwmark-rr",
+    rr_with_persistence: "rr-persistent",
+    rr_packet_by_packet: "rr-udp-ops",
     wrr: "wrr",
     wrr_with_a_common_divisor: "wrr-common-divisor",
     wrr_with_a_weight_of_0: "wrr-weight0",
@@ -46,6 +50,12 @@ recordings! {
     fo_with_thresholds: "fo-thresholds",
     ovf: "ovf",
     dh_of_one_address: "dh-one-address",
+    dh: "dh",
+    dh_with_a_weight_of_0: "dh-quiesced",
+    lblc: "lblc",
+    lblc_of_busy_servers: "lblc-overload",
+    lblc_with_a_weight_of_0: "lblc-quiesced",
+    lblcr: "lblcr",
     sh: "sh",
     sh_by_weight: "sh-weights",
     sh_through_changes: "sh-changes",
@@ -73,8 +83,8 @@ struct Replay {
     /// Destinations by the recording's number of the server.
     destinations: HashMap<u64, u32>,
     deleted: HashSet<u64>,
-    /// Client and server of the open connections.
-    open: HashMap<u64, (SocketAddr, u64)>,
+    /// Client, address asked and server of the open connections.
+    open: HashMap<u64, (SocketAddr, SocketAddr, u64)>,
 }
 
 fn replay(recording: &str) {
@@ -94,11 +104,22 @@ impl Replay {
         let scheduler = Scheduler::from_name(scenario["sched"].as_str().unwrap()).unwrap();
         // No time passes, and each refusal is to be seen.
         simulation.config().unwrap().errors_per_tick.store(u32::MAX, rlvs_switch::order::PLAIN);
-        let service = simulation.add_service(protocol, vip, scheduler);
+        let service = if scenario["kind"] == "fwm" {
+            simulation.set_mark_rules(&[Rule { mark: 1, ..Rule::default() }]);
+            simulation.add_mark_service(1, 4, scheduler)
+        } else {
+            simulation.add_service(protocol, vip, scheduler)
+        };
         let option = scenario["opts"].as_str().unwrap();
         simulation.set_flags(service, if option.ends_with("-fallback") { 0x8 } else { 0 });
         if option.ends_with("-port") {
             simulation.set_flags(service, 0x10);
+        }
+        if let Some(seconds) = option.strip_prefix("-p ") {
+            simulation.make_persistent(service, seconds.parse().unwrap(), u32::MAX);
+        }
+        if option == "--ops" {
+            simulation.schedule_each_packet(service);
         }
         let port = recorded_port(scenario["name"].as_str().unwrap());
         let (destinations, deleted, open) = Default::default();
@@ -165,11 +186,12 @@ impl Replay {
     fn open(&mut self, line: &Value, number: usize) {
         let host: IpAddr = line["src"].as_str().unwrap().parse().unwrap();
         let client = SocketAddr::new(host, line["sport"].as_u64().unwrap() as u16);
-        let first = if self.protocol == UDP {
-            Packet::udp(client, self.vip)
-        } else {
-            Packet::tcp(client, self.vip, SYN)
+        let vip = match line["dst"].as_str() {
+            Some(address) => SocketAddr::new(address.parse().unwrap(), self.vip.port()),
+            None => self.vip,
         };
+        let first =
+            if self.protocol == UDP { Packet::udp(client, vip) } else { Packet::tcp(client, vip, SYN) };
         let (verdict, frame) = self.simulation.receive(&first.frame());
         let Some(wanted) = line["got"].as_u64() else {
             assert_eq!((line["got"].as_str(), verdict), (Some("refused"), Verdict::Transmit));
@@ -179,27 +201,27 @@ impl Replay {
         let chosen = decode(&frame).unwrap().inner().destination;
         assert_eq!(chosen, self.address(wanted).ip(), "line {number}: IPVS chose {wanted}");
         if let Some(id) = line["id"].as_u64() {
-            self.open.insert(id, (client, wanted));
+            self.open.insert(id, (client, vip, wanted));
             self.reply(client, wanted, SYN | ACK);
-            self.request(client, ACK);
+            self.request(client, vip, ACK);
         }
     }
 
     fn close(&mut self, id: u64) {
-        let Some((client, server)) = self.open.remove(&id) else { return };
+        let Some((client, vip, server)) = self.open.remove(&id) else { return };
         if self.deleted.contains(&server) {
-            self.request(client, RST | ACK);
+            self.request(client, vip, RST | ACK);
             self.reply(client, server, RST | ACK);
             return;
         }
-        self.request(client, FIN | ACK);
+        self.request(client, vip, FIN | ACK);
         self.reply(client, server, ACK);
         self.reply(client, server, FIN | ACK);
-        self.request(client, ACK);
+        self.request(client, vip, ACK);
     }
 
-    fn request(&self, client: SocketAddr, flags: u8) {
-        self.simulation.receive(&Packet::tcp(client, self.vip, flags).frame());
+    fn request(&self, client: SocketAddr, vip: SocketAddr, flags: u8) {
+        self.simulation.receive(&Packet::tcp(client, vip, flags).frame());
     }
 
     fn reply(&self, client: SocketAddr, server: u64, flags: u8) {
