@@ -91,7 +91,7 @@ impl Cluster {
         self.add_service("-u", 5060, u8::try_from(self.net.servers.len())?)
     }
 
-    /// Starts iperf3 on the first real server, and makes it the service VIP:5201.
+    /// Starts iperf3 on the first real server, and makes it the service VIP:5201 over TCP and UDP.
     ///
     /// # Errors
     ///
@@ -99,10 +99,16 @@ impl Cluster {
     pub fn serve_iperf3(&mut self) -> Result<()> {
         let address = self.net.listen_address(self.family, 1);
         self.programs.push(real_server::iperf3(&self.net.servers[0], address, 5201)?);
-        self.add_service("-t", 5201, 1)
+        self.add_service("-t", 5201, 1)?;
+        self.add_service("-u", 5201, 1)
     }
 
-    fn add_service(&self, protocol: &str, port: u16, used: u8) -> Result<()> {
+    /// Makes the first `used` real servers a service on the same port as theirs; `protocol` is ipvsadm's option for it.
+    ///
+    /// # Errors
+    ///
+    /// When the director refuses it.
+    pub fn add_service(&self, protocol: &str, port: u16, used: u8) -> Result<()> {
         let service = self.service(port);
         self.ipvsadm(&format!("-A {protocol} {service} -s rr"))?;
         for number in 1..=used {

@@ -7,12 +7,16 @@
 mod choices;
 mod direct_route;
 mod errors;
+mod extensions;
 mod fixture;
 mod foreign;
+mod fragments;
 mod life;
 mod link;
 mod look_up;
 mod nat;
 mod persistence;
+mod related;
 mod scheduling;
 mod tunnel;
+mod tunnel_errors;
