@@ -1,8 +1,10 @@
 //! NAT: one address and its port are replaced, and the checksums follow.
 
-use crate::frame::Frame;
+use crate::frame::{Content, Frame};
 use crate::ip::{Ip, Side};
 use crate::platform::Platform;
+use rlvs_packet::checksum::Change;
+use rlvs_packet::icmp::IcmpError;
 use rlvs_packet::protocol;
 use rlvs_packet::sctp::{self, Sctp};
 use rlvs_packet::tcp::Tcp;
@@ -18,51 +20,74 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
     port: [u8; 2],
 ) -> Option<()> {
     let change = F::replace(platform, frame, side, address)?;
-    if matches!(frame.protocol, protocol::AH | protocol::ESP) {
-        return Some(());
-    }
-    let port_offset = if side == Side::Source { frame.l4 } else { frame.l4 + 2 };
-    let old_port = platform.read::<[u8; 2]>(port_offset)?;
-    platform.write(port_offset, port)?;
-    let change = change.word(old_port, port);
-    match frame.protocol {
-        protocol::TCP => {
-            let offset = frame.l4 + Tcp::CHECKSUM;
+    match frame.content {
+        Content::Transport | Content::FirstFragment => {
+            let checked = match frame.protocol {
+                protocol::AH | protocol::ESP => return Some(()),
+                protocol::SCTP => return translate_sctp(platform, frame, side, port),
+                protocol => protocol,
+            };
+            let change = change.then(replace_port(platform, frame.l4, side, port)?);
+            if checked == protocol::TCP {
+                let offset = frame.l4 + Tcp::CHECKSUM;
+                let checksum = platform.read::<[u8; 2]>(offset)?;
+                platform.write(offset, change.apply(checksum))
+            } else {
+                let offset = frame.l4 + Udp::CHECKSUM;
+                let checksum = platform.read::<[u8; 2]>(offset)?;
+                platform.write(offset, change.apply_udp(checksum))
+            }
+        }
+        // The checksum over the whole packet is in the first fragment.
+        Content::LaterFragment => Some(()),
+        Content::Error => {
+            // The quoted packet went the other way: its sender was whom the error now goes to. Its own transport checksum stays as it
+            // is: most of what it covers is not there.
+            let side = side.opposite();
+            let quoted_l4 = frame.detail as usize;
+            let quoted = F::replace_quoted(platform, frame.l4 + IcmpError::LENGTH, side, address)?;
+            let quoted = quoted.then(replace_port(platform, quoted_l4, side, port)?);
+            // ICMPv6 covers the addresses, too.
+            let change = if F::NUMBER == 6 { change.then(quoted) } else { quoted };
+            let offset = frame.l4 + IcmpError::CHECKSUM;
             let checksum = platform.read::<[u8; 2]>(offset)?;
             platform.write(offset, change.apply(checksum))
         }
-        protocol::SCTP => {
-            // Addresses are no part of it.
-            if old_port == port {
-                return Some(());
-            }
-            let offset = frame.l4 + Sctp::CHECKSUM;
-            let checksum = platform.read::<[u8; 4]>(offset)?;
-            let ([a, b], [c, d]) = (old_port, port);
-            let difference = match side {
-                Side::Source => [a ^ c, b ^ d, 0, 0],
-                Side::Destination => [0, 0, a ^ c, b ^ d],
-            };
-            let length = frame.length - (frame.l4 - frame.l3) as u32;
-            platform.write(offset, follow(checksum, difference, length))
-        }
-        _ => {
-            let offset = frame.l4 + Udp::CHECKSUM;
-            let checksum = platform.read::<[u8; 2]>(offset)?;
-            platform.write(offset, change.apply_udp(checksum))
-        }
     }
 }
 
-/// SCTP's checksum after this difference of the ports, both as they stand in memory.
+/// Replaces one of the ports of the transport header at `l4`.
 #[inline(always)]
-fn follow(checksum: [u8; 4], difference: [u8; 4], length: u32) -> [u8; 4] {
-    let change = sctp_change(u32::from_ne_bytes(difference), length);
-    (u32::from_ne_bytes(checksum) ^ change).to_ne_bytes()
+fn replace_port<P: Platform>(platform: &P, l4: usize, side: Side, port: [u8; 2]) -> Option<Change> {
+    let offset = if side == Side::Source { l4 } else { l4 + 2 };
+    let old = platform.read::<[u8; 2]>(offset)?;
+    platform.write(offset, port)?;
+    Some(Change::new().word(old, port))
 }
 
-/// What the difference of the ports does to the checksum. Scalars only, for it is a BPF function of its own: it takes
-/// hundreds of instructions.
+/// Replaces one of SCTP's ports. Addresses are no part of its checksum.
+#[inline(always)]
+fn translate_sctp<P: Platform>(platform: &P, frame: &Frame, side: Side, port: [u8; 2]) -> Option<()> {
+    let place = if side == Side::Source { frame.l4 } else { frame.l4 + 2 };
+    let [a, b] = platform.read::<[u8; 2]>(place)?;
+    let [c, d] = port;
+    if [a, b] == port {
+        return Some(());
+    }
+    platform.write(place, port)?;
+    let difference = match side {
+        Side::Source => [a ^ c, b ^ d, 0, 0],
+        Side::Destination => [0, 0, a ^ c, b ^ d],
+    };
+    let length = frame.length - (frame.l4 - frame.l3) as u32;
+    let change = sctp_change(u32::from_ne_bytes(difference), length);
+    let offset = frame.l4 + Sctp::CHECKSUM;
+    let checksum = u32::from_ne_bytes(platform.read::<[u8; 4]>(offset)?);
+    platform.write(offset, (checksum ^ change).to_ne_bytes())
+}
+
+/// What the difference of the ports, as they stand in memory, does to the checksum. Scalars only, for it is a BPF
+/// function of its own: it takes hundreds of instructions.
 #[inline(never)]
 fn sctp_change(difference: u32, length: u32) -> u32 {
     u32::from_ne_bytes(sctp::update([0; 4], [0; 4], difference.to_ne_bytes(), length as u16))

@@ -108,8 +108,8 @@ const NO_EVENT: u32 = 0xff;
 /// Scalars only, for it is a BPF function of its own.
 #[inline(never)]
 fn first_event<P: Platform>(platform: &P, offset: u32, end: u32) -> u32 {
-    // Offsets that the verifier can follow: IP headers are short.
-    let offset = (offset & 0xff) as usize;
+    // Offsets that the verifier can follow: IP headers and extensions are short.
+    let offset = (offset & 0x3ff) as usize;
     let end = end as usize;
     if offset + Chunk::LENGTH > end {
         return NO_EVENT;
