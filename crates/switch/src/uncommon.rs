@@ -32,8 +32,8 @@ pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if fragment & ipv4::OFFSET_MASK != 0 {
         return later(platform, frame, tuple, identification);
     }
-    if fragment & ipv4::FRAGMENT_MASK != 0 && !can_be_fragmented(header.protocol) {
-        return unfollowed(platform);
+    if header.protocol == protocol::SCTP {
+        return sctp(platform, Event::Fragment);
     }
     let ports = transport(platform, &mut frame)?;
     if fragment & ipv4::FRAGMENT_MASK != 0 {
@@ -69,8 +69,9 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if !has_ports(frame.protocol) {
         return None;
     }
-    if part == Part::First && !can_be_fragmented(frame.protocol) {
-        return unfollowed(platform);
+    if frame.protocol == protocol::SCTP {
+        let whole = part == Part::Whole;
+        return sctp(platform, if whole { Event::ExtensionHeader } else { Event::Fragment });
     }
     let ports = transport(platform, &mut frame)?;
     if part == Part::First {
@@ -89,22 +90,19 @@ fn later<P: Platform, F: fragment::Keyed>(
     identification: u32,
 ) -> Option<(Frame, Tuple<F>)> {
     let Some((ports, protocol)) = fragment::recall(platform, &tuple, identification) else {
-        return unfollowed(platform);
+        platform.count(Event::Fragment);
+        return None;
     };
     frame.content = Content::LaterFragment;
     frame.protocol = protocol;
     Some((frame, Tuple { ports, protocol, ..tuple }))
 }
 
-/// Whether a fragment is enough to go by. NAT of SCTP takes the whole packet's length.
+/// An SCTP packet in fragments or behind extension headers is left to the kernel. SCTP cuts its messages itself; NAT
+/// would need the whole packet's length; and the verifier has little room for more ways here.
 #[inline(always)]
-fn can_be_fragmented(protocol: u8) -> bool {
-    protocol != protocol::SCTP
-}
-
-#[inline(always)]
-fn unfollowed<T, P: Platform>(platform: &P) -> Option<T> {
-    platform.count(Event::Fragment);
+fn sctp<T, P: Platform>(platform: &P, event: Event) -> Option<T> {
+    platform.count(event);
     None
 }
 

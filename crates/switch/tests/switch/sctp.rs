@@ -147,6 +147,18 @@ fn a_packet_without_a_chunk_is_malformed() {
     assert_eq!(simulation.events(Event::Malformed), 1);
 }
 
+#[test]
+fn fragments_are_left_to_the_kernel() {
+    let net = v4();
+    let simulation = with_sctp(net, &Server::nat(net.server));
+    let mut frame = Packet::sctp(net.client, net.vip, INIT).frame();
+    for [high, low] in [[0x20, 0], [0, 9]] {
+        frame[20..22].copy_from_slice(&[high, low]);
+        passes_untouched(&simulation, &frame);
+    }
+    assert_eq!(simulation.events(Event::Fragment), 2);
+}
+
 proptest! {
     /// NAT to another port and to the same one, both ways.
     #[test]
