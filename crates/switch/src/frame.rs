@@ -162,7 +162,7 @@ pub fn sight4<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
         return Sight::Uncommon;
     }
     match transport(platform, &mut frame) {
-        Some(ports) => Sight::Plain(frame, tuple4(&header, ports, flow(header.protocol))),
+        Some(ports) => Sight::Plain(frame, tuple4(&header, ports, header.protocol)),
         None => Sight::Foreign,
     }
 }
@@ -183,7 +183,7 @@ pub fn sight6<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
         _ => {}
     }
     match transport(platform, &mut frame) {
-        Some(ports) => Sight::Plain(frame, tuple6(&header, ports, flow(header.next_header))),
+        Some(ports) => Sight::Plain(frame, tuple6(&header, ports, header.next_header)),
         None => Sight::Foreign,
     }
 }
@@ -230,14 +230,15 @@ pub(crate) fn tuple4(header: &Ipv4, ports: [[u8; 2]; 2], protocol: u8) -> Tuple<
         source: u32::from_ne_bytes(header.source),
         destination: u32::from_ne_bytes(header.destination),
         ports,
-        protocol,
+        protocol: flow(protocol),
     }
 }
 
 /// The tuple of a packet with this header.
 #[inline(always)]
 pub(crate) fn tuple6(header: &Ipv6, ports: [[u8; 2]; 2], protocol: u8) -> Tuple<V6> {
-    Tuple { source: halves(header.source), destination: halves(header.destination), ports, protocol }
+    let (source, destination) = (halves(header.source), halves(header.destination));
+    Tuple { source, destination, ports, protocol: flow(protocol) }
 }
 
 /// The protocol of the connection that packets of this protocol belong to: those of IPsec have no ports and go where
@@ -255,7 +256,7 @@ pub(crate) fn has_ports(protocol: u8) -> bool {
 
 /// Whether packets of this protocol are encrypted or signed.
 #[inline(always)]
-fn is_ipsec(protocol: u8) -> bool {
+pub(crate) fn is_ipsec(protocol: u8) -> bool {
     matches!(protocol, protocol::AH | protocol::ESP)
 }
 

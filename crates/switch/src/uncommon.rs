@@ -8,7 +8,9 @@
 use crate::counters::Event;
 use crate::extension::{self, Part};
 use crate::fragment;
-use crate::frame::{Content, Frame, Link, has_ports, header4, header6, icmp_type, transport, tuple4, tuple6};
+use crate::frame::{
+    Content, Frame, Link, has_ports, header4, header6, icmp_type, is_ipsec, transport, tuple4, tuple6,
+};
 use crate::platform::Platform;
 use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::icmp::{self, IcmpError};
@@ -24,7 +26,7 @@ pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if header.protocol == protocol::ICMP {
         return if fragment & ipv4::FRAGMENT_MASK == 0 { error4(platform, frame) } else { None };
     }
-    if !has_ports(header.protocol) {
+    if !has_ports(header.protocol) && !is_ipsec(header.protocol) {
         return None;
     }
     let identification = header.identification.get() as u32;
@@ -32,8 +34,9 @@ pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if fragment & ipv4::OFFSET_MASK != 0 {
         return later(platform, frame, tuple, identification);
     }
-    if header.protocol == protocol::SCTP {
-        return sctp(platform, Event::Fragment);
+    if fragment & ipv4::FRAGMENT_MASK != 0 && is_plain_only(header.protocol) {
+        platform.count(Event::Fragment);
+        return None;
     }
     let ports = transport(platform, &mut frame)?;
     if fragment & ipv4::FRAGMENT_MASK != 0 {
@@ -66,12 +69,12 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if frame.protocol == protocol::ICMPV6 {
         return if part == Part::Whole { error6(platform, frame) } else { None };
     }
-    if !has_ports(frame.protocol) {
+    if !has_ports(frame.protocol) && !is_ipsec(frame.protocol) {
         return None;
     }
-    if frame.protocol == protocol::SCTP {
-        let whole = part == Part::Whole;
-        return sctp(platform, if whole { Event::ExtensionHeader } else { Event::Fragment });
+    if frame.protocol != header.next_header && is_plain_only(frame.protocol) {
+        platform.count(if part == Part::Whole { Event::ExtensionHeader } else { Event::Fragment });
+        return None;
     }
     let ports = transport(platform, &mut frame)?;
     if part == Part::First {
@@ -98,12 +101,11 @@ fn later<P: Platform, F: fragment::Keyed>(
     Some((frame, Tuple { ports, protocol, ..tuple }))
 }
 
-/// An SCTP packet in fragments or behind extension headers is left to the kernel. SCTP cuts its messages itself; NAT
-/// would need the whole packet's length; and the verifier has little room for more ways here.
+/// Whether packets of this protocol are left to the kernel in fragments and behind extension headers. SCTP cuts its
+/// messages itself, and NAT would need the whole packet's length; IPsec's fragments are nothing to IPVS either.
 #[inline(always)]
-fn sctp<T, P: Platform>(platform: &P, event: Event) -> Option<T> {
-    platform.count(event);
-    None
+fn is_plain_only(protocol: u8) -> bool {
+    protocol == protocol::SCTP || is_ipsec(protocol)
 }
 
 /// An ICMP error: the tuple of the packet that it quotes, turned round.

@@ -3,6 +3,7 @@
 use crate::fixture::*;
 use rlvs_packet::protocol::{AH, ESP};
 use rlvs_switch::Verdict;
+use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP};
 use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server};
 
 /// The example network, everybody at port 500.
@@ -42,6 +43,21 @@ fn ipsec_follows_its_key_exchange_both_ways_and_changes_no_state() {
             assert_eq!(simulation.state_of(net.client, net.vip), Some("UDP"));
             assert_eq!(simulation.connections_of(1), (0, 1));
             simulation.audit().unwrap();
+        }
+    }
+}
+
+#[test]
+fn ipsec_goes_through_tunnels_of_each_kind() {
+    for net in nets() {
+        for kind in [IPIP, GUE, GRE] {
+            let simulation = director(net, &Server::tunnel_of(kind, CHECKSUM, net.server));
+            let key_exchange = Packet::udp(net.client, net.vip);
+            to_server(&simulation, &key_exchange);
+            let request = Packet { protocol: ESP, payload: vec![0x5a; 77], ..key_exchange };
+            let sent = to_server(&simulation, &request);
+            assert_eq!(sent.ip[0].destination, net.server.ip());
+            assert_eq!((sent.ip[1].source, sent.ip[1].destination), (net.client.ip(), net.vip.ip()));
         }
     }
 }
