@@ -74,6 +74,61 @@ pub fn dnsmasq(host: &Namespace, address: IpAddr, name: &str) -> Result<Process>
     Ok(dnsmasq)
 }
 
+/// The name that caddy's certificate is for.
+pub const TLS_NAME: &str = "rlvs.test";
+
+/// Where caddy has the certificate of its own authority, on its host.
+pub const AUTHORITY: &str = "/run/caddy/caddy/pki/authorities/local/root.crt";
+
+/// Starts caddy on port 443, which answers every request with `name`, over HTTP/1.1, HTTP/2 and HTTP/3.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn caddy(host: &Namespace, address: IpAddr, name: &str) -> Result<Process> {
+    let configuration = format!(
+        "{{
+             admin off
+             auto_https disable_redirects
+             skip_install_trust
+         }}
+         https://{TLS_NAME} {{
+             bind {address}
+             tls internal
+             respond \"{name}\"
+         }}"
+    );
+    host.write("/run/caddy/Caddyfile", &configuration)?;
+    let mut caddy = host.spawn(&[
+        "env",
+        "XDG_DATA_HOME=/run/caddy",
+        "XDG_CONFIG_HOME=/run/caddy",
+        "HOME=/run/caddy",
+        "caddy",
+        "run",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        "/run/caddy/Caddyfile",
+    ])?;
+    for kind in ["-t", "-u"] {
+        wait_for_listener(host, &mut caddy, kind, address, 443)?;
+    }
+    Ok(caddy)
+}
+
+/// Starts sipp on port 5060, which takes calls over UDP.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn sipp(host: &Namespace, address: IpAddr) -> Result<Process> {
+    let mut sipp =
+        host.spawn(&["sipp", "-sn", "uas", "-i", &address.to_string(), "-p", "5060", "-nostdin"])?;
+    wait_for_listener(host, &mut sipp, "-u", address, 5060)?;
+    Ok(sipp)
+}
+
 /// Starts an iperf3 server for any number of tests.
 ///
 /// # Errors
