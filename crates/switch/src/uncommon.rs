@@ -29,14 +29,14 @@ pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if !has_ports(header.protocol) && !is_ipsec(header.protocol) {
         return None;
     }
+    if fragment & ipv4::FRAGMENT_MASK != 0 && is_plain_only(header.protocol) {
+        platform.count(Event::Fragment);
+        return None;
+    }
     let identification = header.identification.get() as u32;
     let tuple = tuple4(&header, [[0; 2]; 2], header.protocol);
     if fragment & ipv4::OFFSET_MASK != 0 {
         return later(platform, frame, tuple, identification);
-    }
-    if fragment & ipv4::FRAGMENT_MASK != 0 && is_plain_only(header.protocol) {
-        platform.count(Event::Fragment);
-        return None;
     }
     let ports = transport(platform, &mut frame)?;
     if fragment & ipv4::FRAGMENT_MASK != 0 {
@@ -62,6 +62,10 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
             return None;
         }
     }
+    if frame.protocol != header.next_header && is_plain_only(frame.protocol) {
+        platform.count(if part == Part::Whole { Event::ExtensionHeader } else { Event::Fragment });
+        return None;
+    }
     let tuple = tuple6(&header, [[0; 2]; 2], frame.protocol);
     if part == Part::Later {
         return later(platform, frame, tuple, identification);
@@ -70,10 +74,6 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
         return if part == Part::Whole { error6(platform, frame) } else { None };
     }
     if !has_ports(frame.protocol) && !is_ipsec(frame.protocol) {
-        return None;
-    }
-    if frame.protocol != header.next_header && is_plain_only(frame.protocol) {
-        platform.count(if part == Part::Whole { Event::ExtensionHeader } else { Event::Fragment });
         return None;
     }
     let ports = transport(platform, &mut frame)?;
@@ -92,13 +92,18 @@ fn later<P: Platform, F: fragment::Keyed>(
     tuple: Tuple<F>,
     identification: u32,
 ) -> Option<(Frame, Tuple<F>)> {
-    let Some((ports, protocol)) = fragment::recall(platform, &tuple, identification) else {
-        platform.count(Event::Fragment);
-        return None;
-    };
-    frame.content = Content::LaterFragment;
-    frame.protocol = protocol;
-    Some((frame, Tuple { ports, protocol, ..tuple }))
+    match fragment::recall(platform, &tuple, identification) {
+        Some((ports, protocol)) => {
+            frame.content = Content::LaterFragment;
+            frame.protocol = protocol;
+            Some((frame, Tuple { ports, protocol, ..tuple }))
+        }
+        None => {
+            frame.content = Content::EarlyFragment;
+            frame.detail = identification;
+            Some((frame, tuple))
+        }
+    }
 }
 
 /// Whether packets of this protocol are left to the kernel in fragments and behind extension headers. SCTP cuts its
