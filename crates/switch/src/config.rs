@@ -61,6 +61,10 @@ pub struct Config {
     pub udp_timeout: AtomicU32,
     /// What IPVS has as sysctls.
     pub settings: Settings,
+    /// Director only: the other sysctls.
+    pub director: DirectorSettings,
+    /// Director only: what all counters together showed when everything was last zeroed.
+    pub zero: [AtomicU64; 5],
 }
 
 /// Those of IPVS's sysctls (`net.ipv4.vs.*`, Linux's Documentation/networking/ipvs-sysctl.rst) that decide what
@@ -99,6 +103,45 @@ pub struct Settings {
     pub secure_tcp: AtomicU32,
 }
 
+/// The rest of IPVS's sysctls: those that only the director reads, here for the next one to find. Signed numbers are
+/// stored as their bits.
+#[derive(Default)]
+#[repr(C, align(8))]
+pub struct DirectorSettings {
+    /// Free pages below which memory counts as short.
+    pub amemthresh: AtomicU32,
+    /// The rate for mode 3 of `drop_packet`.
+    pub am_droprate: AtomicU32,
+    /// 0: never, 1 and 2: while memory is short (2: it is), 3: always take entries out of the table at random.
+    pub drop_entry: AtomicU32,
+    /// The same for dropping packets that would open a connection.
+    pub drop_packet: AtomicU32,
+    /// The same for the TCP state table against SYN floods.
+    pub secure_tcp: AtomicU32,
+    /// Always 1: replies are routed as packets of the VIP.
+    pub snat_reroute: AtomicU32,
+    /// 0: rates stay as they are.
+    pub run_estimation: AtomicU32,
+    /// Synchronisation: version of the messages.
+    pub sync_version: AtomicU32,
+    /// Packets of a connection before it is first sent.
+    pub sync_threshold: AtomicU32,
+    /// ... and between two times that it is.
+    pub sync_period: AtomicU32,
+    /// Seconds after which a connection is sent again if its timer changed little.
+    pub sync_refresh_period: AtomicU32,
+    /// Repetitions within a refresh period.
+    pub sync_retries: AtomicU32,
+    /// Ports, and threads, of the daemons.
+    pub sync_ports: AtomicU32,
+    /// Only templates are sent for persistent connections.
+    pub sync_persist_mode: AtomicU32,
+    /// Messages that may wait to be sent.
+    pub sync_qlen_max: AtomicU32,
+    /// Octets of the sockets' buffers; 0: the system's default.
+    pub sync_sock_size: AtomicU32,
+}
+
 impl Config {
     /// Puts timeouts and settings to IPVS's default values.
     pub fn set_defaults(&self) {
@@ -108,6 +151,19 @@ impl Config {
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
         self.settings.conn_reuse_mode.store(1, order::PLAIN);
         self.settings.pmtu_disc.store(1, order::PLAIN);
+        let director = &self.director;
+        for (cell, value) in [
+            (&director.amemthresh, 1024),
+            (&director.am_droprate, 10),
+            (&director.snat_reroute, 1),
+            (&director.run_estimation, 1),
+            (&director.sync_version, 1),
+            (&director.sync_threshold, 3),
+            (&director.sync_period, 50),
+            (&director.sync_ports, 1),
+        ] {
+            cell.store(value, order::PLAIN);
+        }
     }
 
     /// Buckets less one of the IPv4 table.

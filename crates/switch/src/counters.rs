@@ -20,6 +20,12 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// All five, in the order of the fields.
+    pub fn load(&self) -> [u64; 5] {
+        [&self.connections, &self.packets_in, &self.packets_out, &self.octets_in, &self.octets_out]
+            .map(|cell| cell.load(order::PLAIN))
+    }
+
     /// A connection was scheduled.
     #[inline(always)]
     pub fn connection(&self) {
@@ -59,6 +65,11 @@ macro_rules! events {
             /// All events, in the order of their numbers.
             pub const ALL: &'static [Event] = &[$(Event::$name,)*];
 
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Event::$name => stringify!($name),)* }
+            }
+
             /// The event in words.
             pub const fn words(self) -> &'static str {
                 match self { $(Event::$name => $words,)* }
@@ -96,6 +107,12 @@ events! {
     NoRoom = "dropped: no room in the frame for another header",
     /// A reply whose way to the client the kernel does not know was sent back the way the request came.
     ReplyMirrored = "sent: reply along the way that the request came",
+    /// The defence against floods (`drop_packet`) took a packet that would have opened a connection.
+    DropRate = "dropped: one in drop_rate packets that open a connection",
+    /// The sender may not be told, or the frame has no room for it.
+    Unanswered = "dropped: no ICMP error could be sent to this sender",
+    /// A step's program is not in its table, or a packet went through too many of them.
+    NoStep = "dropped: next step of the switch missing",
 }
 
 impl Event {

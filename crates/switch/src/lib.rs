@@ -18,6 +18,7 @@
 pub mod cell;
 pub mod config;
 pub mod counters;
+mod defence;
 pub mod destination;
 pub mod forward;
 pub mod frame;
@@ -38,4 +39,4 @@ pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;

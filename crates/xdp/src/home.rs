@@ -36,7 +36,7 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
     // SAFETY: nothing of this program is needed after the jump.
     unsafe { maps::STEPS.tail_call(context, next) };
     // Only reached when there is no such program, or after too many steps.
-    platform.count(Event::Contended);
+    platform.count(Event::NoStep);
     xdp_action::XDP_DROP
 }
 

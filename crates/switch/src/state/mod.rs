@@ -21,8 +21,12 @@ pub enum Direction {
 
 /// The state after a packet with these TCP flags (0 for other protocols) in state `state`.
 #[inline(always)]
-pub fn next(protocol: u8, state: u8, direction: Direction, tcp_flags: u8) -> u8 {
-    if protocol == protocol::TCP { tcp::next(state, direction, tcp_flags) } else { udp::STATE }
+pub fn next(config: &Config, protocol: u8, state: u8, direction: Direction, tcp_flags: u8) -> u8 {
+    if protocol != protocol::TCP {
+        return udp::STATE;
+    }
+    let secure = config.settings.secure_tcp.load(order::PLAIN) != 0;
+    tcp::next(state, direction, tcp_flags, secure)
 }
 
 /// Whether a connection in this state counts as active.

@@ -35,10 +35,12 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let chosen = handed_over(platform, |words| &words.destination);
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let Some(destination) = platform.destination(chosen) else { return Step::Done(Verdict::Drop) };
+    let Some(destination) = platform.destination(chosen) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
     let half = Half { entry: forward_entry::<F>(destination, chosen, &tuple), tuple };
     let direction = request_direction(half.entry.method);
-    let state = state::next(frame.protocol, tcp::NONE, direction, frame.tcp_flags);
+    let state = state::next(config, frame.protocol, tcp::NONE, direction, frame.tcp_flags);
     match insert::create(platform, config, &half, state) {
         Outcome::Created(index) => {
             if let Some(counters) = platform.counters(chosen) {

@@ -1,7 +1,7 @@
 //! Packets of known connections.
 
 use super::open::service_key;
-use super::{Program, Step};
+use super::{Program, Step, drop_for};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
@@ -87,7 +87,7 @@ fn request<P: Platform, F: Ip>(
     now: Tick,
 ) -> Step {
     let Some(destination) = platform.destination(entry.destination) else {
-        return Step::Done(Verdict::Drop);
+        return drop_for(platform, Event::DestinationGone);
     };
     if !destination.is_available() {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
@@ -96,8 +96,7 @@ fn request<P: Platform, F: Ip>(
             release::<P, F>(platform, found.index, found.meta);
             return Step::Next(Program::Open);
         }
-        platform.count(Event::DestinationGone);
-        return Step::Done(Verdict::Drop);
+        return drop_for(platform, Event::DestinationGone);
     }
     if let Some(counters) = platform.counters(entry.destination) {
         counters.packet_in(frame.length);
@@ -163,6 +162,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
     let flags = (packet >> 8) as u8;
     let version = packet >> 16;
     let Some(this) = slot::<P, F>(platform, index) else { return tcp::CLOSE as u32 };
+    let Some(config) = platform.config() else { return tcp::CLOSE as u32 };
     let forward_index = if this.meta().is_reply() { this.peer() } else { index };
     let Some(forward) = slot::<P, F>(platform, forward_index) else { return tcp::CLOSE as u32 };
     let mut tries = 0;
@@ -176,7 +176,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if this.meta().version() != version {
             break;
         }
-        let next = tcp::next(meta.state(), direction, flags);
+        let next = state::next(config, protocol::TCP, meta.state(), direction, flags);
         if next == meta.state() {
             return next as u32;
         }
@@ -186,7 +186,6 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
             continue;
         }
         move_between_counts(platform, destination, meta.state(), next);
-        let Some(config) = platform.config() else { break };
         let expires = state::expiry(config, protocol::TCP, next, platform.now());
         forward.refresh(expires);
         if peer != forward_index

@@ -101,7 +101,7 @@ pub fn run<P: Platform>(platform: &P) -> Verdict {
             Step::Next(next) => program = next,
         }
     }
-    platform.count(Event::Contended);
+    platform.count(Event::NoStep);
     Verdict::Drop
 }
 

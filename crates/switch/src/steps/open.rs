@@ -1,6 +1,8 @@
 //! Finding the virtual service of a packet that may open a connection.
 
-use super::{NONE, Program, Step, hand_over};
+use super::{NONE, Program, Step, drop_for, hand_over};
+use crate::counters::Event;
+use crate::defence;
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
@@ -17,6 +19,9 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     };
     if service == NONE {
         return Step::Done(Verdict::Pass);
+    }
+    if defence::takes_one(platform) {
+        return drop_for(platform, Event::DropRate);
     }
     hand_over(platform, |words| &words.service, service);
     hand_over(platform, |words| &words.family, family);

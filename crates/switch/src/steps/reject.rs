@@ -1,6 +1,7 @@
 //! Errors to the sender of a packet that cannot go on.
 
-use super::{Step, handed_over};
+use super::{Step, drop_for, handed_over};
+use crate::counters::Event;
 use crate::frame::{self, Link, Network};
 use crate::icmp;
 use crate::ip::Ip;
@@ -17,7 +18,7 @@ pub fn reject<P: Platform>(platform: &P) -> Step {
         Network::V6(link) => reject6(platform, link.pack(), cause),
         Network::Other => 0,
     };
-    Step::Done(if answered != 0 { Verdict::Transmit } else { Verdict::Drop })
+    if answered == 0 { drop_for(platform, Event::Unanswered) } else { Step::Done(Verdict::Transmit) }
 }
 
 /// Whether (1) or not (0) the packet became an error; a number, for it is a BPF function of its own.
