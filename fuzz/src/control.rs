@@ -39,6 +39,9 @@ fn bare_requests() -> Vec<Request> {
         Request::Flush,
         Request::ListConnections,
         Request::GetFacts,
+        Request::ListSettings,
+        Request::ListEvents,
+        Request::GetTotals,
     ]
 }
 

@@ -1,8 +1,10 @@
 //! The Linux Virtual Server on XDP.
 
+mod drops;
 mod ipvsadm;
 mod realserver;
 mod run;
+mod sysctl;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,8 @@ enum Command {
     Run(run::Run),
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
+    Drops(drops::Drops),
+    Sysctl(sysctl::Sysctl),
     /// Prepare this host to be a real server for direct routing or tunnelling.
     Realserver(realserver::RealServer),
     /// Administer virtual services, with ipvsadm's words; also ipvsadm-save and ipvsadm-restore.
@@ -71,6 +75,8 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
+        Command::Drops(command) => drops::run(command).await,
+        Command::Sysctl(command) => sysctl::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,
         // Unreachable by name, which main has seen to; listed above for the help.
         Command::Ipvsadm { words } => Ok(ipvsadm::run(Applet::Ipvsadm, "ipvsadm", &words).into()),

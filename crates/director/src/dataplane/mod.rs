@@ -16,11 +16,12 @@ pub use attach::{Attached, Attachments, Mode};
 pub use pins::detach;
 
 use crate::config::Config;
+use crate::defence;
 use crate::error::DirectorError;
 use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::tables::Tables;
-use aya::maps::{Map, MapData, ProgramArray};
+use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
@@ -56,6 +57,8 @@ pub struct DataPlane {
     pub tables: Tables,
     /// From identity to service.
     pub service_index: aya::maps::HashMap<MapData, KeyOctets, u32>,
+    /// What happened to packets other than being switched, by [`rlvs_switch::counters::Event`] and CPU.
+    pub events: PerCpuArray<MapData, u64>,
     /// Where the first step is attached.
     pub attachments: Attachments,
     /// Whether there was one to adopt.
@@ -110,9 +113,13 @@ impl DataPlane {
             .take_map("SERVICE_INDEX")
             .ok_or_else(|| missing("SERVICE_INDEX"))
             .and_then(|map| map.try_into().map_err(|error| unusable("SERVICE_INDEX", error)))?;
+        let events = ebpf
+            .take_map("EVENTS")
+            .ok_or_else(|| missing("EVENTS"))
+            .and_then(|map| map.try_into().map_err(|error| unusable("EVENTS", error)))?;
         let (first, same_programs) = programs(&mut ebpf, &pins)?;
         let attachments = Attachments::adopt(first, &pins)?;
-        Ok(DataPlane { tables, service_index, attachments, adopted, same_programs })
+        Ok(DataPlane { tables, service_index, events, attachments, adopted, same_programs })
     }
 }
 
@@ -164,6 +171,9 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
     settings.mask4.store(tables.connections4.all().len() as u32 - 1, order::PLAIN);
     settings.mask6.store(tables.connections6.all().len() as u32 - 1, order::PLAIN);
     settings.set_defaults();
+    // As IPVS has it: what a backlog of messages may take of the memory that is free now.
+    let messages = (defence::available_pages() / 32).min(i32::MAX as u64) as u32;
+    settings.director.sync_qlen_max.store(messages, order::PLAIN);
     // Last, for it says that the rest is done.
     settings.cpus.store(cpus, order::PUBLISH);
     Ok(())

@@ -9,7 +9,7 @@ use rlvs_switch::state::tcp;
 use std::sync::Arc;
 
 impl Registry {
-    /// Carries a request out. Facts about the director are not the registry's.
+    /// Carries a request out. What concerns the director as a whole is not the registry's.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
         match request {
             Request::NewService(service) => self.add_service(&service).map(|()| Reply::Done),
@@ -48,7 +48,12 @@ impl Registry {
             Request::ListConnections => {
                 Ok(Reply::Connections(Box::new(connections::list(Arc::clone(&self.tables)))))
             }
-            Request::GetFacts => Err(Errno::OPNOTSUPP),
+            Request::GetFacts
+            | Request::ListSettings
+            | Request::GetSetting(_)
+            | Request::SetSetting(_)
+            | Request::ListEvents
+            | Request::GetTotals => Err(Errno::OPNOTSUPP),
         }
     }
 

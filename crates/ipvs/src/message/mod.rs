@@ -70,6 +70,16 @@ pub enum Request {
     ListConnections,
     /// RLVS: facts about the director.
     GetFacts,
+    /// RLVS: all of IPVS's sysctls, by name.
+    ListSettings,
+    /// RLVS: one of them (ENOENT if there is none such).
+    GetSetting(String),
+    /// RLVS: changes one (ENOENT; EINVAL if it does not take the value).
+    SetSetting(Setting),
+    /// RLVS: how often what happened to packets other than being switched.
+    ListEvents,
+    /// RLVS: statistics of all services together, deleted ones included.
+    GetTotals,
 }
 
 impl Request {
@@ -85,6 +95,10 @@ impl Request {
                 | Self::GetInfo
                 | Self::ListConnections
                 | Self::GetFacts
+                | Self::ListSettings
+                | Self::GetSetting(_)
+                | Self::ListEvents
+                | Self::GetTotals
         )
     }
 
@@ -97,13 +111,21 @@ impl Request {
                 | Self::ListDaemons
                 | Self::ListConnections
                 | Self::GetFacts
+                | Self::ListSettings
+                | Self::ListEvents
         )
     }
 
     /// The family that has the request.
     pub fn family(&self) -> FamilyName {
         match self {
-            Self::ListConnections | Self::GetFacts => FamilyName::Rlvs,
+            Self::ListConnections
+            | Self::GetFacts
+            | Self::ListSettings
+            | Self::GetSetting(_)
+            | Self::SetSetting(_)
+            | Self::ListEvents
+            | Self::GetTotals => FamilyName::Rlvs,
             _ => FamilyName::Ipvs,
         }
     }
@@ -130,6 +152,12 @@ pub enum Reply {
     Connections(Box<dyn Iterator<Item = Connection> + Send>),
     /// To [`Request::GetFacts`].
     Facts(Vec<Fact>),
+    /// To [`Request::ListSettings`] and, one of them, to [`Request::GetSetting`].
+    Settings(Vec<Setting>),
+    /// To [`Request::ListEvents`].
+    Events(Vec<EventCount>),
+    /// To [`Request::GetTotals`].
+    Totals(Totals),
 }
 
 impl fmt::Debug for Reply {
@@ -144,6 +172,9 @@ impl fmt::Debug for Reply {
             Self::Info(v) => f.debug_tuple("Info").field(v).finish(),
             Self::Connections(_) => f.write_str("Connections(..)"),
             Self::Facts(v) => f.debug_tuple("Facts").field(v).finish(),
+            Self::Settings(v) => f.debug_tuple("Settings").field(v).finish(),
+            Self::Events(v) => f.debug_tuple("Events").field(v).finish(),
+            Self::Totals(v) => f.debug_tuple("Totals").field(v).finish(),
         }
     }
 }

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::connection::{self, BATCH, RECORD};
 use super::numbers::{command, info, rlvs, top};
-use super::{FamilyName, Reply, Request, daemon, destination, service};
+use super::{FamilyName, Reply, Request, daemon, destination, service, stats};
 use crate::model::*;
 use crate::netlink::{Writer, attributes};
 
@@ -25,6 +25,12 @@ pub enum Item {
     Connections(Vec<Connection>),
     /// A fact.
     Fact(Fact),
+    /// A setting.
+    Setting(Setting),
+    /// An event's count.
+    Event(EventCount),
+    /// The totals.
+    Totals(Totals),
 }
 
 /// Client: the content of a message that answers `request`; `attribute_bytes` follow its generic header.
@@ -44,6 +50,9 @@ pub fn decode_item(request: &Request, attribute_bytes: &[u8]) -> Result<Item, Er
         Request::GetInfo => decode_info(attribute_bytes).map(Item::Info),
         Request::ListConnections => nest(rlvs::RECORDS).and_then(decode_connections).map(Item::Connections),
         Request::GetFacts => decode_fact(attribute_bytes).map(Item::Fact),
+        Request::ListSettings | Request::GetSetting(_) => decode_setting(attribute_bytes).map(Item::Setting),
+        Request::ListEvents => decode_event(attribute_bytes).map(Item::Event),
+        Request::GetTotals => decode_totals(attribute_bytes).map(Item::Totals),
         _ => None,
     };
     item.ok_or(Errno::BADMSG)
@@ -59,6 +68,9 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
         Item::Info(_) => (FamilyName::Ipvs, command::SET_INFO),
         Item::Connections(_) => (FamilyName::Rlvs, rlvs::CONNECTIONS),
         Item::Fact(_) => (FamilyName::Rlvs, rlvs::FACT),
+        Item::Setting(_) => (FamilyName::Rlvs, rlvs::SETTING),
+        Item::Event(_) => (FamilyName::Rlvs, rlvs::EVENT),
+        Item::Totals(_) => (FamilyName::Rlvs, rlvs::TOTALS),
     };
     w.message(family.id(), flags, sequence, |w| {
         w.generic(command);
@@ -82,6 +94,21 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
                 w.put_text(rlvs::FACT_NAME, &fact.name);
                 w.put_text(rlvs::FACT_VALUE, &fact.value);
             }
+            Item::Setting(setting) => {
+                w.put_text(rlvs::SETTING_NAME, &setting.name);
+                w.put_text(rlvs::SETTING_VALUE, &setting.value);
+            }
+            Item::Event(event) => {
+                w.put_text(rlvs::EVENT_NAME, &event.name);
+                w.put_text(rlvs::EVENT_WORDS, &event.words);
+                w.put(rlvs::EVENT_COUNT, &event.count.to_ne_bytes());
+            }
+            Item::Totals(totals) => {
+                w.nest(rlvs::STATS, |w| stats::encode_wide(w, &totals.stats));
+                for cpu in &totals.cpus {
+                    w.nest(rlvs::CPU, |w| cpu.iter().for_each(|number| w.raw(&number.to_ne_bytes())));
+                }
+            }
         }
     });
 }
@@ -102,6 +129,9 @@ impl Reply {
                 (!batch.is_empty()).then_some(Item::Connections(batch))
             })),
             Self::Facts(facts) => Box::new(facts.into_iter().map(Item::Fact)),
+            Self::Settings(settings) => Box::new(settings.into_iter().map(Item::Setting)),
+            Self::Events(events) => Box::new(events.into_iter().map(Item::Event)),
+            Self::Totals(totals) => Box::new(std::iter::once(Item::Totals(totals))),
         }
     }
 }
@@ -132,4 +162,32 @@ fn decode_connections(records: &[u8]) -> Option<Vec<Connection>> {
 fn decode_fact(attribute_bytes: &[u8]) -> Option<Fact> {
     let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind)?.text(usize::from(u16::MAX));
     Some(Fact { name: find(rlvs::FACT_NAME)?, value: find(rlvs::FACT_VALUE)? })
+}
+
+fn decode_setting(attribute_bytes: &[u8]) -> Option<Setting> {
+    let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind)?.text(usize::from(u16::MAX));
+    Some(Setting { name: find(rlvs::SETTING_NAME)?, value: find(rlvs::SETTING_VALUE)? })
+}
+
+fn decode_event(attribute_bytes: &[u8]) -> Option<EventCount> {
+    let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind);
+    let text = |kind| find(kind)?.text(usize::from(u16::MAX));
+    Some(EventCount {
+        name: text(rlvs::EVENT_NAME)?,
+        words: text(rlvs::EVENT_WORDS)?,
+        count: find(rlvs::EVENT_COUNT)?.u64()?,
+    })
+}
+
+fn decode_totals(attribute_bytes: &[u8]) -> Option<Totals> {
+    let nest = attributes(attribute_bytes).find(|a| a.kind == rlvs::STATS)?;
+    let cpus = attributes(attribute_bytes).filter(|a| a.kind == rlvs::CPU).map(|a| {
+        let (numbers, rest) = a.value.as_chunks::<8>();
+        let mut cpu = [0; 5];
+        for (number, octets) in cpu.iter_mut().zip(numbers) {
+            *number = u64::from_ne_bytes(*octets);
+        }
+        (rest.is_empty() && numbers.len() == cpu.len()).then_some(cpu)
+    });
+    Some(Totals { stats: stats::decode(None, Some(nest)), cpus: cpus.collect::<Option<_>>()? })
 }

@@ -34,3 +34,23 @@ pub struct Fact {
     /// Its value.
     pub value: String,
 }
+
+/// One of IPVS's sysctls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name below `net.ipv4.vs`.
+    pub name: String,
+    /// Its value as text: what the file of the same name shows and takes.
+    pub value: String,
+}
+
+/// How often something happened to packets other than being switched as usual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventCount {
+    /// The event's name.
+    pub name: String,
+    /// The event in words, what became of the packet first.
+    pub words: String,
+    /// How often, since the data plane was made.
+    pub count: u64,
+}
