@@ -6,7 +6,9 @@ use std::{env, fs, io};
 const OBJECTS: [&str; 2] = ["director.o", "decapsulate.o"];
 
 fn main() -> io::Result<()> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bpf");
+    // Read when run, not when compiled: a copied build folder may hold the script of another place.
+    let project = env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?;
+    let built = Path::new(&project).join("../../target/bpf");
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
     for object in OBJECTS {
         let source = built.join(object);

@@ -5,7 +5,9 @@ use rlvs_ipvs::{Connection, Endpoint, Protocol};
 use rlvs_switch::config::Tick;
 use rlvs_switch::destination::Destination;
 use rlvs_switch::order;
-use rlvs_switch::table::{Family, Meta, Slot, Tuple, V4, V6, WAYS, lookup, release, slot};
+use rlvs_switch::table::{
+    Family, Meta, Slot, TEMPLATE, Tuple, V4, V6, WAYS, lookup, release, slot, template,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -28,15 +30,20 @@ fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
     let tuple: Tuple<F> = place.tuple(meta)?;
     let entry = place.entry(meta)?;
     let left = tables.now().until(last_expiry(tables, place, index, entry.peer));
-    if left <= 0 {
+    if left <= 0 && !(meta.is_template() && place.controls().load(order::PLAIN) != 0) {
         return None;
     }
+    let (protocol, kind) = if meta.is_template() {
+        (tuple.protocol ^ TEMPLATE, Connection::TEMPLATE)
+    } else {
+        (tuple.protocol, 0)
+    };
     let destination = tables.destinations.get(entry.destination)?;
     Some(Connection {
-        protocol: Protocol(tuple.protocol.into()),
+        protocol: Protocol(protocol.into()),
         state: meta.state(),
-        flags: entry.method.into(),
-        expires: ((left as u64 * (1 << Tick::SHIFT)) / 1_000_000_000) as u32,
+        flags: u32::from(entry.method) | kind,
+        expires: ((left.max(0) as u64 * (1 << Tick::SHIFT)) / 1_000_000_000) as u32,
         client: endpoint(F::ip(tuple.source), tuple.ports[0]),
         virtual_server: endpoint(F::ip(tuple.destination), tuple.ports[1]),
         destination: endpoint(address_of(destination), entry.port),
@@ -125,6 +132,9 @@ fn sweep_slots<F: Family>(tables: &Tables, slots: &[Slot<F>; WAYS], number: usiz
             continue;
         }
         let index = (number * WAYS + way) as u32;
+        if template::postpone::<_, F>(tables, place, meta, now) {
+            continue;
+        }
         if lookup::is_expired(tables, place, index, now) && release::release::<_, F>(tables, index, meta) {
             ended += 1;
         }

@@ -12,7 +12,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::order;
 use rlvs_switch::state::{self, tcp};
-use rlvs_switch::table::{Bucket, Family, Meta, Slot, WAYS, release, slot};
+use rlvs_switch::table::{Bucket, Family, Meta, Slot, WAYS, release, slot, template};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// An entry is idle after so many seconds without a packet.
@@ -25,7 +25,7 @@ const SHARE: usize = 32;
 pub(crate) fn every_second(tables: &Tables) {
     if update(tables.settings(), available_pages()) {
         let ended = thin_out(tables, tables.connections4.all()) + thin_out(tables, tables.connections6.all());
-        tracing::debug!("drop_entry: took {ended} connections out of the table");
+        tracing::debug!("drop_entry: took {ended} connections and templates out of the table");
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn available_pages() -> u64 {
     (info.freeram + info.bufferram) * u64::from(info.mem_unit.max(1)) / rustix::param::page_size() as u64
 }
 
-/// Takes entries out of a part of the buckets, picked at random; how many connections ended.
+/// Takes entries out of a part of the buckets, picked at random; how many connections and templates ended.
 fn thin_out<F: Family>(tables: &Tables, buckets: &[Bucket<F>]) -> usize {
     let now = tables.now();
     let mut ended = 0;
@@ -91,8 +91,13 @@ fn thin_out<F: Family>(tables: &Tables, buckets: &[Bucket<F>]) -> usize {
         for (way, place) in buckets[number].slots.iter().enumerate() {
             let meta = place.meta();
             let index = (number * WAYS + way) as u32;
-            if is_spare(tables, place, index, meta, now) && release::release::<_, F>(tables, index, meta) {
+            if !is_spare(tables, place, index, meta, now) {
+                continue;
+            }
+            let controller = if meta.is_template() { None } else { place.template() };
+            if release::release::<_, F>(tables, index, meta) {
                 ended += 1;
+                ended += controller.map_or(0, |index| end_controller::<F>(tables, index));
             }
         }
     }
@@ -110,10 +115,22 @@ fn picks(count: usize) -> Vec<usize> {
     words.map(|word| u32::from_ne_bytes(*word) as usize & (count - 1)).collect()
 }
 
-/// Whether the connection of a forward entry can be spared.
+/// Ends the template of a connection that was taken out, unless it was ever of use or still is; how many ended.
+fn end_controller<F: Family>(tables: &Tables, index: u32) -> usize {
+    let Some(place) = slot::<Tables, F>(tables, index) else { return 0 };
+    let meta = place.meta();
+    let is_spare = meta.is_live() && meta.is_template() && meta.state() != template::ASSURED;
+    usize::from(is_spare && release::release::<_, F>(tables, index, meta))
+}
+
+/// Whether an entry can be spared, a reply entry being part of its connection's other one.
 fn is_spare<F: Family>(tables: &Tables, place: &Slot<F>, index: u32, meta: Meta, now: Tick) -> bool {
     if !meta.is_live() || meta.is_reply() {
         return false;
+    }
+    if meta.is_template() {
+        // One that controls connections is not released.
+        return meta.state() != template::ASSURED;
     }
     let (Some(tuple), Some(entry)) = (place.tuple(meta), place.entry(meta)) else { return false };
     if tuple.protocol == protocol::TCP {

@@ -266,6 +266,10 @@ impl Director {
             Request::SetSetting(setting) => self.set_setting(&setting).map(|()| Reply::Done),
             Request::ListEvents => Ok(Reply::Events(events::counts(&self.events_counted)?)),
             Request::GetTotals => Ok(Reply::Totals(self.totals.report(&self.tables))),
+            Request::NewDaemon(daemon) => {
+                let mtu = self.mtu_of(&daemon.interface);
+                self.registry.start_daemon(&daemon, mtu).map(|()| Reply::Done)
+            }
             request => {
                 if request == Request::Zero(None) {
                     self.totals.zero(&self.tables);
@@ -297,6 +301,12 @@ impl Director {
             self.registry.estimate();
             self.totals.estimate(&self.tables);
         }
+    }
+
+    /// An interface's MTU; the usual one for those that are not followed, loopback for example.
+    fn mtu_of(&self, name: &str) -> Option<u32> {
+        let followed = self.interfaces.values().find(|interface| interface.name == name);
+        followed.map(|interface| interface.mtu).or_else(|| interface_exists(name).then_some(1500))
     }
 
     fn tell_tracker(&mut self) {
@@ -352,6 +362,11 @@ impl Director {
             .collect();
         tracing::info!("ready: control socket @{SOCKET_NAME}, attached to {}", names.join(", "));
     }
+}
+
+fn interface_exists(name: &str) -> bool {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    socket.is_ok_and(|socket| rustix::net::netdevice::name_to_index(socket, name).is_ok())
 }
 
 /// The interfaces that there are; those asked for must be among them.

@@ -3,6 +3,7 @@
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::order;
 use crate::state::{tcp, udp};
+use crate::sync::SyncDaemon;
 
 /// A point in time: units of 2^26 ns (67.1 ms) of the coarse monotonic clock, modulo 2^32 (nine years).
 ///
@@ -65,6 +66,8 @@ pub struct Config {
     pub director: DirectorSettings,
     /// Director only: what all counters together showed when everything was last zeroed.
     pub zero: [AtomicU64; 5],
+    /// Director only: the master daemon and the backup daemon.
+    pub daemons: [SyncDaemon; 2],
 }
 
 /// Those of IPVS's sysctls (`net.ipv4.vs.*`, Linux's Documentation/networking/ipvs-sysctl.rst) that decide what

@@ -133,6 +133,8 @@ pub struct Destination {
     pub active: AtomicU32,
     /// The other connections.
     pub inactive: AtomicU32,
+    /// Templates that lead here.
+    pub persistent: AtomicU32,
     /// 1 while it takes no new connections because it has too many.
     pub overload: AtomicU32,
     /// Upper threshold of connections; 0: none.
@@ -140,6 +142,8 @@ pub struct Destination {
     /// Lower threshold; 0: three quarters of the upper one.
     pub lower: AtomicU32,
 
+    /// Director only: the last weight that was not 0, or the one that it was added with.
+    pub last_weight: AtomicU32,
     /// Director only: 0 free, else used, growing with each destination made: the order of creation.
     pub sequence: AtomicU32,
     /// Director only: the identity of the service that it belongs or belonged to ([`crate::service::ServiceKey`], as words).
@@ -159,6 +163,13 @@ impl Destination {
     #[inline(always)]
     pub fn egress(&self) -> &Egress {
         if self.current.load(order::LOAD) & 1 == 0 { &self.egress[0] } else { &self.egress[1] }
+    }
+
+    /// The address, as its words are held.
+    #[inline(always)]
+    pub fn address_words(&self) -> [u32; 4] {
+        let load = |i: usize| self.address[i].load(order::PLAIN);
+        [load(0), load(1), load(2), load(3)]
     }
 
     /// Whether it belongs to its service.

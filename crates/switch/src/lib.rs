@@ -32,6 +32,7 @@ pub mod service;
 pub mod simulation;
 pub mod state;
 pub mod steps;
+pub mod sync;
 pub mod table;
 
 pub use platform::{Memory, Platform, Verdict};
@@ -39,4 +40,4 @@ pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;

@@ -4,6 +4,7 @@ use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
@@ -65,6 +66,8 @@ pub trait Platform: Memory {
     fn ingress(&self) -> u32;
     /// The time now.
     fn now(&self) -> Tick;
+    /// A random number.
+    fn random(&self) -> u32;
 
     /// One of the [`crate::table::STRIPES`] locks that serialise the creation of equal tuples.
     fn stripe(&self, index: u32) -> Option<&AtomicU32>;
@@ -74,6 +77,8 @@ pub trait Platform: Memory {
     fn service(&self, index: u32) -> Option<&Service>;
     /// An element of the array that all services' member lists are cut from: a destination's index.
     fn member(&self, index: u32) -> Option<u32>;
+    /// An element of the array that all services' hash tables are cut from.
+    fn table_part(&self, index: u32) -> Option<&TablePart>;
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
 

@@ -1,6 +1,7 @@
 //! Virtual services as the switch sees them.
 
 use crate::cell::{AtomicU32, AtomicU64};
+use crate::order;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What identifies a virtual service: the key of the service table. Without padding, for the map compares octets;
@@ -34,20 +35,20 @@ pub const SCHEDULER_NAME: usize = 16;
 pub struct Service {
     /// Which of the lists is valid: the director prepares the next one and switches with one store.
     pub current: AtomicU32,
-    /// A [`crate::scheduler`] number.
+    /// Director only: the [`crate::scheduler::Scheduler`] that the next list will have.
     pub scheduler: AtomicU32,
     /// The destinations: the valid list, and others that a CPU may still be reading.
     pub lists: [MemberList; LISTS],
 
     /// Director only: 0 free, else used, growing with each service made: the order of creation.
     pub sequence: AtomicU32,
-    /// Director only: IPVS's flag bits.
+    /// IPVS's flag bits: [`flag`].
     pub flags: AtomicU32,
-    /// Director only: persistence timeout in seconds.
+    /// Persistence timeout in seconds.
     pub timeout: AtomicU32,
-    /// Director only: IPv4 mask in network order, or IPv6 prefix length.
+    /// Whose connections a template binds: IPv4 mask in network order, or IPv6 prefix length.
     pub netmask: AtomicU32,
-    /// Director only: the identity ([`ServiceKey`], as words).
+    /// The identity ([`ServiceKey`], as words).
     pub key: [AtomicU32; 6],
     /// Director only: the scheduler's name as the user gave it, padded with zeros.
     pub scheduler_name: [AtomicU32; SCHEDULER_NAME / 4],
@@ -55,12 +56,57 @@ pub struct Service {
     pub residue: [AtomicU64; 5],
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],
+    /// Director only: the persistence engine: 0 none, or [`ENGINE_SIP`].
+    pub engine: AtomicU32,
+}
+
+/// The persistence engine `sip`, in [`Service::engine`].
+pub const ENGINE_SIP: u32 = 1;
+
+/// Bits of [`Service::flags`], with IPVS's numbers.
+pub mod flag {
+    /// A client's connections go to one destination.
+    pub const PERSISTENT: u32 = 0x1;
+    /// Each UDP packet is scheduled for itself.
+    pub const ONE_PACKET: u32 = 0x4;
+}
+
+impl Service {
+    /// Whether one of the flags is set.
+    #[inline(always)]
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags.load(order::PLAIN) & flag != 0
+    }
+
+    /// The identity's last word: port (as in a packet), protocol, family.
+    #[inline(always)]
+    fn last_word(&self) -> [u8; 4] {
+        self.key[5].load(order::PLAIN).to_ne_bytes()
+    }
+
+    /// The port as it stands in a packet; 0: all ports, or a mark's service.
+    #[inline(always)]
+    pub fn port(&self) -> [u8; 2] {
+        let [a, b, _, _] = self.last_word();
+        [a, b]
+    }
+
+    /// The mark, if the service is one for marked packets: its identity has no protocol.
+    #[inline(always)]
+    pub fn mark(&self) -> Option<u32> {
+        let [_, _, protocol, _] = self.last_word();
+        (protocol == 0).then(|| self.key[0].load(order::PLAIN))
+    }
 }
 
 /// A version of a service's destinations, with the state of the scheduler that walks it.
 #[derive(Default)]
 #[repr(C)]
 pub struct MemberList {
+    /// A [`crate::scheduler::Scheduler`]'s number.
+    pub scheduler: AtomicU32,
+    /// Hashing schedulers: where the table starts in the array of [`crate::scheduler::hash::TablePart`]s.
+    pub table: AtomicU32,
     /// Where the list starts in the array of members.
     pub offset: AtomicU32,
     /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].

@@ -13,6 +13,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
+use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
@@ -182,6 +183,12 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without pointers.
+        unsafe { helpers::bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
     fn stripe(&self, index: u32) -> Option<&AtomicU32> {
         let cell = maps::STRIPE_LOCKS.get_ptr_mut(index)?;
         // SAFETY: an array's element stays where it is, and all that use it do so atomically.
@@ -202,6 +209,11 @@ impl Platform for Kernel {
     #[inline(always)]
     fn member(&self, index: u32) -> Option<u32> {
         maps::MEMBERS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn table_part(&self, index: u32) -> Option<&TablePart> {
+        maps::HASH_TABLES.get(index)
     }
 
     #[inline(always)]

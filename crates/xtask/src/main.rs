@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask build`, `test`, `fuzz`, `demo`, `bench`.
+//! Development tasks: `cargo xtask build`, `test`, `conformance`, `fuzz`, `demo`, `bench`.
 //!
 //! The switch is an XDP program, which ordinary `cargo build` cannot make: it needs a compiler that builds `core` for
 //! the BPF target, and a linker that writes BPF objects. These tasks find both, or install them, and say which.
@@ -6,6 +6,7 @@
 
 mod bench;
 mod command;
+mod conformance;
 mod distribution;
 mod fuzz;
 mod linker;
@@ -39,6 +40,14 @@ enum Task {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Put the recorded cases to ipvsadm and compare the answers with the original's (root)
+    Conformance {
+        /// Ask the original anew, in the guest whose programs `vm` and `golden-run` are in this folder
+        #[arg(long, value_name = "FOLDER")]
+        original: Option<PathBuf>,
+        /// Only these cases
+        cases: Vec<String>,
+    },
     /// Feed random frames to the switch and random messages to the control protocol
     Fuzz {
         /// How long for each of them
@@ -66,6 +75,11 @@ fn run(task: &Task) -> Result<()> {
     match task {
         Task::Build { debug_host } => build(&project, *debug_host),
         Task::Test { filter } => verify::test(&project, filter.as_deref()),
+        Task::Conformance { original, cases } => {
+            distribution::require(&project, &["iproute2"])?;
+            build(&project, false)?;
+            conformance::run(&project, original.as_deref(), cases)
+        }
         Task::Fuzz { seconds } => fuzz::fuzz(&project, *seconds),
         Task::Bench => {
             build(&project, false)?;

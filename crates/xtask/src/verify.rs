@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, distribution, fuzz, object};
+use crate::{command, conformance, distribution, fuzz, object};
 
 /// How long each fuzzing target gets: enough to see that it runs and that nothing is badly wrong. `cargo xtask fuzz` takes longer.
 const FUZZ_SECONDS: u32 = 10;
@@ -55,6 +55,9 @@ pub fn test(project: &Path, filter: Option<&str>) -> Result<()> {
         println!("{left_out} tests that need root were left out: run `cargo xtask test` as root for them");
     }
     if filter.is_none() {
+        if root {
+            conformance::run(project, None, &[])?;
+        }
         fuzz::fuzz(project, FUZZ_SECONDS)?;
     }
     println!("{} passed, {} failed", outcome.passed, outcome.failed);

@@ -27,6 +27,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use pins::Pins;
 use rlvs_switch::scheduler::MEMBERS_MAX;
+use rlvs_switch::scheduler::Scheduler::MaglevHashing;
 use rlvs_switch::service::{LISTS, ServiceKey};
 use rlvs_switch::table::WAYS;
 use rlvs_switch::{Program, order};
@@ -34,7 +35,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 11] = [
+const MAPS: [&str; 12] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -42,6 +43,7 @@ const MAPS: [&str; 11] = [
     "SERVICE_INDEX",
     "SERVICES",
     "MEMBERS",
+    "HASH_TABLES",
     "DESTINATIONS",
     "COUNTERS",
     "EVENTS",
@@ -50,6 +52,9 @@ const MAPS: [&str; 11] = [
 
 /// Members that each service has room for, in all its lists.
 pub(crate) const MEMBERS_PER_SERVICE: u32 = MEMBERS_MAX * LISTS as u32;
+
+/// Parts of hash tables for each service: room for all of them with dh or sh, or for a quarter of them with mh.
+const TABLE_PARTS_PER_SERVICE: u32 = 4;
 
 /// The loaded data plane.
 pub struct DataPlane {
@@ -93,6 +98,7 @@ impl DataPlane {
             ("SERVICE_INDEX", tables.services),
             ("SERVICES", tables.services),
             ("MEMBERS", tables.services * MEMBERS_PER_SERVICE),
+            ("HASH_TABLES", tables.services.max(MaglevHashing.parts() as u32) * TABLE_PARTS_PER_SERVICE),
             ("DESTINATIONS", tables.destinations),
             ("COUNTERS", tables.destinations * cpus),
         ] {
@@ -105,6 +111,7 @@ impl DataPlane {
             connections6: mapped(&ebpf, "CONNECTIONS6")?,
             services: mapped(&ebpf, "SERVICES")?,
             members: mapped(&ebpf, "MEMBERS")?,
+            hash_tables: mapped(&ebpf, "HASH_TABLES")?,
             destinations: mapped(&ebpf, "DESTINATIONS")?,
             counters: mapped(&ebpf, "COUNTERS")?,
         };

@@ -24,7 +24,8 @@ impl Registry {
     ) -> Result<(), Errno> {
         let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
         let asked = asked?;
-        check(service, &asked)?;
+        self.check_family(service, &asked)?;
+        check(&asked)?;
         if self.find(sequence, &asked.id).is_some() {
             return Err(Errno::EXIST);
         }
@@ -35,15 +36,16 @@ impl Registry {
         }
         let owner = keys::key(service).ok_or(Errno::NOPROTOOPT)?;
         let index = match self.find_in_trash(&owner, &asked.id) {
-            Some(index) => {
-                self.trash.remove(&index);
-                index
+            Some(index) => self.revive(sequence, index),
+            None => {
+                check_unicast(asked.id.address)?;
+                self.new_destination(&owner, &asked.id)?
             }
-            None => self.new_destination(&owner, &asked.id)?,
         };
         let newest = self.next_sequence();
         let Some(entry) = self.tables.destinations.get(index) else { return Err(Errno::NOSPC) };
         write(entry, &asked);
+        entry.last_weight.store(asked.weight as u32, order::PLAIN);
         entry.flags.store(flag::AVAILABLE, order::PLAIN);
         entry.sequence.store(newest, order::PUBLISH);
         let rates = Estimator::starting_at(self.tables.counted(index));
@@ -54,6 +56,27 @@ impl Registry {
         }
         self.publish(sequence, &members);
         Ok(())
+    }
+
+    /// Takes a destination out of the trash. Its connections go on, and its counters too, unless they were another
+    /// service's of the same name.
+    fn revive(&mut self, service: u32, index: u32) -> u32 {
+        self.trash.remove(&index);
+        if let Some(entry) = self.tables.destinations.get(index)
+            && entry.sequence.load(order::PLAIN) < service
+        {
+            for (cell, counted) in entry.zero.iter().zip(self.tables.counted(index)) {
+                cell.store(counted, order::PLAIN);
+            }
+        }
+        index
+    }
+
+    /// Only a tunnel leads to a destination of another family than its service's, and only while nothing is synchronised.
+    fn check_family(&self, service: &ServiceId, asked: &rlvs_ipvs::Destination) -> Result<(), Errno> {
+        let same = Family::of(asked.id.address) == service.family();
+        let tunnel = asked.method == ForwardingMethod::Tunnel;
+        if same || tunnel && self.daemons().is_empty() { Ok(()) } else { Err(Errno::INVAL) }
     }
 
     /// The destinations of a service, the newest first.
@@ -74,7 +97,7 @@ impl Registry {
         }
         entry.family.store(keys::family(id.address).into(), order::PLAIN);
         entry.port.store(id.port.to_be().into(), order::PLAIN);
-        for cell in [&entry.active, &entry.inactive, &entry.overload] {
+        for cell in [&entry.active, &entry.inactive, &entry.persistent, &entry.overload] {
             cell.store(0, order::PLAIN);
         }
         for egress in &entry.egress {
@@ -96,12 +119,10 @@ impl Registry {
     ) -> Result<(), Errno> {
         let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
         let asked = asked?;
-        check(service, &asked)?;
+        self.check_family(service, &asked)?;
+        check(&asked)?;
         let index = self.find(sequence, &asked.id).ok_or(Errno::NOENT)?;
         let entry = self.tables.destinations.get(index).ok_or(Errno::NOENT)?;
-        if asked.upper_threshold == 0 || asked.upper_threshold > entry.upper.load(order::PLAIN) {
-            entry.overload.store(0, order::PLAIN);
-        }
         write(entry, &asked);
         let members = self.members_of(sequence);
         self.publish(sequence, &members);
@@ -148,7 +169,8 @@ impl Registry {
         let tables = &self.tables;
         self.trash.retain(|index, since| {
             let Some(entry) = tables.destinations.get(*index) else { return false };
-            let used = entry.active.load(order::PLAIN) != 0 || entry.inactive.load(order::PLAIN) != 0;
+            let named = [&entry.active, &entry.inactive, &entry.persistent];
+            let used = named.into_iter().any(|number| number.load(order::PLAIN) != 0);
             if used || since.elapsed() < TRASH {
                 return true;
             }
@@ -185,7 +207,7 @@ impl Registry {
             destination,
             active: entry.active.load(order::PLAIN),
             inactive: entry.inactive.load(order::PLAIN),
-            persistent: 0,
+            persistent: entry.persistent.load(order::PLAIN),
             stats: stats(self.tables.counted(index), zero, rates),
         })
     }
@@ -257,25 +279,11 @@ fn identity(entry: &Entry) -> DestinationId {
 }
 
 /// What IPVS refuses, and what this director does not do yet.
-fn check(service: &ServiceId, asked: &rlvs_ipvs::Destination) -> Result<(), Errno> {
-    if Family::of(asked.id.address) != service.family() && asked.method != ForwardingMethod::Tunnel {
-        return Err(Errno::INVAL);
-    }
+fn check(asked: &rlvs_ipvs::Destination) -> Result<(), Errno> {
     if asked.weight < 0 || asked.lower_threshold > asked.upper_threshold {
         return Err(Errno::RANGE);
     }
     if asked.tunnel.kind == TunnelType::Gue && asked.tunnel.port == 0 {
-        return Err(Errno::INVAL);
-    }
-    let unicast = match asked.id.address {
-        IpAddr::V4(address) => {
-            !(address.is_multicast() || address.is_broadcast() || address.is_unspecified())
-        }
-        IpAddr::V6(address) => {
-            !(address.is_multicast() || address.is_unspecified() || address.is_unicast_link_local())
-        }
-    };
-    if !unicast {
         return Err(Errno::INVAL);
     }
     let unsupported = match asked.method {
@@ -290,7 +298,23 @@ fn check(service: &ServiceId, asked: &rlvs_ipvs::Destination) -> Result<(), Errn
     Ok(())
 }
 
+/// IPVS asks this of a new destination only, after all else.
+fn check_unicast(address: IpAddr) -> Result<(), Errno> {
+    let unicast = match address {
+        IpAddr::V4(address) => {
+            !(address.is_multicast() || address.is_broadcast() || address.is_unspecified())
+        }
+        IpAddr::V6(address) => {
+            !(address.is_multicast() || address.is_unspecified() || address.is_unicast_link_local())
+        }
+    };
+    if unicast { Ok(()) } else { Err(Errno::INVAL) }
+}
+
 fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
+    if asked.upper_threshold == 0 || asked.upper_threshold > entry.upper.load(order::PLAIN) {
+        entry.overload.store(0, order::PLAIN);
+    }
     entry.upper.store(asked.upper_threshold, order::PLAIN);
     entry.lower.store(asked.lower_threshold, order::PLAIN);
     let tunnel = asked.tunnel.kind as u32 | u32::from(asked.tunnel.flags.bits()) << 16;
@@ -299,6 +323,9 @@ fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
     entry.method.store(asked.method as u32, order::PLAIN);
     // Weights are not negative: checked.
     entry.weight.store(asked.weight as u32, order::PLAIN);
+    if asked.weight != 0 {
+        entry.last_weight.store(asked.weight as u32, order::PLAIN);
+    }
 }
 
 /// Publishes another way: prepared in the copy that is not valid, then switched to.

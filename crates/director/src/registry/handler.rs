@@ -8,6 +8,11 @@ use rlvs_switch::order;
 use rlvs_switch::state::tcp;
 use std::sync::Arc;
 
+/// What the connection table's size is told in. IPVS tells a number of hash buckets, which hold any number of
+/// connections each, and its 4096 stands at the head of most listings; a page is what in this table comes next to that,
+/// and with the default configuration there are as many.
+const PAGE: usize = 4096;
+
 impl Registry {
     /// Carries a request out. What concerns the director as a whole is not the registry's.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
@@ -27,18 +32,16 @@ impl Registry {
                 self.delete_destination(&id, destination).map(|()| Reply::Done)
             }
             Request::ListDestinations(id) => self.destination_entries(&id).map(Reply::Destinations),
-            // The sync daemon belongs to the cluster, which this director does not have yet.
-            Request::NewDaemon(_) => Err(Errno::NOPROTOOPT),
-            Request::DeleteDaemon(_) => Err(Errno::SRCH),
-            Request::ListDaemons => Ok(Reply::Daemons(Vec::new())),
+            Request::DeleteDaemon(role) => self.stop_daemon(role).map(|()| Reply::Done),
+            Request::ListDaemons => Ok(Reply::Daemons(self.daemons())),
             Request::SetTimeouts(timeouts) => {
                 self.set_timeouts(timeouts);
                 Ok(Reply::Done)
             }
             Request::GetTimeouts => Ok(Reply::Timeouts(self.timeouts())),
             Request::GetInfo => {
-                let buckets = self.tables.connections4.all().len() as u32;
-                Ok(Reply::Info(Info { version: VERSION, table_size: buckets }))
+                let octets = size_of_val(self.tables.connections4.all());
+                Ok(Reply::Info(Info { version: VERSION, table_size: (octets / PAGE) as u32 }))
             }
             Request::Zero(id) => self.zero(id.as_ref()).map(|()| Reply::Done),
             Request::Flush => {
@@ -48,7 +51,9 @@ impl Registry {
             Request::ListConnections => {
                 Ok(Reply::Connections(Box::new(connections::list(Arc::clone(&self.tables)))))
             }
-            Request::GetFacts
+            // These need more than services and connections.
+            Request::NewDaemon(_)
+            | Request::GetFacts
             | Request::ListSettings
             | Request::GetSetting(_)
             | Request::SetSetting(_)

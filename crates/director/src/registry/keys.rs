@@ -20,6 +20,20 @@ pub(super) fn words(address: IpAddr) -> [u32; 4] {
     }
 }
 
+/// The reverse of [`words`], for the family 4 or 6.
+pub(super) fn address(family: u8, words: [u32; 4]) -> IpAddr {
+    match family {
+        6 => {
+            let mut octets = [0; 16];
+            for (octets, word) in octets.chunks_exact_mut(4).zip(words) {
+                octets.copy_from_slice(&word.to_ne_bytes());
+            }
+            IpAddr::V6(Ipv6Addr::from(octets))
+        }
+        _ => IpAddr::V4(Ipv4Addr::from(words[0].to_ne_bytes())),
+    }
+}
+
 /// 4 or 6.
 pub(super) fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { 4 } else { 6 }
@@ -39,16 +53,7 @@ pub(super) fn key(id: &ServiceId) -> Option<ServiceKey> {
 
 /// The reverse of [`key`].
 pub(super) fn id(key: &ServiceKey) -> ServiceId {
-    let address = match key.family {
-        6 => {
-            let mut octets = [0; 16];
-            for (octets, word) in octets.chunks_exact_mut(4).zip(key.address) {
-                octets.copy_from_slice(&word.to_ne_bytes());
-            }
-            IpAddr::V6(Ipv6Addr::from(octets))
-        }
-        _ => IpAddr::V4(Ipv4Addr::from(key.address[0].to_ne_bytes())),
-    };
+    let address = address(key.family, key.address);
     ServiceId::Address { protocol: Protocol(key.protocol.into()), address, port: u16::from_be(key.port) }
 }
 

@@ -2,13 +2,16 @@
 
 use super::{Registry, Service};
 use crate::dataplane::MEMBERS_PER_SERVICE;
+use crate::tables::Tables;
+use rlvs_ipvs::Family;
 use rlvs_switch::order;
-use rlvs_switch::scheduler::MEMBERS_MAX;
+use rlvs_switch::scheduler::hash::Entrant;
+use rlvs_switch::scheduler::{MEMBERS_MAX, Scheduler};
 use rlvs_switch::service::{CURSOR_START, LISTS};
 use std::time::{Duration, Instant};
 
 /// How long a list that was valid is left as it is: far longer than a scheduler takes.
-const GRACE: Duration = Duration::from_millis(2);
+pub(super) const GRACE: Duration = Duration::from_millis(2);
 
 impl Registry {
     /// Publishes a service's members as they are in `services[sequence]`; `before` are those of the valid list.
@@ -28,6 +31,10 @@ impl Registry {
                 cell.0.store(*member, order::PLAIN);
             }
         }
+        let scheduler = entry.scheduler.load(order::PLAIN);
+        write_table(&self.tables, service, scheduler);
+        new.scheduler.store(scheduler, order::PLAIN);
+        new.table.store(service.table.start as u32, order::PLAIN);
         new.offset.store(offset, order::PLAIN);
         new.length.store(service.members.len() as u32, order::PLAIN);
         let cursor = move_cursor(before, &service.members, old.cursor.load(order::PLAIN));
@@ -45,8 +52,7 @@ impl Registry {
             threshold if step > 1 => threshold / step * step + 1,
             threshold => threshold,
         };
-        let weighted = entry.scheduler.load(order::PLAIN)
-            == rlvs_switch::scheduler::Scheduler::WeightedRoundRobin as u32;
+        let weighted = scheduler == Scheduler::WeightedRoundRobin as u32;
         new.cursor.store(if weighted { CURSOR_START } else { cursor }, order::PLAIN);
         new.step.store(step, order::PLAIN);
         new.maximum.store(maximum, order::PLAIN);
@@ -55,6 +61,20 @@ impl Registry {
         entry.current.store(next as u32, order::PUBLISH);
         service.retired[current] = Some(Instant::now());
     }
+}
+
+/// Computes a hashing scheduler's table for the service's members as they now are. It is written in place: each of its
+/// slots leads to a destination of the service before and after.
+fn write_table(tables: &Tables, service: &Service, scheduler: u32) {
+    let parts = tables.hash_tables.all().get(service.table.clone());
+    let (Some(parts), Some(scheduler)) = (parts, Scheduler::from_number(scheduler)) else { return };
+    let family = if service.id.family() == Family::Inet6 { 6 } else { 4 };
+    let entrants: Vec<Entrant> = service
+        .members
+        .iter()
+        .filter_map(|index| Some(Entrant::new(*index, tables.destinations.get(*index)?, family)))
+        .collect();
+    scheduler.write_table(&entrants, parts);
 }
 
 /// Waits until no CPU can still be reading a list that is to be written.

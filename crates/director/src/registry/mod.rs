@@ -3,8 +3,10 @@
 //! The tables are the truth, and all of it: what is here besides (who is a member of what, rates) is read from them
 //! at the start. A change becomes visible to packets by one store, of a service's current list or of a word.
 
+mod daemons;
 mod destinations;
 mod handler;
+mod hash_tables;
 mod keys;
 mod members;
 mod services;
@@ -13,6 +15,7 @@ use crate::dataplane::KeyOctets;
 use crate::estimator::Estimator;
 use crate::tables::Tables;
 use aya::maps::{HashMap as BpfHashMap, MapData};
+use hash_tables::{HashTable, HashTables};
 use rlvs_ipvs::{Errno, ServiceId, Stats};
 use rlvs_switch::order;
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +31,7 @@ pub struct Registry {
     services: BTreeMap<u32, Service>,
     by_id: HashMap<ServiceId, u32>,
     destinations: HashMap<u32, Destination>,
+    hash_tables: HashTables,
     /// Deleted destinations that connections still name, and since when.
     trash: HashMap<u32, Instant>,
     last_sequence: u32,
@@ -42,6 +46,7 @@ struct Service {
     id: ServiceId,
     /// Indices of its destinations, the newest first.
     members: Vec<u32>,
+    table: HashTable,
     /// When each of its lists was last retired.
     retired: [Option<Instant>; rlvs_switch::service::LISTS],
     rates: Estimator,
@@ -66,6 +71,7 @@ impl Registry {
     /// Reads the tables, be they empty or an earlier director's.
     pub fn new(tables: Arc<Tables>, index: BpfHashMap<MapData, KeyOctets, u32>) -> Registry {
         let mut registry = Registry {
+            hash_tables: HashTables::new(tables.hash_tables.all().len()),
             tables,
             index,
             services: BTreeMap::new(),

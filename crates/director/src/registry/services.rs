@@ -1,12 +1,16 @@
 //! Virtual services.
 
+use super::hash_tables::HashTable;
 use super::{Registry, Service, keys, service_counted, stats};
 use crate::estimator::Estimator;
 use rlvs_ipvs::{Errno, Netmask, Protocol, ServiceEntry, ServiceFlags, ServiceId};
 use rlvs_switch::order;
 use rlvs_switch::scheduler::Scheduler;
-use rlvs_switch::service::SCHEDULER_NAME;
+use rlvs_switch::service::{ENGINE_SIP, LISTS, SCHEDULER_NAME};
 use std::net::Ipv4Addr;
+
+/// The one persistence engine that there is.
+const SIP: &str = "sip";
 
 impl Registry {
     pub(super) fn add_service(&mut self, asked: &rlvs_ipvs::Service) -> Result<(), Errno> {
@@ -18,6 +22,7 @@ impl Registry {
         let services = &self.tables.services;
         let is_free = |index| services.get(index).is_some_and(|entry| entry.sequence.load(order::PLAIN) == 0);
         let index = super::allocate(&mut self.last_service, services.all().len(), is_free)?;
+        let table = self.hash_tables.take(scheduler)?;
         let sequence = self.next_sequence();
         let entry = self.tables.services.get(index).ok_or(Errno::NOSPC)?;
         keys::store(&entry.key, &key);
@@ -36,6 +41,7 @@ impl Registry {
                 index,
                 id: asked.id,
                 members: Vec::new(),
+                table,
                 retired: Default::default(),
                 rates: Estimator::default(),
             },
@@ -52,15 +58,20 @@ impl Registry {
     pub(super) fn edit_service(&mut self, asked: &rlvs_ipvs::Service) -> Result<(), Errno> {
         let sequence = *self.by_id.get(&asked.id).ok_or(Errno::SRCH)?;
         let scheduler = check(asked)?;
-        let service = self.services.get(&sequence).ok_or(Errno::SRCH)?;
+        let service = self.services.get_mut(&sequence).ok_or(Errno::SRCH)?;
         let entry = self.tables.services.get(service.index).ok_or(Errno::SRCH)?;
         let flags = asked.flags.apply(ServiceFlags::from_bits_retain(entry.flags.load(order::PLAIN)));
         let changed = entry.scheduler.load(order::PLAIN) != scheduler as u32;
-        write(entry, asked, scheduler, flags.bits());
-        if changed {
-            // A scheduler's state does not survive it.
-            self.publish(sequence, &[]);
+        if !changed {
+            write(entry, asked, scheduler, flags.bits());
+            return Ok(());
         }
+        // A scheduler's state does not survive it.
+        let table = self.hash_tables.take(scheduler)?;
+        let before = std::mem::replace(&mut service.table, table);
+        write(entry, asked, scheduler, flags.bits());
+        self.publish(sequence, &[]);
+        self.hash_tables.give_back(&before);
         Ok(())
     }
 
@@ -81,6 +92,7 @@ impl Registry {
     fn forget_service(&mut self, sequence: u32) {
         let Some(service) = self.services.remove(&sequence) else { return };
         self.by_id.remove(&service.id);
+        self.hash_tables.give_back(&service.table);
         if let Some(entry) = self.tables.services.get(service.index) {
             entry.sequence.store(0, order::PUBLISH);
         }
@@ -149,7 +161,7 @@ impl Registry {
                 rlvs_ipvs::Family::Inet => Netmask::V4(Ipv4Addr::from(netmask.to_ne_bytes())),
                 rlvs_ipvs::Family::Inet6 => Netmask::V6(netmask),
             },
-            persistence_engine: None,
+            persistence_engine: (entry.engine.load(order::PLAIN) == ENGINE_SIP).then(|| SIP.into()),
         };
         let zero = std::array::from_fn(|i| entry.zero[i].load(order::PLAIN));
         let counted = service_counted(&self.tables, service);
@@ -171,6 +183,7 @@ impl Registry {
                 index,
                 id,
                 members: Vec::new(),
+                table: table_of(entry),
                 retired: Default::default(),
                 rates: Estimator::default(),
             };
@@ -179,6 +192,7 @@ impl Registry {
                 entry.sequence.store(0, order::PUBLISH);
                 continue;
             }
+            self.hash_tables.mark(&service.table);
             self.by_id.insert(id, sequence);
             self.services.insert(sequence, service);
         }
@@ -190,10 +204,18 @@ impl Registry {
     }
 }
 
+/// The hash table that the service's valid list goes by.
+fn table_of(entry: &rlvs_switch::service::Service) -> HashTable {
+    let list = &entry.lists[entry.current.load(order::LOAD) as usize % LISTS];
+    let start = list.table.load(order::PLAIN) as usize;
+    let parts = Scheduler::from_number(list.scheduler.load(order::PLAIN)).map_or(0, Scheduler::parts);
+    start..start + parts
+}
+
 /// What IPVS refuses, and what this director does not do yet.
 fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
     let scheduler = Scheduler::from_name(&asked.scheduler).ok_or(Errno::NOENT)?;
-    if asked.persistence_engine.is_some() {
+    if asked.persistence_engine.as_ref().is_some_and(|engine| engine != SIP) {
         return Err(Errno::NOENT);
     }
     if let Netmask::V6(prefix) = asked.netmask
@@ -206,10 +228,6 @@ fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
         ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
         ServiceId::Address { .. } => Some("protocols other than TCP and UDP"),
     };
-    let flags = asked.flags.apply(ServiceFlags::empty());
-    let unsupported = unsupported
-        .or(flags.contains(ServiceFlags::PERSISTENT).then_some("persistence"))
-        .or(flags.contains(ServiceFlags::ONE_PACKET).then_some("one-packet scheduling"));
     if let Some(what) = unsupported {
         tracing::warn!("refused service {:?}, not supported yet: {what}", asked.id);
         return Err(Errno::NOPROTOOPT);
@@ -237,5 +255,7 @@ fn write(
         Netmask::V6(prefix) => prefix,
     };
     entry.netmask.store(netmask, order::PLAIN);
+    let engine = if asked.persistence_engine.is_some() { ENGINE_SIP } else { 0 };
+    entry.engine.store(engine, order::PLAIN);
     entry.scheduler.store(scheduler as u32, order::PLAIN);
 }

@@ -16,8 +16,8 @@ use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
-    Destination, DestinationEntry, DestinationId, ForwardingMethod, Protocol, Reply, Request, Service,
-    ServiceId,
+    Destination, DestinationEntry, DestinationId, Errno, FlagsChange, ForwardingMethod, Protocol, Reply,
+    Request, Service, ServiceFlags, ServiceId,
 };
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
@@ -47,7 +47,7 @@ pub struct Twins {
 /// The director in the kernel.
 pub struct Kernel {
     pub tables: Arc<Tables>,
-    registry: Registry,
+    pub registry: Registry,
     pins: PathBuf,
     program: Xdp,
 }
@@ -66,13 +66,31 @@ impl Twins {
 
     /// Adds a round-robin service with these destinations to both.
     pub fn add_service(&mut self, protocol: u8, vip: SocketAddr, servers: &[Server]) -> Result<()> {
-        let index = self.simulation.add_service(protocol, vip, Scheduler::RoundRobin);
+        self.add_scheduled(Scheduler::RoundRobin, ServiceFlags::empty(), protocol, vip, servers)
+    }
+
+    /// The same with another scheduler and its flags.
+    pub fn add_scheduled(
+        &mut self,
+        scheduler: Scheduler,
+        flags: ServiceFlags,
+        protocol: u8,
+        vip: SocketAddr,
+        servers: &[Server],
+    ) -> Result<()> {
+        let index = self.simulation.add_service(protocol, vip, scheduler);
+        self.simulation.set_flags(index, flags.bits());
         let id = service_id(protocol, vip);
-        self.kernel.ask(Request::NewService(Service { scheduler: "rr".into(), ..Service::new(id) }))?;
+        self.kernel.ask(Request::NewService(Service {
+            scheduler: scheduler.name().into(),
+            flags: FlagsChange::to(flags),
+            ..Service::new(id)
+        }))?;
         for server in servers {
             self.simulation.add_destination(index, server);
             let destination = Destination {
                 method: ForwardingMethod::from_flags(server.method).context("method")?,
+                weight: server.weight as i32,
                 ..Destination::new(DestinationId {
                     address: server.address.ip(),
                     port: server.address.port(),
@@ -152,7 +170,7 @@ impl Twins {
 
 impl Kernel {
     fn new(slots: u32) -> Result<Kernel> {
-        let sizes = Sizes { connections: slots, connections6: slots, services: 16, destinations: 64 };
+        let sizes = Sizes { connections: slots, connections6: slots, services: 64, destinations: 256 };
         let plane = DataPlane::open(&Config { tables: sizes, ..Config::default() })?;
         let tables = Arc::new(plane.tables);
         let registry = Registry::new(Arc::clone(&tables), plane.service_index);
@@ -196,8 +214,19 @@ impl Kernel {
         Ok(MapData::from_pin(self.pins.join("maps").join(name))?)
     }
 
+    /// The registry of the director that comes after this one.
+    pub fn next_registry(&self) -> Result<Registry> {
+        let plane = DataPlane::open(&Config::default())?;
+        Ok(Registry::new(Arc::new(plane.tables), plane.service_index))
+    }
+
+    /// Asks the registry, as a command does.
+    pub fn request(&mut self, request: Request) -> Result<Reply, Errno> {
+        self.registry.handle(request)
+    }
+
     fn ask(&mut self, request: Request) -> Result<Reply> {
-        self.registry.handle(request).with_context(|| "the registry refused")
+        self.request(request).context("the registry refused")
     }
 }
 
@@ -249,7 +278,8 @@ fn action_of(verdict: Verdict) -> u32 {
     }
 }
 
-fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
+/// A service's identity.
+pub fn service_id(protocol: u8, vip: SocketAddr) -> ServiceId {
     ServiceId::Address { protocol: Protocol(protocol.into()), address: vip.ip(), port: vip.port() }
 }
 

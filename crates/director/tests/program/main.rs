@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests; what does not hold here is a failed test")]
 
 mod concurrency;
+mod control;
 mod forwarding;
 mod lab;
 mod refusals;
+mod scheduling;
 mod stream;

@@ -1,8 +1,9 @@
 //! Addresses and ports, as words and as text.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use dns_lookup::{AddrFamily, AddrInfoHints, getaddrinfo};
 use rlvs_ipvs::Protocol;
 
 use super::number;
@@ -68,7 +69,9 @@ fn ipv4_host(host: &str) -> Option<IpAddr> {
     if host.is_empty() || host.contains(':') {
         return None;
     }
-    (host, 0).to_socket_addrs().ok()?.map(|a| a.ip()).find(IpAddr::is_ipv4)
+    // Asked for IPv4 alone, the C library also finds an address for a name that only ::1 has in /etc/hosts.
+    let hints = AddrInfoHints { address: AddrFamily::Inet.into(), ..AddrInfoHints::default() };
+    getaddrinfo(Some(host), None, Some(hints)).ok()?.flatten().map(|found| found.sockaddr.ip()).next()
 }
 
 /// The C library's inet_aton: one to four numbers, of which the last fills what is left; decimal, octal with 0,

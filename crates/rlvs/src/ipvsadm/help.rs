@@ -13,88 +13,87 @@ pub fn usage(program: &str) -> String {
 }
 
 const SYNOPSES: [&str; 13] = [
-    "-A|E SERVICE [-s SCHEDULER] [-p [SECONDS]] [-M MASK] [--pe ENGINE] [-b FLAGS] [-o]",
-    "-D SERVICE",
+    "-A|E virtual-service [-s scheduler] [-p [timeout]] [-M netmask] [--pe persistence_engine] [-b sched-flags]",
+    "-D virtual-service",
     "-C",
     "-R",
     "-S [-n]",
-    "-a|e SERVICE -r SERVER [-g|-i|-m] [-w WEIGHT] [-x UPPER] [-y LOWER] [TUNNEL OPTIONS]",
-    "-d SERVICE -r SERVER",
-    "-L|l [SERVICE] [OPTIONS]",
-    "-Z [SERVICE]",
-    "--set TCP TCPFIN UDP",
-    "--start-daemon {master|backup} [DAEMON OPTIONS]",
+    "-a|e virtual-service -r server-address [options]",
+    "-d virtual-service -r server-address",
+    "-L|l [virtual-service] [options]",
+    "-Z [virtual-service]",
+    "--set tcp tcpfin udp",
+    "--start-daemon {master|backup} [daemon-options]",
     "--stop-daemon {master|backup}",
     "-h",
 ];
 
+/// Options, sections and columns are the original's, which scripts may look for; the sentences are our own.
 const OPTIONS: &str = "
 Commands:
-  -A, --add-service          create a virtual service
-  -E, --edit-service         replace all settings of a virtual service
-  -D, --delete-service       remove a virtual service and its real servers
-  -C, --clear                remove all virtual services
-  -R, --restore              carry out commands from standard input, one a line
-  -S, --save                 print the table as commands for --restore
-  -a, --add-server           give a virtual service another real server
-  -e, --edit-server          replace all settings of a real server
-  -d, --delete-server        take a real server away
-  -L, -l, --list             show the table (the default)
-  -Z, --zero                 set the counters of one or all services to zero
-      --set TCP TCPFIN UDP   set the connection timeouts; 0 leaves one alone
-      --start-daemon ROLE    start to synchronise connections
-      --stop-daemon ROLE     stop it
-  -v, --version              show the version
-  -h, --help                 show this text
+Each by its long or its short name; the first option must be one.
+  --add-service     -A        create a virtual service
+  --edit-service    -E        replace all settings of a virtual service
+  --delete-service  -D        remove a virtual service and its real servers
+  --clear           -C        remove all virtual services
+  --restore         -R        carry out commands from standard input, one a line
+  --save            -S        print the table as commands for --restore
+  --add-server      -a        give a virtual service another real server
+  --edit-server     -e        replace all settings of a real server
+  --delete-server   -d        take a real server away
+  --list            -L|-l     show the table, as without any command
+  --zero            -Z        set the counters of one or all services to zero
+  --set tcp tcpfin udp        set the timeouts of connections; 0 leaves one alone
+  --start-daemon              start to synchronise connections
+  --stop-daemon               stop it
+  --help            -h        show this text
+  --version         -v        show the version
 
-SERVICE is one of:
-  -t, --tcp-service HOST[:PORT]
-  -u, --udp-service HOST[:PORT]
-      --sctp-service HOST[:PORT]
-  -f, --fwmark-service MARK  packets with this firewall mark, from 1 on
-  -6, --ipv6                 after -f: IPv6 packets
+virtual-service:
+  --tcp-service|-t  service-address   an address or name and a port: host[:port]
+  --udp-service|-u  service-address   likewise
+  --sctp-service    service-address   likewise
+  --fwmark-service|-f fwmark          packets with this firewall mark, from 1 on
 
-Options of a service:
-  -s, --scheduler NAME       rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh; wlc unless given
-  -p, --persistent [SECONDS] keep a client on its server; 360 seconds unless given
-  -M, --netmask MASK         ... and all clients with it under this mask or prefix length
-      --pe ENGINE            ... by what this persistence engine finds (sip)
-  -b, --sched-flags FLAGS    flag-1 flag-2 flag-3, for sh and mh also sh-fallback sh-port
-                             mh-fallback mh-port; with commas between them
-  -o, --ops                  schedule each packet on its own
-
-Options of a real server:
-  -r, --real-server HOST[:PORT]
-  -g, --gatewaying           direct routing; the default
-  -i, --ipip                 tunnelling
-  -m, --masquerading         NAT
-  -w, --weight NUMBER        share of connections; 1 unless given, 0 for no new ones
-  -x, --u-threshold NUMBER   no new connections from this number on
-  -y, --l-threshold NUMBER   new ones again below this number
-      --tun-type TYPE        ipip gue gre; ipip unless given
-      --tun-port PORT        where gue goes
-      --tun-nocsum, --tun-csum, --tun-remcsum
-                             checksum of the tunnel: none, whole, remote
-
-Options of a listing:
-  -n, --numeric              addresses and ports as numbers
-  -c, --connection           the connection table
-      --timeout              the connection timeouts
-      --daemon               the synchronisation daemons
-      --stats                counters
-      --rate                 rates
-      --thresholds           thresholds
-      --persistent-conn      persistent connections
-      --tun-info             tunnels
-      --exact                large numbers in full
-      --nosort               in the director's order
-      --sort                 accepted and without effect
-
-Daemon options:
-      --syncid NUMBER        0 to 255; 0 unless given
-      --sync-maxlen OCTETS   longest message
-      --mcast-interface NAME eth0 unless given
-      --mcast-group ADDRESS  224.0.0.81 unless given
-      --mcast-port PORT      8848 unless given
-      --mcast-ttl NUMBER     1 unless given
+Options:
+  --ipv6         -6                   after -f: of IPv6 packets
+  --scheduler    -s scheduler         rr|wrr|lc|wlc|lblc|lblcr|dh|sh|sed|nq|fo|ovf|mh|twos;
+                                      wlc unless given
+  --pe            engine              find the persistent client by this engine: sip
+  --persistent   -p [timeout]         keep a client on its server; for 360 seconds unless given
+  --netmask      -M netmask           and all clients with it under this mask or prefix length
+  --real-server  -r server-address    host[:port]
+  --gatewaying   -g                   by direct routing, as unless given
+  --ipip         -i                   by a tunnel
+  --masquerading -m                   by NAT
+  --tun-type      type                ipip|gue|gre; ipip unless given
+  --tun-port      port                where gue goes
+  --tun-nocsum                        the tunnel has no checksum
+  --tun-csum                          it has one
+  --tun-remcsum                       the remote end makes one
+  --weight       -w weight            share of connections; 1 unless given, 0 for no new ones
+  --u-threshold  -x uthreshold        no new connections from this number on
+  --l-threshold  -y lthreshold        and new ones again below this number
+  --connection   -c                   list the connections
+  --timeout                           list the timeouts
+  --daemon                            list the synchronisation daemons
+  --stats                             list counters
+  --rate                              list rates
+  --exact                             with large numbers in full
+  --thresholds                        list thresholds
+  --persistent-conn                   list persistent connections
+  --tun-info                          list tunnels
+  --nosort                            in the director's order
+  --sort                              accepted, without effect
+  --ops          -o                   schedule each packet on its own
+  --numeric      -n                   addresses and ports as numbers
+  --sched-flags  -b flags             flag-1, flag-2, flag-3; of sh sh-fallback, sh-port;
+                                      of mh mh-fallback, mh-port; with commas between them
+Daemon Options:
+  --syncid sid                        0 to 255; 0 unless given
+  --sync-maxlen length                longest message in octets
+  --mcast-interface interface         eth0 unless given
+  --mcast-group address               224.0.0.81 unless given
+  --mcast-port port                   8848 unless given
+  --mcast-ttl ttl                     1 unless given
 ";

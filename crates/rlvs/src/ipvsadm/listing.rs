@@ -171,7 +171,7 @@ fn address(address: std::net::IpAddr, port: u16, protocol: Protocol, namer: &mut
 fn scheduling(service: &Service) -> String {
     let mut text = service.scheduler.clone();
     let set = service.flags.flags;
-    if let Some(flags) = scheduler_flags::listed(set, &service.scheduler) {
+    if let Some(flags) = scheduler_flags::written(set, &service.scheduler) {
         text += &format!(" ({flags})");
     }
     if set.contains(ServiceFlags::PERSISTENT) {

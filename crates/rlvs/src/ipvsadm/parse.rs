@@ -270,7 +270,7 @@ impl Line {
             Command::Set => Action::SetTimeouts(self.timeouts),
             Command::StartDaemon => Action::StartDaemon(Daemon {
                 role: role()?,
-                interface: self.interface.unwrap_or_else(|| "eth0".into()),
+                interface: self.interface.filter(|name| !name.is_empty()).unwrap_or_else(|| "eth0".into()),
                 sync_id: self.sync_id,
                 max_length: self.max_length,
                 group: self.group,

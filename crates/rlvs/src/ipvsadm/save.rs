@@ -24,8 +24,7 @@ pub fn service(service: &Service, namer: &mut Namer) -> String {
     if flags.contains(ServiceFlags::ONE_PACKET) {
         line += " -o";
     }
-    let names = scheduler_flags::saved(flags, &service.scheduler);
-    if !names.is_empty() {
+    if let Some(names) = scheduler_flags::written(flags, &service.scheduler) {
         line += &format!(" -b {names}");
     }
     line + "\n"

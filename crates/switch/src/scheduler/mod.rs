@@ -3,21 +3,35 @@
 //! Each is one file with one function, `choose`, that reads like its definition. All walk the service's members
 //! in IPVS's order, the newest first, and a later member wins only if it is strictly better. A destination of
 //! weight 0 or above its threshold takes no new connections.
+//!
+//! The functions below choose for a group of schedulers each, for each group is a program of its own.
 
+mod destination_hashing;
+pub mod hash;
 mod least_connection;
+mod maglev_hashing;
+mod never_queue;
+mod power_of_two;
 mod round_robin;
+mod shortest_expected_delay;
+mod source_hashing;
+mod weighted_failover;
 mod weighted_least_connection;
+mod weighted_overflow;
 mod weighted_round_robin;
 
+use crate::destination::Destination;
 use crate::order;
 use crate::platform::Platform;
-use crate::service::{LISTS, MemberList, Service};
+use crate::service::MemberList;
+use hash::Key;
+pub use maglev_hashing::Search;
 
 /// Most destinations of one service. The kernel verifies a loop step by step and keeps at most 8,192 branches of it in
 /// mind, of which a member takes up to six.
 pub const MEMBERS_MAX: u32 = 512;
 
-/// A scheduler's number in [`Service::scheduler`].
+/// A scheduler's number in [`MemberList::scheduler`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Scheduler {
@@ -31,16 +45,40 @@ pub enum Scheduler {
     LeastConnection = 3,
     /// Weighted least connection.
     WeightedLeastConnection = 4,
+    /// Shortest expected delay.
+    ShortestExpectedDelay = 5,
+    /// Never queue.
+    NeverQueue = 6,
+    /// Weighted failover.
+    WeightedFailover = 7,
+    /// Weighted overflow.
+    WeightedOverflow = 8,
+    /// Power of two choices.
+    PowerOfTwo = 9,
+    /// Destination hashing.
+    DestinationHashing = 10,
+    /// Source hashing.
+    SourceHashing = 11,
+    /// Maglev hashing.
+    MaglevHashing = 12,
 }
 
 impl Scheduler {
     /// All that there are.
-    pub const ALL: [Scheduler; 5] = [
+    pub const ALL: [Scheduler; 13] = [
         Scheduler::None,
         Scheduler::RoundRobin,
         Scheduler::WeightedRoundRobin,
         Scheduler::LeastConnection,
         Scheduler::WeightedLeastConnection,
+        Scheduler::ShortestExpectedDelay,
+        Scheduler::NeverQueue,
+        Scheduler::WeightedFailover,
+        Scheduler::WeightedOverflow,
+        Scheduler::PowerOfTwo,
+        Scheduler::DestinationHashing,
+        Scheduler::SourceHashing,
+        Scheduler::MaglevHashing,
     ];
 
     /// Its name in IPVS.
@@ -51,7 +89,20 @@ impl Scheduler {
             Scheduler::WeightedRoundRobin => "wrr",
             Scheduler::LeastConnection => "lc",
             Scheduler::WeightedLeastConnection => "wlc",
+            Scheduler::ShortestExpectedDelay => "sed",
+            Scheduler::NeverQueue => "nq",
+            Scheduler::WeightedFailover => "fo",
+            Scheduler::WeightedOverflow => "ovf",
+            Scheduler::PowerOfTwo => "twos",
+            Scheduler::DestinationHashing => "dh",
+            Scheduler::SourceHashing => "sh",
+            Scheduler::MaglevHashing => "mh",
         }
+    }
+
+    /// The scheduler of this number.
+    pub fn from_number(number: u32) -> Option<Scheduler> {
+        Self::ALL.into_iter().find(|scheduler| *scheduler as u32 == number)
     }
 
     /// The scheduler of this name.
@@ -60,22 +111,75 @@ impl Scheduler {
     }
 }
 
-/// The index of the destination for a new connection; `None` if no member takes one.
+/// The index of the destination that comes next (rr); `None` if no member takes a connection.
 #[inline(always)]
-pub fn choose<P: Platform>(platform: &P, service: &Service) -> Option<u32> {
-    let list = &service.lists[service.current.load(order::LOAD) as usize & (LISTS - 1)];
-    let first = list.offset.load(order::PLAIN);
-    let length = list.length.load(order::PLAIN).min(MEMBERS_MAX);
-    let members = Members { platform, first, end: first.wrapping_add(length) };
-    let place = match service.scheduler.load(order::PLAIN) {
-        1 => round_robin::choose(&members, list),
-        2 => weighted_round_robin::choose(&members, list),
+pub fn in_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
+    if list.scheduler.load(order::PLAIN) == Scheduler::None as u32 {
+        return None;
+    }
+    platform.member(round_robin::choose(&Members::of(platform, list), list)?)
+}
+
+/// The index of the destination that comes next by the weights (wrr).
+#[inline(always)]
+pub fn in_weighted_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
+    platform.member(weighted_round_robin::choose(&Members::of(platform, list), list)?)
+}
+
+/// The index of the destination with the fewest connections (lc, wlc).
+#[inline(always)]
+pub fn by_connections<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
+    let members = Members::of(platform, list);
+    let place = match list.scheduler.load(order::PLAIN) {
         3 => least_connection::choose(&members),
-        4 => weighted_least_connection::choose(&members),
-        _ => None,
+        _ => weighted_least_connection::choose(&members),
     }?;
     platform.member(place)
 }
+
+/// The index of the destination that would serve the connection soonest (sed, nq).
+#[inline(always)]
+pub fn by_delay<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
+    let members = Members::of(platform, list);
+    let place = match list.scheduler.load(order::PLAIN) {
+        5 => shortest_expected_delay::choose(&members),
+        _ => never_queue::choose(&members),
+    }?;
+    platform.member(place)
+}
+
+/// The index of the destination with the highest weight (fo, ovf).
+#[inline(always)]
+pub fn by_weight<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
+    let members = Members::of(platform, list);
+    let place = match list.scheduler.load(order::PLAIN) {
+        7 => weighted_failover::choose(&members),
+        _ => weighted_overflow::choose(&members),
+    }?;
+    platform.member(place)
+}
+
+/// The index of the better one of two destinations drawn by lot (twos).
+#[inline(always)]
+pub fn by_lot<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
+    platform.member(power_of_two::choose(&Members::of(platform, list))?)
+}
+
+/// Whom a hashed address leads to (dh, sh, mh). `flags` are the service's, `tried` is 0 or where the search is to go on.
+#[inline(always)]
+pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key, tried: u32) -> Search {
+    let chosen = match list.scheduler.load(order::PLAIN) {
+        10 => destination_hashing::choose(platform, list, key),
+        11 => source_hashing::choose(platform, list, flags, key),
+        _ => return maglev_hashing::choose(platform, list, flags, key, tried),
+    };
+    chosen.map_or(Search::Nobody, Search::Destination)
+}
+
+/// Service flag of sh and mh: whom a client's slot does not give to an eligible destination, another slot does.
+const FALLBACK: u32 = 0x8;
+/// Service flag of sh and mh: the client's port is hashed too.
+const PORT: u32 = 0x10;
 
 /// The members of a service, in IPVS's order.
 ///
@@ -87,23 +191,18 @@ struct Members<'a, P> {
     end: u32,
 }
 
-impl<P: Platform> Members<'_, P> {
-    /// The weight at a place if the destination takes new connections, else 0.
+impl<'a, P: Platform> Members<'a, P> {
     #[inline(always)]
-    fn weight(&self, place: u32) -> u32 {
-        match self.platform.member(place).and_then(|index| self.platform.destination(index)) {
-            Some(destination) => destination.eligible_weight(),
-            None => 0,
-        }
+    fn of(platform: &'a P, list: &MemberList) -> Members<'a, P> {
+        let first = list.offset.load(order::PLAIN);
+        let length = list.length.load(order::PLAIN).min(MEMBERS_MAX);
+        Members { platform, first, end: first.wrapping_add(length) }
     }
 
-    /// Weight as above, and IPVS's measure of load.
+    /// The destination at a place.
     #[inline(always)]
-    fn weight_and_overhead(&self, place: u32) -> (u32, u64) {
-        match self.platform.member(place).and_then(|index| self.platform.destination(index)) {
-            Some(destination) => (destination.eligible_weight(), destination.overhead()),
-            None => (0, 0),
-        }
+    fn destination(&self, place: u32) -> Option<&'a Destination> {
+        self.platform.destination(self.platform.member(place)?)
     }
 
     /// The place that a cursor names; nobody's, before [`Self::first`], if it names none.

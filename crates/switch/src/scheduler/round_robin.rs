@@ -32,7 +32,7 @@ fn next_eligible<P: Platform>(members: &Members<'_, P>, last: u32) -> Option<u32
         if members.is_past(place) {
             place = members.first;
         }
-        if members.weight(place) > 0 {
+        if members.destination(place)?.eligible_weight() > 0 {
             return Some(place);
         }
     }

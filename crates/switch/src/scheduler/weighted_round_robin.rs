@@ -43,7 +43,7 @@ fn step<P: Platform>(members: &Members<'_, P>, list: &MemberList, maximum: u32) 
             place = members.place(CURSOR_START);
             let lower = threshold.saturating_sub(list.step.load(order::PLAIN));
             list.threshold.store(if lower > 0 { lower } else { maximum }, order::PLAIN);
-        } else if members.weight(place) >= threshold {
+        } else if members.destination(place)?.eligible_weight() >= threshold {
             // The threshold is at least 1.
             chosen = Some(place);
             break;

@@ -8,6 +8,7 @@ use crate::platform::Memory;
 use crate::state;
 use crate::table::lookup::{find, is_expired};
 use crate::table::release::release;
+use crate::table::template;
 use crate::table::{Family, V4, V6, WAYS, WAYS_SHIFT, slot};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,6 +26,8 @@ pub struct Connection {
     pub state: &'static str,
     /// Whether it is for replies.
     pub reply: bool,
+    /// Whether it is a template.
+    pub template: bool,
     /// The destination that it leads to or comes from.
     pub server: u32,
     /// Ticks until it expires, its peer left aside.
@@ -83,8 +86,13 @@ impl Simulation {
                 source: SocketAddr::new(address(tuple.source), source),
                 destination: SocketAddr::new(address(tuple.destination), destination),
                 protocol: tuple.protocol,
-                state: state::name(tuple.protocol, meta.state()),
+                state: if meta.is_template() {
+                    template::name(meta.state())
+                } else {
+                    state::name(tuple.protocol, meta.state())
+                },
                 reply: meta.is_reply(),
+                template: meta.is_template(),
                 server: entry.destination,
                 left: self.now().until(place.expires()),
                 slot: index,
@@ -99,6 +107,8 @@ impl Simulation {
             slot::<_, F>(self, *index).is_some_and(|place| {
                 let meta = place.meta();
                 meta.is_live()
+                    && (self.now().until(place.expires()) > 0
+                        || !template::postpone::<_, F>(self, place, meta, self.now()))
                     && is_expired(self, place, *index, self.now())
                     && release::<_, F>(self, *index, meta)
             })
@@ -125,10 +135,12 @@ pub fn audit<M: Memory>(memory: &M) -> Result<(), String> {
     for index in 0.. {
         let Some(destination) = memory.destination(index) else { break };
         let counted = numbers.remove(&index).unwrap_or_default();
-        let says = (destination.active.load(order::PLAIN), destination.inactive.load(order::PLAIN));
+        let cells = [&destination.active, &destination.inactive, &destination.persistent];
+        let [active, inactive, persistent] = cells.map(|cell| cell.load(order::PLAIN));
+        let says = (active, inactive, persistent);
         if says != counted {
             return Err(format!(
-                "destination {index} says {says:?} active and inactive connections, the table has {counted:?}"
+                "destination {index} says {says:?} active and inactive connections and templates, the table has {counted:?}"
             ));
         }
     }
@@ -140,9 +152,10 @@ pub fn audit<M: Memory>(memory: &M) -> Result<(), String> {
 
 fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
     memory: &M,
-    numbers: &mut HashMap<u32, (u32, u32)>,
+    numbers: &mut HashMap<u32, (u32, u32, u32)>,
 ) -> Result<(), String> {
     let config = memory.config().ok_or("no settings")?;
+    let mut controlled = HashMap::<u32, u32>::new();
     for index in slots::<F>(config) {
         let Some(place) = slot::<_, F>(memory, index) else { return Err(format!("no slot {index}")) };
         let meta = place.meta();
@@ -155,7 +168,9 @@ fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
         if !meta.is_live() {
             return Err(format!("slot {index} was claimed and left"));
         }
+        let hidden = meta.is_template() && tuple.ports[1] == [0xff; 2];
         match find(memory, config, &tuple, F::hash(config, &tuple)) {
+            _ if hidden => {}
             Some(found) if found.index == index => {}
             Some(found) => {
                 return Err(format!("{tuple:?} is in slots {index} and {}", found.index));
@@ -175,8 +190,13 @@ fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
                 return Err(format!("slots {index} and {} are in different states", entry.peer));
             }
         }
-        if !meta.is_reply() {
+        if meta.is_template() {
+            numbers.entry(entry.destination).or_default().2 += 1;
+        } else if !meta.is_reply() {
             let number = numbers.entry(entry.destination).or_default();
+            if let Some(template) = place.template() {
+                *controlled.entry(template).or_default() += 1;
+            }
             if state::is_active(tuple.protocol, meta.state()) {
                 number.0 += 1;
             } else {
@@ -184,7 +204,21 @@ fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
             }
         }
     }
-    Ok(())
+    for index in slots::<F>(config) {
+        let Some(place) = slot::<_, F>(memory, index) else { continue };
+        if !place.meta().is_live() || !place.meta().is_template() {
+            continue;
+        }
+        let (says, counted) =
+            (place.controls().load(order::PLAIN), controlled.remove(&index).unwrap_or_default());
+        if says != counted {
+            return Err(format!("template {index} says it controls {says} connections, {counted} name it"));
+        }
+    }
+    match controlled.keys().next() {
+        Some(template) => Err(format!("a connection names template {template}, which is none")),
+        None => Ok(()),
+    }
 }
 
 fn slots<F: Family>(config: &Config) -> std::ops::Range<u32> {

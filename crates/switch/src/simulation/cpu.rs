@@ -1,16 +1,18 @@
 //! One CPU with one frame.
 
-use super::{CLIENT_SIDE, Simulation};
+use super::{CLIENT_SIDE, SPLIT_MIX_STEP, Simulation, split_mix};
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::frame::octets;
 use crate::platform::{Memory, Platform};
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use core::cell::RefCell;
+use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -144,6 +146,12 @@ impl Platform for Cpu<'_> {
         self.simulation.now()
     }
 
+    fn random(&self) -> u32 {
+        // Steps as wide as SplitMix64's own, so that each call gives the sequence's next number.
+        let mut state = self.simulation.random.fetch_add(SPLIT_MIX_STEP, SeqCst);
+        (split_mix(&mut state) >> 32) as u32
+    }
+
     fn stripe(&self, index: u32) -> Option<&AtomicU32> {
         self.simulation.stripes.get(index as usize)
     }
@@ -158,6 +166,10 @@ impl Platform for Cpu<'_> {
 
     fn member(&self, index: u32) -> Option<u32> {
         self.simulation.members.get(index as usize).copied()
+    }
+
+    fn table_part(&self, index: u32) -> Option<&TablePart> {
+        self.simulation.hash_tables.get(index as usize)
     }
 
     fn counters(&self, destination: u32) -> Option<&Counters> {

@@ -16,12 +16,13 @@ pub use decode::{Decoded, Transport, decode};
 pub use packet::Packet;
 pub use services::Server;
 
-use crate::cell::AtomicU32;
+use crate::cell::{AtomicU32, AtomicU64};
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::order;
 use crate::platform::{Memory, Verdict};
+use crate::scheduler::hash::TablePart;
 use crate::service::{Service, ServiceKey};
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
@@ -48,12 +49,15 @@ pub struct Simulation {
     destinations: Vec<Destination>,
     services: Vec<Service>,
     members: Vec<u32>,
+    hash_tables: Vec<TablePart>,
     service_index: HashMap<ServiceKey, u32>,
     stripes: Vec<AtomicU32>,
     /// By CPU, then by destination.
     counters: [Vec<Counters>; CPUS],
     events: Vec<AtomicU32>,
     clock: AtomicU32,
+    /// Where the sequence of random numbers is.
+    random: AtomicU64,
     routes: HashMap<IpAddr, Hop>,
     between: fn(),
 }
@@ -70,12 +74,14 @@ impl Simulation {
             destinations: Vec::new(),
             services: Vec::new(),
             members: Vec::new(),
+            hash_tables: Vec::new(),
             service_index: HashMap::new(),
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),
             events: std::iter::repeat_with(AtomicU32::default).take(Event::COUNT).collect(),
             // Close to the wrap, so that times on both its sides are met.
             clock: AtomicU32::new(u32::MAX - 20),
+            random: AtomicU64::new(seed),
             routes: HashMap::new(),
             between: || {},
         };
@@ -185,9 +191,12 @@ impl Memory for Simulation {
     }
 }
 
+/// What SplitMix64's state grows by with each number.
+const SPLIT_MIX_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The next number of Vigna's SplitMix64.
 pub fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    *state = state.wrapping_add(SPLIT_MIX_STEP);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

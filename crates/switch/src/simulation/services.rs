@@ -6,7 +6,9 @@ use crate::counters::Counters;
 use crate::destination::{Destination, Egress, Hop, flag, method};
 use crate::order;
 use crate::scheduler::Scheduler;
-use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey};
+use crate::scheduler::hash::{Entrant, TablePart};
+use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey, flag as service_flag};
+use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, SocketAddr};
 
 /// A real server, as a destination names it.
@@ -64,10 +66,36 @@ impl Simulation {
         let index = self.services.len() as u32;
         let service = Service::default();
         service.scheduler.store(scheduler as u32, order::PLAIN);
+        service.lists[0].scheduler.store(scheduler as u32, order::PLAIN);
+        service.lists[0].table.store(self.hash_tables.len() as u32, order::PLAIN);
+        self.hash_tables.extend(std::iter::repeat_with(TablePart::default).take(scheduler.parts()));
         service.lists[0].cursor.store(CURSOR_START, order::PLAIN);
+        let key = service_key(protocol, address);
+        let words: [u32; 6] = zerocopy::transmute!(key);
+        for (cell, word) in service.key.iter().zip(words) {
+            cell.store(word, order::PLAIN);
+        }
         self.services.push(service);
-        self.service_index.insert(service_key(protocol, address), index);
+        self.service_index.insert(key, index);
         index
+    }
+
+    /// Makes a service persistent: its timeout in seconds, and a mask or prefix length as [`Service::netmask`] holds it.
+    pub fn make_persistent(&mut self, service: u32, timeout: u32, netmask: u32) {
+        let service = &self.services[service as usize];
+        service.flags.store(service_flag::PERSISTENT, order::PLAIN);
+        service.timeout.store(timeout, order::PLAIN);
+        service.netmask.store(netmask, order::PLAIN);
+    }
+
+    /// Has each UDP packet to the service scheduled for itself.
+    pub fn schedule_each_packet(&mut self, service: u32) {
+        self.services[service as usize].flags.fetch_or(service_flag::ONE_PACKET, SeqCst);
+    }
+
+    /// Sets a service's flags, IPVS's bits.
+    pub fn set_flags(&mut self, service: u32, flags: u32) {
+        self.services[service as usize].flags.store(flags, order::PLAIN);
     }
 
     /// Removes a virtual service: its connections lose their destinations, as after `ipvsadm -D`.
@@ -84,6 +112,7 @@ impl Simulation {
         let destination = Destination::default();
         destination.method.store(server.method, order::PLAIN);
         destination.weight.store(server.weight, order::PLAIN);
+        destination.last_weight.store(server.weight, order::PLAIN);
         destination.family.store(if server.address.is_ipv6() { 6 } else { 4 }, order::PLAIN);
         destination.port.store(u16::from_ne_bytes(server.address.port().to_be_bytes()) as u32, order::PLAIN);
         store_address(&destination.address, server.address.ip());
@@ -126,7 +155,11 @@ impl Simulation {
 
     /// Changes a destination's weight.
     pub fn set_weight(&mut self, service: u32, destination: u32, weight: u32) {
-        self.destinations[destination as usize].weight.store(weight, order::PLAIN);
+        let changed = &self.destinations[destination as usize];
+        changed.weight.store(weight, order::PLAIN);
+        if weight != 0 {
+            changed.last_weight.store(weight, order::PLAIN);
+        }
         let members = self.members_of(service);
         let cursor = self.present_list(service).cursor.load(order::PLAIN);
         self.publish(service, &members, cursor);
@@ -154,7 +187,9 @@ impl Simulation {
     fn publish(&mut self, service: u32, members: &[u32], cursor: u32) {
         let offset = self.members.len() as u32;
         self.members.extend_from_slice(members);
-        let threshold = self.present_list(service).threshold.load(order::PLAIN);
+        let before = self.present_list(service);
+        let (threshold, table) = (before.threshold.load(order::PLAIN), before.table.load(order::PLAIN));
+        self.write_table(before, table, members);
         let weights = members.iter().map(|i| self.destinations[*i as usize].weight.load(order::PLAIN));
         let (divisor, highest) =
             weights.filter(|w| *w > 0).fold((0, 0), |(d, h), w| (greatest_common_divisor(d, w), w.max(h)));
@@ -164,6 +199,8 @@ impl Simulation {
         let service = &self.services[service as usize];
         let next = service.current.load(order::PLAIN).wrapping_add(1);
         let list = &service.lists[next as usize & (LISTS - 1)];
+        list.scheduler.store(service.scheduler.load(order::PLAIN), order::PLAIN);
+        list.table.store(table, order::PLAIN);
         list.offset.store(offset, order::PLAIN);
         list.length.store(members.len() as u32, order::PLAIN);
         list.step.store(step, order::PLAIN);
@@ -181,6 +218,18 @@ impl Simulation {
             list.cursor.store(cursor, order::PLAIN);
         }
         service.current.store(next, order::PUBLISH);
+    }
+
+    fn write_table(&self, list: &MemberList, table: u32, members: &[u32]) {
+        let Some(scheduler) = Scheduler::from_number(list.scheduler.load(order::PLAIN)) else { return };
+        let entrants: Vec<Entrant> = members
+            .iter()
+            .map(|index| {
+                let destination = &self.destinations[*index as usize];
+                Entrant::new(*index, destination, destination.family.load(order::PLAIN) as u8)
+            })
+            .collect();
+        scheduler.write_table(&entrants, &self.hash_tables[table as usize..][..scheduler.parts()]);
     }
 }
 

@@ -25,8 +25,13 @@ pub fn next(config: &Config, protocol: u8, state: u8, direction: Direction, tcp_
     if protocol != protocol::TCP {
         return udp::STATE;
     }
-    let secure = config.settings.secure_tcp.load(order::PLAIN) != 0;
-    tcp::next(state, direction, tcp_flags, secure)
+    tcp::next(state, direction, tcp_flags, is_secure(config))
+}
+
+/// Whether TCP's state table is the one against floods (`secure_tcp`).
+#[inline(always)]
+pub fn is_secure(config: &Config) -> bool {
+    config.settings.secure_tcp.load(order::PLAIN) != 0
 }
 
 /// Whether a connection in this state counts as active.

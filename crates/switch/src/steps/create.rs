@@ -1,16 +1,17 @@
 //! A new connection.
 
 use super::established::request_direction;
+use super::persist::WANTED;
 use super::{Program, Step, drop_for, hand_over, handed_over};
 use crate::counters::Event;
-use crate::destination::{Destination, Hop, method};
+use crate::destination::{Destination, method};
 use crate::frame::{self, Link, Network};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state::{self, tcp};
 use crate::table::insert::{self, Half, Outcome};
-use crate::table::{Entry, Tuple, V4, V6};
+use crate::table::{Binding, Entry, Kind, Tuple, V4, V6, template};
 
 /// Puts the new connection into the table.
 #[inline(always)]
@@ -38,10 +39,20 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some(destination) = platform.destination(chosen) else {
         return drop_for(platform, Event::DestinationGone);
     };
-    let half = Half { entry: forward_entry::<F>(destination, chosen, &tuple), tuple };
+    let mut entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
+    let template = handed_over(platform, |words| &words.template);
+    if template < WANTED {
+        let version = handed_over(platform, |words| &words.template_version);
+        if template::bind::<P, F>(platform, template, version, platform.now().0) == 0 {
+            // It has gone meanwhile.
+            return Step::Next(if F::NUMBER == 6 { Program::Persist6 } else { Program::Persist });
+        }
+        entry.hop = Binding::Controlled(template).pack();
+    }
+    let half = Half { entry, tuple };
     let direction = request_direction(half.entry.method);
     let state = state::next(config, frame.protocol, tcp::NONE, direction, frame.tcp_flags);
-    match insert::create(platform, config, &half, state) {
+    match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
             if let Some(counters) = platform.counters(chosen) {
                 counters.connection();
@@ -53,22 +64,46 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
             // The packet is now one of a known connection.
             Step::Next(Program::Director)
         }
-        Outcome::Exists => Step::Next(Program::Director),
-        Outcome::Full => drop_for(platform, Event::TableFull),
-        Outcome::Contended => drop_for(platform, Event::Contended),
+        Outcome::Exists => {
+            unbind::<P, F>(platform);
+            Step::Next(Program::Director)
+        }
+        Outcome::Full => {
+            unbind::<P, F>(platform);
+            drop_for(platform, Event::TableFull)
+        }
+        Outcome::Contended => {
+            unbind::<P, F>(platform);
+            drop_for(platform, Event::Contended)
+        }
+    }
+}
+
+/// Takes back that the template, if there is one, controls the connection.
+#[inline(always)]
+fn unbind<P: Platform, F: Ip>(platform: &P) {
+    let template = handed_over(platform, |words| &words.template);
+    if template < WANTED {
+        template::unbind::<P, F>(platform, template);
     }
 }
 
 #[inline(always)]
-fn forward_entry<F: Ip>(destination: &Destination, index: u32, tuple: &Tuple<F>) -> Entry<F> {
+pub(super) fn forward_entry<P: Platform, F: Ip>(
+    platform: &P,
+    destination: &Destination,
+    index: u32,
+    tuple: &Tuple<F>,
+) -> Entry<F> {
     let port = destination.port.load(order::PLAIN) as u16;
-    let load = |i: usize| destination.address[i].load(order::PLAIN);
+    // A persistent service for several ports leaves them as they are.
+    let keep = port == 0 || handed_over(platform, |words| &words.keep_port) == 1;
     Entry {
         destination: index,
         peer: 0,
-        address: F::address([load(0), load(1), load(2), load(3)]),
-        port: if port == 0 { tuple.ports[1] } else { port.to_ne_bytes() },
+        address: F::address(destination.address_words()),
+        port: if keep { tuple.ports[1] } else { port.to_ne_bytes() },
         method: destination.method.load(order::PLAIN) as u8,
-        hop: Hop::UNKNOWN,
+        hop: Binding::Free.pack(),
     }
 }

@@ -8,11 +8,12 @@ use crate::destination::{Destination, method};
 use crate::forward;
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
+use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state::{self, Direction, tcp};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
-use crate::table::{Entry, Tuple, V4, V6, insert, slot};
+use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 
@@ -48,12 +49,12 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         if found.meta.is_reply() {
             return reply(platform, config, &frame, &tuple, &found, &entry, now);
         }
-        if !is_reusable(&frame, found.meta.state()) {
+        if !is_reusable(platform, config, &frame, &found, &entry) {
             return request(platform, config, &frame, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
-    if link.multicast || !may_open(&frame) {
+    if link.multicast || !may_open(config, &frame) {
         return Step::Done(Verdict::Pass);
     }
     match platform.find_service(&service_key(&frame, &tuple)) {
@@ -64,16 +65,40 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 
 /// Whether the packet may be a connection's first.
 #[inline(always)]
-fn may_open(frame: &Frame) -> bool {
-    frame.protocol != protocol::TCP || frame.tcp_flags & (RST | SYN) == SYN
+fn may_open(config: &Config, frame: &Frame) -> bool {
+    frame.protocol != protocol::TCP
+        || frame.tcp_flags & (RST | SYN) == SYN
+        || (frame.tcp_flags & RST == 0 && config.settings.sloppy_tcp.load(order::PLAIN) != 0)
 }
 
-/// Whether this packet opens a connection anew whose entry is at its end (IPVS's `conn_reuse_mode` 1).
+/// Whether this packet opens a connection anew whose entry is at its end (`conn_reuse_mode`), or leads to a destination
+/// that takes no new connections (`expire_nodest_conn`).
 #[inline(always)]
-fn is_reusable(frame: &Frame, state: u8) -> bool {
-    frame.protocol == protocol::TCP
-        && frame.tcp_flags & SYN != 0
-        && (state == tcp::TIME_WAIT || state == tcp::CLOSE)
+fn is_reusable<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    found: &Found<'_, F>,
+    entry: &Entry<F>,
+) -> bool {
+    if frame.protocol != protocol::TCP || frame.tcp_flags & SYN == 0 {
+        return false;
+    }
+    if config.settings.expire_nodest_conn.load(order::PLAIN) != 0
+        && platform.destination(entry.destination).is_some_and(|d| d.weight.load(order::PLAIN) == 0)
+    {
+        return true;
+    }
+    let mode = config.settings.conn_reuse_mode.load(order::PLAIN);
+    if mode == 0 || found.slot.template().is_some() {
+        return false;
+    }
+    match found.meta.state() {
+        tcp::TIME_WAIT | tcp::CLOSE => true,
+        // As far as connections get whose other direction is not seen.
+        tcp::FIN_WAIT => mode & 2 != 0 && entry.method as u32 != method::MASQUERADE,
+        _ => false,
+    }
 }
 
 /// A client's packet of a known connection.
@@ -86,18 +111,23 @@ fn request<P: Platform, F: Ip>(
     entry: &Entry<F>,
     now: Tick,
 ) -> Step {
-    let Some(destination) = platform.destination(entry.destination) else {
-        return drop_for(platform, Event::DestinationGone);
-    };
-    if !destination.is_available() {
+    let destination = platform.destination(entry.destination);
+    let Some(destination) = destination.filter(|destination| destination.is_available()) else {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
-        if frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN {
+        let opens = frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN;
+        let expire = config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
+        if opens || expire {
             release::<P, F>(platform, found.index, found.meta);
+        }
+        if opens || (expire && may_open(config, frame)) {
             return Step::Next(Program::Open);
         }
+        if expire {
+            return Step::Done(Verdict::Pass);
+        }
         return drop_for(platform, Event::DestinationGone);
-    }
+    };
     if let Some(counters) = platform.counters(entry.destination) {
         counters.packet_in(frame.length);
     }
@@ -144,17 +174,21 @@ fn track<P: Platform, F: Ip>(
     let mut state = found.meta.state();
     let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
     if frame.protocol == protocol::TCP && !plain {
-        let packet = direction as u32 | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
+        let secure = if state::is_secure(config) { SECURE } else { 0 };
+        let packet = direction as u32 | secure | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
         state = transition::<P, F>(platform, found.index, packet) as u8;
     }
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
 }
 
+/// In the word that [`transition`] takes: the state table is the one against floods.
+const SECURE: u32 = 0x80;
+
 /// Moves the TCP connection of the entry `index` to the state that follows from direction (low octet) and flags
 /// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
 #[inline(never)]
 fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 {
-    let direction = match packet & 0xff {
+    let direction = match packet & 0x7f {
         0 => Direction::Input,
         1 => Direction::Output,
         _ => Direction::InputOnly,
@@ -162,7 +196,6 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
     let flags = (packet >> 8) as u8;
     let version = packet >> 16;
     let Some(this) = slot::<P, F>(platform, index) else { return tcp::CLOSE as u32 };
-    let Some(config) = platform.config() else { return tcp::CLOSE as u32 };
     let forward_index = if this.meta().is_reply() { this.peer() } else { index };
     let Some(forward) = slot::<P, F>(platform, forward_index) else { return tcp::CLOSE as u32 };
     let mut tries = 0;
@@ -176,7 +209,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if this.meta().version() != version {
             break;
         }
-        let next = state::next(config, protocol::TCP, meta.state(), direction, flags);
+        let next = tcp::next(meta.state(), direction, flags, packet & SECURE != 0);
         if next == meta.state() {
             return next as u32;
         }
@@ -186,6 +219,12 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
             continue;
         }
         move_between_counts(platform, destination, meta.state(), next);
+        if next == tcp::ESTABLISHED
+            && let Some(template) = forward.template()
+        {
+            template::assure::<P, F>(platform, template);
+        }
+        let Some(config) = platform.config() else { break };
         let expires = state::expiry(config, protocol::TCP, next, platform.now());
         forward.refresh(expires);
         if peer != forward_index

@@ -6,7 +6,10 @@
 mod create;
 mod create_reply;
 mod established;
+mod hash;
+mod once;
 mod open;
+mod persist;
 mod reject;
 mod schedule;
 
@@ -60,8 +63,32 @@ programs! {
     Director6 = "director6" => established::process6,
     /// Finds the service for a packet that may open a connection.
     Open = "open" => open::open,
-    /// Has the scheduler of the [`Handover::service`] choose a destination.
-    Schedule = "schedule" => schedule::schedule,
+    /// Looks for the client's template, if the service is persistent.
+    Persist = "persist" => persist::persist,
+    /// The same for IPv6.
+    Persist6 = "persist6" => persist::persist6,
+    /// Makes a template to the [`Handover::destination`].
+    CreateTemplate = "create_template" => persist::create_template,
+    /// The same for IPv6.
+    CreateTemplate6 = "create_template6" => persist::create_template6,
+    /// Sends the packet to the [`Handover::destination`], and remembers nothing.
+    Once = "once" => once::once,
+    /// The same for IPv6.
+    Once6 = "once6" => once::once6,
+    /// Has the scheduler of the [`Handover::list`] choose a destination: round robin.
+    ScheduleInTurn = "schedule_turn" => schedule::in_turn,
+    /// The same for weighted round robin.
+    ScheduleInWeightedTurn = "schedule_wturn" => schedule::in_weighted_turn,
+    /// The same for least connection, weighted or not.
+    ScheduleByConnections = "schedule_conns" => schedule::by_connections,
+    /// The same for shortest expected delay and never queue.
+    ScheduleByDelay = "schedule_delay" => schedule::by_delay,
+    /// The same for weighted failover and overflow.
+    ScheduleByWeight = "schedule_weight" => schedule::by_weight,
+    /// The same for power of two choices.
+    ScheduleByLot = "schedule_lot" => schedule::by_lot,
+    /// The same for the hashing schedulers; as often in a row as a search needs.
+    ScheduleByHash = "schedule_hash" => hash::by_hash,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -82,14 +109,24 @@ pub struct Handover {
     pub family: AtomicU32,
     /// Index of the virtual service.
     pub service: AtomicU32,
+    /// Number of its list of members that holds for this packet.
+    pub list: AtomicU32,
+    /// How far a search in the list's hash table has come.
+    pub tried: AtomicU32,
     /// Index of the destination that was chosen.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
-    /// Keeps the size a multiple of 8.
-    reserved: AtomicU32,
+    /// Index of the slot of the client's template; above all indexes: none, or one is wanted.
+    pub template: AtomicU32,
+    /// The template's version when it was found.
+    pub template_version: AtomicU32,
+    /// 1: the destination gets the packet on the port that it came for.
+    pub keep_port: AtomicU32,
+    /// 1: no connection is to be kept.
+    pub one_packet: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

@@ -1,22 +1,95 @@
 //! Having the service's scheduler choose a destination.
+//!
+//! The schedulers are several programs: the verifier follows each one's walk over all members, and all of them
+//! together are too much for it.
 
+use super::persist::WANTED;
 use super::{NONE, Program, Step, hand_over, handed_over, reject_for};
 use crate::counters::Event;
-use crate::platform::Platform;
+use crate::order;
+use crate::platform::{Platform, Verdict};
 use crate::scheduler;
+use crate::service::{LISTS, MemberList};
 use rlvs_packet::icmp::Cause;
 
-/// Chooses a destination for a connection to the service that was found.
+/// Leaves a connection to this service to the program that has its scheduler.
 #[inline(always)]
-pub fn schedule<P: Platform>(platform: &P) -> Step {
-    let chosen = choose(platform, handed_over(platform, |words| &words.service));
+pub(super) fn leave_to_scheduler<P: Platform>(platform: &P, service: u32) -> Step {
+    let Some(entry) = platform.service(service) else { return Step::Done(Verdict::Pass) };
+    let number = entry.current.load(order::LOAD) & (LISTS as u32 - 1);
+    hand_over(platform, |words| &words.service, service);
+    // All that follows goes by this list, also if the director changes the scheduler meanwhile.
+    hand_over(platform, |words| &words.list, number);
+    hand_over(platform, |words| &words.tried, 0);
+    Step::Next(match entry.lists[number as usize].scheduler.load(order::PLAIN) {
+        2 => Program::ScheduleInWeightedTurn,
+        3 | 4 => Program::ScheduleByConnections,
+        5 | 6 => Program::ScheduleByDelay,
+        7 | 8 => Program::ScheduleByWeight,
+        9 => Program::ScheduleByLot,
+        10..=12 => Program::ScheduleByHash,
+        _ => Program::ScheduleInTurn,
+    })
+}
+
+/// Declares the step of each group of schedulers, and the function that chooses for it: apart and of one word, for the
+/// verifier.
+macro_rules! schedulers {
+    ($($step:ident, $choose:ident => $group:path;)*) => {
+        $(
+            /// Chooses a destination for a connection to the service that was found.
+            #[inline(always)]
+            pub fn $step<P: Platform>(platform: &P) -> Step {
+                go_on_with(platform, $choose(platform, handed_over(platform, |words| &words.service)))
+            }
+
+            #[inline(never)]
+            fn $choose<P: Platform>(platform: &P, service: u32) -> u32 {
+                list_of(platform, service).and_then(|list| $group(platform, list)).unwrap_or(NONE)
+            }
+        )*
+    };
+}
+
+schedulers! {
+    in_turn, choose_in_turn => scheduler::in_turn;
+    in_weighted_turn, choose_in_weighted_turn => scheduler::in_weighted_turn;
+    by_connections, choose_by_connections => scheduler::by_connections;
+    by_delay, choose_by_delay => scheduler::by_delay;
+    by_weight, choose_by_weight => scheduler::by_weight;
+    by_lot, choose_by_lot => scheduler::by_lot;
+}
+
+/// The list of members that holds for this packet.
+#[inline(always)]
+pub(super) fn list_of<P: Platform>(platform: &P, service: u32) -> Option<&MemberList> {
+    let number = handed_over(platform, |words| &words.list) as usize & (LISTS - 1);
+    platform.service(service).map(|service| &service.lists[number])
+}
+
+/// The connection is to be made to this destination, or to none.
+#[inline(always)]
+pub(super) fn go_on_with<P: Platform>(platform: &P, chosen: u32) -> Step {
     if chosen == NONE {
         return leave(platform);
     }
     hand_over(platform, |words| &words.destination, chosen);
-    let program =
-        if handed_over(platform, |words| &words.family) == 6 { Program::Create6 } else { Program::Create };
-    Step::Next(program)
+    Step::Next(program_for_chosen(platform))
+}
+
+/// What follows when the destination is known.
+#[inline(always)]
+pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
+    let six = handed_over(platform, |words| &words.family) == 6;
+    if handed_over(platform, |words| &words.template) == WANTED {
+        return if six { Program::CreateTemplate6 } else { Program::CreateTemplate };
+    }
+    match (handed_over(platform, |words| &words.one_packet) == 1, six) {
+        (false, false) => Program::Create,
+        (false, true) => Program::Create6,
+        (true, false) => Program::Once,
+        (true, true) => Program::Once6,
+    }
 }
 
 /// There is a service, but no destination for the packet.
@@ -24,10 +97,4 @@ pub fn schedule<P: Platform>(platform: &P) -> Step {
 fn leave<P: Platform>(platform: &P) -> Step {
     platform.count(Event::NoDestination);
     reject_for(platform, Cause::PortUnreachable)
-}
-
-/// The index of the destination that the service's scheduler chooses.
-#[inline(never)]
-fn choose<P: Platform>(platform: &P, service: u32) -> u32 {
-    platform.service(service).and_then(|service| scheduler::choose(platform, service)).unwrap_or(NONE)
 }

@@ -31,6 +31,8 @@ pub trait Family: Copy + 'static {
     fn words(address: Self::Address) -> [u32; 4];
     /// The reverse of [`Self::words`].
     fn address(words: [u32; 4]) -> Self::Address;
+    /// The address of the network that it is in: `netmask` is an IPv4 mask in network order, or an IPv6 prefix's length.
+    fn network(address: Self::Address, netmask: u32) -> Self::Address;
     /// Whether the cell holds this tuple.
     fn holds(cell: &Self::TupleCell, tuple: &Tuple<Self>) -> bool
     where
@@ -59,9 +61,12 @@ pub struct Tuple<F: Family> {
     pub destination: F::Address,
     /// Sender's and receiver's port, as they stand in the packet.
     pub ports: [[u8; 2]; 2],
-    /// [`rlvs_packet::protocol`].
+    /// [`rlvs_packet::protocol`]; of a template with [`TEMPLATE`] flipped, so that no packet has its tuple.
     pub protocol: u8,
 }
+
+/// What tells a template's protocol from a packet's. What comes of it is no protocol that the switch knows.
+pub const TEMPLATE: u8 = 0x80;
 
 impl<F: Family> Tuple<F> {
     /// Ports and protocol in one word, which is never 0: an unused slot holds no tuple.
@@ -117,6 +122,11 @@ impl Family for V4 {
     #[inline(always)]
     fn address(words: [u32; 4]) -> u32 {
         words[0]
+    }
+
+    #[inline(always)]
+    fn network(address: u32, netmask: u32) -> u32 {
+        address & netmask
     }
 
     #[inline(always)]
@@ -209,6 +219,11 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn network([a, b]: [u64; 2], netmask: u32) -> [u64; 2] {
+        [a & leading(netmask.min(64)), b & leading(netmask.saturating_sub(64).min(64))]
+    }
+
+    #[inline(always)]
     fn holds(cell: &Self::TupleCell, tuple: &Tuple<V6>) -> bool {
         // Ports and client differ most: they are compared first.
         cell[4].load(order::PLAIN) == tuple.last_word()
@@ -240,6 +255,12 @@ impl Family for V6 {
     fn hash(config: &Config, tuple: &Tuple<V6>) -> u64 {
         hash6(config, tuple)
     }
+}
+
+/// A word whose first so many bits in network order are set.
+#[inline(always)]
+fn leading(bits: u32) -> u64 {
+    if bits == 0 { 0 } else { (u64::MAX << (64 - bits)).to_be() }
 }
 
 /// A BPF function of its own, whose many words in flight would take too much of its callers' stack.

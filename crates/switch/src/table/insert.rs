@@ -3,7 +3,7 @@
 use super::family::{Family, Tuple};
 use super::lookup::{NOTHING, first_way, is_expired, locate, unpack};
 use super::release::release;
-use super::slot::{Entry, Meta, Slot};
+use super::slot::{Entry, Kind, Meta, Slot};
 use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, home, slot};
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
@@ -41,12 +41,18 @@ pub enum Outcome {
 const LOCK_TRIES: u32 = 256;
 const CLAIM_TRIES: u32 = 2;
 
-/// Adds a connection's forward entry, alone as yet, and counts it at its destination.
+/// Adds a connection's forward entry, alone as yet, or a template, and counts it at its destination.
 #[inline(always)]
-pub fn create<P: Platform, F: Family>(platform: &P, config: &Config, half: &Half<F>, state: u8) -> Outcome {
+pub fn create<P: Platform, F: Family>(
+    platform: &P,
+    config: &Config,
+    half: &Half<F>,
+    kind: Kind,
+    state: u8,
+) -> Outcome {
     let hash = F::hash(config, &half.tuple);
     let Some(lock) = lock(platform, hash) else { return Outcome::Contended };
-    let outcome = create_locked(platform, config, half, hash, state);
+    let outcome = create_locked(platform, config, half, hash, kind, state);
     lock.store(0, order::PUBLISH);
     outcome
 }
@@ -72,6 +78,7 @@ fn create_locked<P: Platform, F: Family>(
     config: &Config,
     half: &Half<F>,
     hash: u64,
+    kind: Kind,
     state: u8,
 ) -> Outcome {
     let now = platform.now();
@@ -89,14 +96,21 @@ fn create_locked<P: Platform, F: Family>(
     let protocol = half.tuple.protocol;
     // Counted first: whoever releases the entry a moment after it is published subtracts.
     if let Some(destination) = platform.destination(half.entry.destination) {
-        let number =
-            if state::is_active(protocol, state) { &destination.active } else { &destination.inactive };
+        let number = match kind {
+            Kind::Template => &destination.persistent,
+            _ if state::is_active(protocol, state) => &destination.active,
+            _ => &destination.inactive,
+        };
         platform.add(number, 1);
         destination.check_upper();
     }
-    place.fill(&half.tuple, &half.entry, index, state::expiry(config, protocol, state, now));
+    let expires = match kind {
+        Kind::Template => now.plus(half.entry.hop.start as u32),
+        _ => state::expiry(config, protocol, state, now),
+    };
+    place.fill(&half.tuple, &half.entry, index, expires);
     platform.interleave();
-    place.publish(claimed.live(state, false));
+    place.publish(claimed.live(state, kind));
     Outcome::Created(index)
 }
 
@@ -167,7 +181,7 @@ fn pair_locked<P: Platform, F: Family>(
     place.fill(&half.tuple, &half.entry, index, forward.expires());
     forward.set_peer(reply_index);
     platform.interleave();
-    place.publish(claimed.live(forward.meta().state(), true));
+    place.publish(claimed.live(forward.meta().state(), Kind::Reply));
     Outcome::Created(reply_index)
 }
 

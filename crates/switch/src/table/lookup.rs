@@ -59,7 +59,7 @@ pub(super) const NOTHING: u64 = u64::MAX;
 
 /// The live entry of a tuple, expired or not: its index and meta.
 #[inline(always)]
-pub(super) fn locate<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> Option<(u32, Meta)> {
+pub(crate) fn locate<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> Option<(u32, Meta)> {
     unpack(find_packed(memory, tuple, hash))
 }
 
@@ -97,7 +97,8 @@ fn find_in<'a, M: Memory, F: Family>(
     None
 }
 
-/// Whether a connection has expired: this slot's time has passed, and its peer's has too.
+/// Whether a connection has expired: this slot's time has passed, and its peer's has too. A template that controls
+/// connections has not.
 #[inline(always)]
 pub fn is_expired<M: Memory, F: Family>(memory: &M, place: &Slot<F>, index: u32, now: Tick) -> bool {
     if now.until(place.expires()) > 0 {
@@ -105,7 +106,7 @@ pub fn is_expired<M: Memory, F: Family>(memory: &M, place: &Slot<F>, index: u32,
     }
     let peer = place.peer();
     if peer == index {
-        return true;
+        return !place.meta().is_template() || place.controls().load(order::PLAIN) == 0;
     }
     match slot::<M, F>(memory, peer) {
         Some(other) if other.meta().is_live() && other.peer() == index => now.until(other.expires()) <= 0,

@@ -15,6 +15,8 @@
 //!   accounts for it (the destination's numbers) and frees the reply entry.
 //! - **A forward entry gets its peer while it is marked** as pairing. The mark is part of `meta`, so whoever meant to
 //!   release it or to change its state knowing only one entry has to look again.
+//! - **A template** binds the clients of a persistent service to a destination. It is an entry of its own, under a tuple
+//!   that no packet has, and counts the connections that it controls; while there are any, nobody takes its slot.
 //! - **Creation of equal tuples is serialised** by a striped lock, taken for a bounded time.
 //! - An entry is **expired** when its time has passed and so has its peer's: to packets it does not exist
 //!   any more, and its slot can be taken.
@@ -26,9 +28,10 @@ pub mod insert;
 pub mod lookup;
 pub mod release;
 pub mod slot;
+pub mod template;
 
-pub use family::{Family, Tuple, V4, V6};
-pub use slot::{Entry, Meta, Slot};
+pub use family::{Family, TEMPLATE, Tuple, V4, V6};
+pub use slot::{Binding, Entry, Kind, Meta, Slot};
 
 use crate::platform::Memory;
 

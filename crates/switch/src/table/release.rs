@@ -2,6 +2,7 @@
 
 use super::family::Family;
 use super::slot::{Meta, Slot};
+use super::template;
 use crate::platform::Memory;
 use crate::state;
 
@@ -42,6 +43,10 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
     if meta.is_pairing() {
         return false;
     }
+    if meta.is_template() {
+        return template::release(memory, forward, meta);
+    }
+    let template = forward.template();
     let Some((destination, peer)) = forward.destination_and_peer(meta) else { return false };
     let protocol = forward.protocol();
     if !memory.exchange(&forward.meta, meta.0, meta.freed().0) {
@@ -61,6 +66,9 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
         };
         memory.add(number, 1u32.wrapping_neg());
         destination.check_lower();
+    }
+    if let Some(template) = template {
+        template::unbind::<M, F>(memory, template);
     }
     true
 }

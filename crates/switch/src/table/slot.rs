@@ -18,12 +18,15 @@ pub struct Slot<F: Family> {
     destination: AtomicU32,
     /// Index of the connection's other slot; the entry's own if it is alone.
     peer: AtomicU32,
-    /// The hop's words; its spare bits hold the generation of routes that it was looked up in.
+    /// In a reply entry the hop's words; its spare bits hold the generation of routes that it was looked up in.
+    /// In a template the first one's lower half is its timeout in ticks.
     hop_start: AtomicU64,
     hop_end: AtomicU64,
     address: F::AddressCell,
     /// The new port (as it stands in a packet) and the forwarding method.
     port_method: AtomicU32,
+    /// In a reply entry the hop's interface. In a forward entry the template that controls it: its slot's index and
+    /// one, or 0. In a template the number of connections that it controls.
     hop_interface: AtomicU32,
     /// Meaningful in the first slot of a bucket only, and not part of its entry: how many buckets more
     /// must be searched for tuples whose first home is this bucket. Never shrinks.
@@ -61,6 +64,7 @@ impl Meta {
     const BUSY: u32 = 2;
     const REPLY: u32 = 4;
     const PAIRING: u32 = 8;
+    const TEMPLATE: u32 = 16;
 
     /// Whether there is an entry.
     #[inline(always)]
@@ -80,7 +84,13 @@ impl Meta {
         self.0 & Self::REPLY != 0
     }
 
-    /// Whether a CPU is about to give this forward entry its peer. Until then nobody may release it.
+    /// Whether the entry is a template: what binds the clients of a persistent service to a destination.
+    #[inline(always)]
+    pub fn is_template(self) -> bool {
+        self.0 & Self::TEMPLATE != 0
+    }
+
+    /// Whether a CPU is about to give this forward entry its peer, or holds this template. Until then nobody may release it.
     #[inline(always)]
     pub fn is_pairing(self) -> bool {
         self.0 & Self::PAIRING != 0
@@ -133,10 +143,25 @@ impl Meta {
 
     /// The claimed slot with its entry.
     #[inline(always)]
-    pub fn live(self, state: u8, reply: bool) -> Meta {
-        let kind = if reply { Self::LIVE | Self::REPLY } else { Self::LIVE };
+    pub fn live(self, state: u8, kind: Kind) -> Meta {
+        let kind = match kind {
+            Kind::Forward => Self::LIVE,
+            Kind::Reply => Self::LIVE | Self::REPLY,
+            Kind::Template => Self::LIVE | Self::TEMPLATE,
+        };
         Meta(self.0 & 0xffff_0000 | (state as u32) << 8 | kind)
     }
+}
+
+/// What an entry is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Packets from the client.
+    Forward,
+    /// Packets from the real server.
+    Reply,
+    /// Binding a client's connections to a destination.
+    Template,
 }
 
 /// What a slot holds besides tuple, state and time.
@@ -154,7 +179,31 @@ pub struct Entry<F: Family> {
     /// [`crate::destination::method`].
     pub method: u8,
     /// In a reply entry: the way to the client, as it was when looked up last, and the generation of routes then.
+    /// In other entries the words of [`Binding`].
     pub hop: Hop,
+}
+
+/// What forward entries and templates hold in the place of a reply entry's hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// A connection that no template controls.
+    Free,
+    /// A connection that the template in the slot of this index controls.
+    Controlled(u32),
+    /// A template, with its timeout in ticks. It controls no connection yet.
+    Template(u32),
+}
+
+impl Binding {
+    /// In the words of a hop.
+    #[inline(always)]
+    pub fn pack(self) -> Hop {
+        match self {
+            Binding::Free => Hop::UNKNOWN,
+            Binding::Controlled(template) => Hop { interface: template.wrapping_add(1), ..Hop::UNKNOWN },
+            Binding::Template(timeout) => Hop { start: timeout as u64, ..Hop::UNKNOWN },
+        }
+    }
 }
 
 impl<F: Family> Slot<F> {
@@ -227,6 +276,39 @@ impl<F: Family> Slot<F> {
     pub fn destination_and_peer(&self, meta: Meta) -> Option<(u32, u32)> {
         let both = (self.destination.load(order::PLAIN), self.peer());
         self.still(meta).then_some(both)
+    }
+
+    /// Of a forward entry: the index of the template that controls it; to be checked by the version if it matters.
+    #[inline(always)]
+    pub fn template(&self) -> Option<u32> {
+        self.hop_interface.load(order::PLAIN).checked_sub(1)
+    }
+
+    /// Of a template: the number of connections that it controls.
+    #[inline(always)]
+    pub fn controls(&self) -> &AtomicU32 {
+        &self.hop_interface
+    }
+
+    /// Of a template: its timeout in ticks.
+    #[inline(always)]
+    pub fn timeout(&self) -> u32 {
+        self.hop_start.load(order::PLAIN) as u32
+    }
+
+    /// Changes a template's timeout (ticks). Only for whoever holds it.
+    #[inline(always)]
+    pub fn set_timeout(&self, ticks: u32) {
+        self.hop_start.store(ticks as u64, order::PLAIN);
+    }
+
+    /// Makes a template's tuple one that nobody looks for, as IPVS does: ports 0 and 65535. Only for whoever holds it.
+    #[inline(always)]
+    pub fn hide(&self) {
+        let tuple = F::load_tuple(&self.tuple);
+        F::store_tuple(&self.tuple, &Tuple { ports: [[0; 2], [0xff; 2]], ..tuple });
+        let [_, _, method, rest] = self.port_method.load(order::PLAIN).to_ne_bytes();
+        self.port_method.store(u32::from_ne_bytes([0xff, 0xff, method, rest]), order::PLAIN);
     }
 
     #[inline(always)]

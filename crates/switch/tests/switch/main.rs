@@ -12,5 +12,6 @@ mod foreign;
 mod life;
 mod link;
 mod nat;
+mod persistence;
 mod scheduling;
 mod tunnel;

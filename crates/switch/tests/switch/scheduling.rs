@@ -41,6 +41,25 @@ recordings! {
     wlc: "wlc",
     wlc_with_equal_weights: "wlc-equal",
     wlc_with_weights_of_0: "wlc-weight0",
+    sed_with_equal_weights: "sed-equal",
+    fo: "fo",
+    fo_with_thresholds: "fo-thresholds",
+    ovf: "ovf",
+    dh_of_one_address: "dh-one-address",
+    sh: "sh",
+    sh_by_weight: "sh-weights",
+    sh_through_changes: "sh-changes",
+    sh_with_a_weight_of_0: "sh-quiesced",
+    sh_with_fallback: "sh-fallback",
+    sh_with_ports: "sh-port",
+    sh_of_ipv6: "sh-v6",
+    mh: "mh",
+    mh_by_weight: "mh-weights",
+    mh_through_changes: "mh-changes",
+    mh_with_a_weight_of_0: "mh-quiesced",
+    mh_with_fallback: "mh-fallback",
+    mh_with_ports: "mh-port",
+    mh_of_ipv6: "mh-v6",
 }
 
 /// A recording being replayed.
@@ -49,6 +68,8 @@ struct Replay {
     service: u32,
     protocol: u8,
     vip: SocketAddr,
+    /// The servers' port.
+    port: u16,
     /// Destinations by the recording's number of the server.
     destinations: HashMap<u64, u32>,
     deleted: HashSet<u64>,
@@ -72,10 +93,21 @@ impl Replay {
         let mut simulation = Simulation::new(1 << 12, 3);
         let scheduler = Scheduler::from_name(scenario["sched"].as_str().unwrap()).unwrap();
         let service = simulation.add_service(protocol, vip, scheduler);
+        let option = scenario["opts"].as_str().unwrap();
+        simulation.set_flags(service, if option.ends_with("-fallback") { 0x8 } else { 0 });
+        if option.ends_with("-port") {
+            simulation.set_flags(service, 0x10);
+        }
+        let port = recorded_port(scenario["name"].as_str().unwrap());
         let (destinations, deleted, open) = Default::default();
-        let mut replay = Replay { simulation, service, protocol, vip, destinations, deleted, open };
+        let mut replay = Replay { simulation, service, protocol, vip, port, destinations, deleted, open };
         for (n, weight) in scenario["weights"].as_array().unwrap().iter().enumerate() {
             replay.add(n as u64 + 1, weight);
+        }
+        for (server, options) in scenario["sopts"].as_object().unwrap() {
+            let upper = options.as_str().unwrap().strip_prefix("-x ").unwrap().parse().unwrap();
+            let destination = replay.destinations[&server.parse().unwrap()];
+            replay.simulation.destination_mut(destination).upper.store(upper, rlvs_switch::order::PLAIN);
         }
         replay
     }
@@ -95,8 +127,8 @@ impl Replay {
 
     fn address(&self, server: u64) -> SocketAddr {
         match self.vip.ip() {
-            IpAddr::V4(_) => SocketAddr::new([10, 2, 0, server as u8].into(), 8080),
-            IpAddr::V6(_) => SocketAddr::new([0xfd02, 0, 0, 0, 0, 0, 0, server as u16].into(), 8080),
+            IpAddr::V4(_) => SocketAddr::new([10, 2, 0, server as u8].into(), self.port),
+            IpAddr::V6(_) => SocketAddr::new([0xfd02, 0, 0, 0, 0, 0, 0, server as u16].into(), self.port),
         }
     }
 
@@ -115,6 +147,9 @@ impl Replay {
             "add" => self.add(of("rs"), &line["w"]),
             "end" => {
                 for (server, index) in &self.destinations {
+                    if self.deleted.contains(server) {
+                        continue;
+                    }
                     let name = server.to_string();
                     let wanted =
                         ["active", "inactive"].map(|kind| line[kind][&name].as_u64().unwrap() as u32);
@@ -171,6 +206,20 @@ impl Replay {
     }
 }
 
+/// The servers' port in a recording; only mh's choices depend on it.
+fn recorded_port(name: &str) -> u16 {
+    match name {
+        "mh" => 1036,
+        "mh-weights" => 1037,
+        "mh-quiesced" => 1038,
+        "mh-port" => 1039,
+        "mh-fallback" => 1040,
+        "mh-changes" => 1042,
+        "mh-v6" => 1043,
+        _ => 8080,
+    }
+}
+
 /// The choices for so many new connections, as numbers of servers in the order in which they were added.
 fn choices(scheduler: Scheduler, weights: &[u32], connections: u16) -> Vec<Option<usize>> {
     let mut simulation = Simulation::new(1 << 13, 3);
@@ -204,11 +253,64 @@ fn wrr_by_the_book() {
 }
 
 #[test]
+fn sed_and_nq_by_the_book() {
+    // The second server is nine times as fast, and heads the list.
+    let with = |scheduler| -> Vec<usize> {
+        choices(scheduler, &[1, 9], 12).into_iter().map(|n| n.unwrap()).collect()
+    };
+    assert_eq!(with(Scheduler::ShortestExpectedDelay), [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1]);
+    assert_eq!(with(Scheduler::NeverQueue), [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+}
+
+#[test]
+fn twos_spreads_by_weight() {
+    let weights = [5, 3, 2, 1, 0];
+    let connections = 1100;
+    let chosen = choices(Scheduler::PowerOfTwo, &weights, connections);
+    for (n, weight) in weights.into_iter().enumerate() {
+        let share = chosen.iter().filter(|choice| **choice == Some(n)).count() as i32;
+        let wanted = weight as i32 * connections as i32 / 11;
+        assert!((share - wanted).abs() <= wanted / 5, "server {n}: {share}, expected about {wanted}");
+    }
+    assert!(chosen.iter().all(Option::is_some));
+    // Not one after the other: the lot decides.
+    assert!(chosen.windows(4).any(|four| four.iter().all(|choice| *choice == four[0])));
+}
+
+#[test]
+fn with_fallback_whoever_is_left_is_found() {
+    // All but one of many destinations are at rest: mh's search takes several runs of its program.
+    for scheduler in [Scheduler::SourceHashing, Scheduler::MaglevHashing] {
+        let mut simulation = Simulation::new(1 << 10, 3);
+        let service = simulation.add_service(TCP, v4().vip, scheduler);
+        simulation.set_flags(service, 0x8);
+        let servers: Vec<u32> = (0..200)
+            .map(|n| {
+                let address = SocketAddr::new([10, 2, 0, n].into(), 80);
+                simulation.add_destination(service, &Server::direct(address))
+            })
+            .collect();
+        for server in &servers[1..] {
+            simulation.set_weight(service, *server, 0);
+        }
+        for n in 0..40 {
+            let client = SocketAddr::new([10, 9, 0, n].into(), 1000);
+            let (verdict, frame) = simulation.receive(&Packet::tcp(client, v4().vip, SYN).frame());
+            assert_eq!((verdict, frame[5]), (Verdict::Redirect(SERVER_SIDE), 0), "{}", scheduler.name());
+        }
+    }
+}
+
+#[test]
 fn a_service_has_room_for_as_many_destinations_as_it_may() {
     let most = rlvs_switch::scheduler::MEMBERS_MAX as usize;
     for scheduler in &Scheduler::ALL[1..] {
+        if [Scheduler::DestinationHashing, Scheduler::SourceHashing].contains(scheduler) {
+            // Their tables have 256 slots, as in IPVS: the last of more destinations gets none.
+            continue;
+        }
         let mut weights = vec![0; most];
-        weights[0] = 1;
+        weights[0] = 3;
         let chosen = choices(*scheduler, &weights, 3);
         assert_eq!(chosen, [Some(0); 3], "{}: the last of the list", scheduler.name());
     }

@@ -10,7 +10,7 @@ use rlvs_switch::state::tcp::ESTABLISHED;
 use rlvs_switch::table::insert::{Half, Outcome, create};
 use rlvs_switch::table::lookup::find;
 use rlvs_switch::table::release::release;
-use rlvs_switch::table::{Entry, Family, Tuple, V4, V6};
+use rlvs_switch::table::{Entry, Family, Kind, Tuple, V4, V6};
 use rlvs_switch::{Memory, Verdict};
 use std::net::SocketAddr;
 
@@ -51,7 +51,8 @@ fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
         let cpu = Cpu::new(&simulation, 0, CLIENT_SIDE, &[]);
         let config = simulation.config().unwrap();
         let add = |number| {
-            let outcome = create(&cpu, config, &half(tuple::<F>(number, address), address), ESTABLISHED);
+            let outcome =
+                create(&cpu, config, &half(tuple::<F>(number, address), address), Kind::Forward, ESTABLISHED);
             assert!(matches!(outcome, Outcome::Created(_)), "{outcome:?} for number {number}, seed {seed}");
         };
         let mut numbers: Vec<u64> = (0..SLOTS as u64 * 8 / 10).collect();

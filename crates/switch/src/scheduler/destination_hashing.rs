@@ -1,0 +1,25 @@
+//! Destination hashing (`dh`): who asks for an address is sent to the member that this address leads to.
+
+use super::hash::{Entrant, Found, Key, look, multiplicative};
+use crate::platform::Platform;
+use crate::service::MemberList;
+
+/// Slots of the table.
+pub(super) const SLOTS: usize = 256;
+
+/// The member that the address that the client wants leads to, if it is eligible.
+#[inline(always)]
+pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, key: Key) -> Option<u32> {
+    match look(platform, list, multiplicative(key.address)) {
+        Found::Destination(index) => Some(index),
+        _ => None,
+    }
+}
+
+/// The members in turn, whatever their weights.
+#[cfg(not(target_arch = "bpf"))]
+pub(super) fn fill(entrants: &[Entrant], table: &mut [u32]) {
+    for (slot, entrant) in table.iter_mut().zip(entrants.iter().cycle()) {
+        *slot = entrant.index;
+    }
+}

@@ -1,0 +1,59 @@
+//! Power of two choices (`twos`): two members drawn by lot, and the less loaded one of them.
+
+use super::{MEMBERS_MAX, Members};
+use crate::platform::Platform;
+
+/// The better one of two eligible members that are drawn with chances by weight.
+#[inline(always)]
+pub(super) fn choose<P: Platform>(members: &Members<'_, P>) -> Option<u32> {
+    let total = total_weight(members)?;
+    let (one, other) = (draw(members, total)?, draw(members, total)?);
+    let (first, second) = (members.destination(one)?, members.destination(other)?);
+    let weighted = |load: u64, weight: u32| load.wrapping_mul(weight as u64);
+    let second_is_better = weighted(first.overhead(), second.eligible_weight())
+        > weighted(second.overhead(), first.eligible_weight());
+    Some(if second_is_better { other } else { one })
+}
+
+/// `None` if no member is eligible.
+#[inline(always)]
+fn total_weight<P: Platform>(members: &Members<'_, P>) -> Option<u64> {
+    let mut total = 0u64;
+    let mut place = members.first;
+    let mut i = 0;
+    while i < MEMBERS_MAX {
+        if members.is_past(place) {
+            break;
+        }
+        total = total.wrapping_add(members.destination(place)?.eligible_weight() as u64);
+        place = place.wrapping_add(1);
+        i += 1;
+    }
+    if total > 0 { Some(total) } else { None }
+}
+
+/// The eligible member at which a lot from 0 to `total` is used up; the last one if weights have just become smaller.
+#[inline(always)]
+fn draw<P: Platform>(members: &Members<'_, P>, total: u64) -> Option<u32> {
+    let random = (members.platform.random() as u64) << 32 | members.platform.random() as u64;
+    let mut lot = random.checked_rem(total.wrapping_add(1))? as i64;
+    let mut drawn = None;
+    let mut place = members.first;
+    let mut i = 0;
+    while i < MEMBERS_MAX {
+        if members.is_past(place) {
+            break;
+        }
+        let weight = members.destination(place)?.eligible_weight();
+        if weight > 0 {
+            drawn = Some(place);
+            lot = lot.wrapping_sub(weight as i64);
+            if lot <= 0 {
+                break;
+            }
+        }
+        place = place.wrapping_add(1);
+        i += 1;
+    }
+    drawn
+}

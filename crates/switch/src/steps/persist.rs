@@ -1,0 +1,137 @@
+//! Persistence: a client's connections to a service go where its first one went, as long as its template lives.
+
+use super::schedule::{leave_to_scheduler, program_for_chosen};
+use super::{NONE, Program, Step, drop_for, hand_over, handed_over};
+use crate::config::{Config, Tick};
+use crate::counters::Event;
+use crate::frame::{self, Frame, Link, Network};
+use crate::ip::Ip;
+use crate::order;
+use crate::platform::{Platform, Verdict};
+use crate::service::Service;
+use crate::table::insert::{self, Half, Outcome};
+use crate::table::lookup::{is_expired, locate};
+use crate::table::{Binding, Entry, Kind, TEMPLATE, Tuple, V4, V6, slot, template};
+
+/// In [`super::Handover::template`]: there is none, and the destination that is chosen is to get one.
+pub(super) const WANTED: u32 = NONE - 1;
+
+/// FTP's control port, whose clients come back on other ports.
+const FTP: [u8; 2] = 21u16.to_be_bytes();
+
+/// Looks for the client's template.
+#[inline(always)]
+pub fn persist<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V4(link) => persist_in::<P, V4>(platform, link),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+/// The same for IPv6.
+#[inline(always)]
+pub fn persist6<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V6(link) => persist_in::<P, V6>(platform, link),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+#[inline(always)]
+fn persist_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
+        return Step::Done(Verdict::Pass);
+    };
+    let wanted = template_tuple::<F>(service, &frame, &tuple);
+    if let Some((index, meta)) = locate(platform, &wanted, F::hash(config, &wanted))
+        && let Some(place) = slot::<P, F>(platform, index)
+        && !is_expired(platform, place, index, platform.now())
+    {
+        if let Some((destination, _)) = place.destination_and_peer(meta)
+            && is_usable(platform, config, destination)
+        {
+            hand_over(platform, |words| &words.destination, destination);
+            hand_over(platform, |words| &words.template, index);
+            hand_over(platform, |words| &words.template_version, meta.version());
+            return Step::Next(program_for_chosen(platform));
+        }
+        template::invalidate::<P, F>(platform, index, meta.version());
+    }
+    hand_over(platform, |words| &words.template, WANTED);
+    leave_to_scheduler(platform, handed_over(platform, |words| &words.service))
+}
+
+/// Whether a template may lead new connections to this destination.
+#[inline(always)]
+fn is_usable<P: Platform>(platform: &P, config: &Config, destination: u32) -> bool {
+    let Some(destination) = platform.destination(destination) else { return false };
+    let quiescent = destination.weight.load(order::PLAIN) == 0
+        && config.settings.expire_quiescent_template.load(order::PLAIN) != 0;
+    destination.is_available() && !quiescent
+}
+
+/// Makes a template to the chosen destination.
+#[inline(always)]
+pub fn create_template<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V4(link) => create_template_in::<P, V4>(platform, link),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+/// The same for IPv6.
+#[inline(always)]
+pub fn create_template6<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V6(link) => create_template_in::<P, V6>(platform, link),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+#[inline(always)]
+fn create_template_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
+        return Step::Done(Verdict::Pass);
+    };
+    let chosen = handed_over(platform, |words| &words.destination);
+    let Some(destination) = platform.destination(chosen) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
+    let tuple = template_tuple::<F>(service, &frame, &tuple);
+    let timeout = Tick::in_seconds(service.timeout.load(order::PLAIN));
+    let port = if tuple.ports[1] == [0; 2] { 0 } else { destination.port.load(order::PLAIN) as u16 };
+    let entry = Entry {
+        destination: chosen,
+        peer: 0,
+        address: F::address(destination.address_words()),
+        port: port.to_ne_bytes(),
+        method: destination.method.load(order::PLAIN) as u8,
+        hop: Binding::Template(timeout).pack(),
+    };
+    match insert::create(platform, config, &Half { tuple, entry }, Kind::Template, template::FRESH) {
+        // Where it is found, as by any later connection of the client.
+        Outcome::Created(_) | Outcome::Exists => {
+            Step::Next(if F::NUMBER == 6 { Program::Persist6 } else { Program::Persist })
+        }
+        Outcome::Full => drop_for(platform, Event::TableFull),
+        Outcome::Contended => drop_for(platform, Event::Contended),
+    }
+}
+
+/// What the template for a packet of this service is found by: the client's network, and what the service groups.
+#[inline(always)]
+fn template_tuple<F: Ip>(service: &Service, frame: &Frame, tuple: &Tuple<F>) -> Tuple<F> {
+    let source = F::network(tuple.source, service.netmask.load(order::PLAIN));
+    if let Some(mark) = service.mark() {
+        // Shared by all protocols, addresses and ports of the mark.
+        let words = if F::NUMBER == 6 { [0, 0, 0, mark.to_be()] } else { [mark.to_be(), 0, 0, 0] };
+        return Tuple { source, destination: F::address(words), ports: [[0; 2]; 2], protocol: TEMPLATE };
+    }
+    let one_port = tuple.ports[1] == service.port() && tuple.ports[1] != FTP;
+    let port = if one_port { tuple.ports[1] } else { [0; 2] };
+    Tuple { source, ports: [[0; 2], port], protocol: frame.protocol ^ TEMPLATE, ..*tuple }
+}
