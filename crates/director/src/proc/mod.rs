@@ -93,7 +93,8 @@ pub(crate) fn mount(
 /// Takes away what is mounted at `path` if nobody serves it any more; whether there was such a mount.
 pub(crate) fn unmount_stale(path: &Path) -> io::Result<bool> {
     let mut found = false;
-    while let Err(rustix::io::Errno::NOTCONN) = rustix::fs::stat(path) {
+    // Not `stat`: attributes that the kernel remembers outlive whoever served them.
+    while let Err(rustix::io::Errno::NOTCONN) = rustix::fs::statfs(path) {
         unmount(path, UnmountFlags::DETACH)?;
         found = true;
     }
