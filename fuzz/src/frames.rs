@@ -78,8 +78,13 @@ impl World {
             DIRECTOR_MAC,
             random.of(&[0, 0, 5]),
         );
+        let tunnel = match random.below(3) {
+            0 => Server::tunnel(server),
+            kind => Server::tunnel_of(kind as u32, random.below(4) as u32, server),
+        };
         let server = Server {
             hop,
+            tunnel: tunnel.tunnel,
             mtu: random.of(&[1500, 1500, 1500, 100, 0]),
             weight: random.below(4) as u32,
             ..Server::new(method, server)

@@ -37,6 +37,24 @@ pub fn finish(sum: u32) -> [u8; 2] {
     (!fold(sum as u64)).to_ne_bytes()
 }
 
+/// The checksum of a UDP packet that adds up to `sum`: 0 means "none", so a computed 0 is written as its other form,
+/// 0xffff (RFC 768).
+#[inline(always)]
+pub fn finish_udp(sum: u64) -> [u8; 2] {
+    present((!fold(sum)).to_ne_bytes())
+}
+
+#[inline(always)]
+fn present(checksum: [u8; 2]) -> [u8; 2] {
+    if checksum == [0; 2] { [0xff; 2] } else { checksum }
+}
+
+/// The sum of a pseudo-header without the addresses: protocol, and length of the transport packet (RFC 768, RFC 8200).
+#[inline(always)]
+pub fn sum_of_pseudo(protocol: u8, length: u16) -> u32 {
+    u16::from_ne_bytes([0, protocol]) as u32 + u16::from_ne_bytes(length.to_be_bytes()) as u32
+}
+
 /// The difference that a checksum must follow: octets that went away and octets that came.
 ///
 /// Several replacements (an address, a port) are collected and applied in one go, to one or more checksums.
@@ -68,17 +86,13 @@ impl Change {
         (!fold(self.0 + (!u16::from_ne_bytes(checksum)) as u64)).to_ne_bytes()
     }
 
-    /// The same for UDP, where 0 means "none": none stays none, and a computed 0 is written as its
-    /// other form, 0xffff (RFC 768).
+    /// The same for UDP, where 0 means "none", and stays none.
     #[inline(always)]
     pub fn apply_udp(self, checksum: [u8; 2]) -> [u8; 2] {
         if checksum == [0, 0] {
             return checksum;
         }
-        match self.apply(checksum) {
-            [0, 0] => [0xff, 0xff],
-            changed => changed,
-        }
+        present(self.apply(checksum))
     }
 }
 

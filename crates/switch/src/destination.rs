@@ -16,6 +16,60 @@ pub mod method {
     pub const DIRECT_ROUTE: u32 = 3;
 }
 
+/// Kinds of tunnels, with IPVS's numbers.
+pub mod tunnel {
+    /// IP in IP.
+    pub const IPIP: u32 = 0;
+    /// Generic UDP Encapsulation.
+    pub const GUE: u32 = 1;
+    /// Generic Routing Encapsulation.
+    pub const GRE: u32 = 2;
+    /// Flag: GUE's UDP header, or GRE's, has a checksum.
+    pub const CHECKSUM: u32 = 1;
+    /// Flag: the same for GUE, and what is left of the inner checksum may be done at the tunnel's end.
+    pub const REMOTE_CHECKSUM: u32 = 2;
+}
+
+/// How a packet travels inside another one: [`tunnel`]'s kind (lowest octet) and flags (next octet), and GUE's port in
+/// network order (upper half). One word, so that one store changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel(pub u32);
+
+impl Tunnel {
+    /// Puts the word together; the port is in network order.
+    pub fn new(kind: u32, flags: u32, port: [u8; 2]) -> Tunnel {
+        Tunnel(kind & 0xff | (flags & 0xff) << 8 | (u16::from_ne_bytes(port) as u32) << 16)
+    }
+
+    /// [`tunnel::IPIP`], [`tunnel::GUE`] or [`tunnel::GRE`].
+    #[inline(always)]
+    pub fn kind(self) -> u32 {
+        self.0 & 0xff
+    }
+
+    /// [`tunnel::CHECKSUM`], [`tunnel::REMOTE_CHECKSUM`].
+    #[inline(always)]
+    pub fn flags(self) -> u32 {
+        self.0 >> 8 & 0xff
+    }
+
+    /// GUE's port, in network order.
+    #[inline(always)]
+    pub fn port(self) -> [u8; 2] {
+        ((self.0 >> 16) as u16).to_ne_bytes()
+    }
+
+    /// Whether there is a checksum over header and inner packet.
+    #[inline(always)]
+    pub fn has_checksum(self) -> bool {
+        let wanted = match self.kind() {
+            tunnel::GUE => tunnel::CHECKSUM | tunnel::REMOTE_CHECKSUM,
+            _ => tunnel::CHECKSUM,
+        };
+        self.flags() & wanted != 0
+    }
+}
+
 /// Bits of [`Destination::flags`].
 pub mod flag {
     /// Part of its service. Without it: deleted, kept for the connections that still name it.
@@ -126,6 +180,8 @@ pub struct Destination {
     pub port: AtomicU32,
     /// Address in network order; IPv4 takes the first word.
     pub address: [AtomicU32; 4],
+    /// [`Tunnel`], if the method is a tunnel.
+    pub tunnel: AtomicU32,
     /// The way, twice: the director prepares one and switches with one store.
     pub egress: [Egress; 2],
 
@@ -148,10 +204,6 @@ pub struct Destination {
     pub sequence: AtomicU32,
     /// Director only: the identity of the service that it belongs or belonged to ([`crate::service::ServiceKey`], as words).
     pub owner: [AtomicU32; 6],
-    /// Director only: tunnel type and flags (IPVS's numbers), `type | flags << 16`.
-    pub tunnel: AtomicU32,
-    /// Director only: GUE's port in network order.
-    pub tunnel_port: AtomicU32,
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],
     /// Director only: what of the counters its service has taken over as residue.
@@ -159,6 +211,12 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// The tunnel to it.
+    #[inline(always)]
+    pub fn tunnel(&self) -> Tunnel {
+        Tunnel(self.tunnel.load(order::PLAIN))
+    }
+
     /// The valid way.
     #[inline(always)]
     pub fn egress(&self) -> &Egress {

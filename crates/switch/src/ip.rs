@@ -4,7 +4,7 @@ use crate::destination::Hop;
 use crate::frame::{self, Frame, Link, halves, octets};
 use crate::platform::Platform;
 use crate::table::{Family, Tuple, V4, V6};
-use rlvs_packet::checksum::Change;
+use rlvs_packet::checksum::{self, Change};
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::{self, Ipv6};
 use rlvs_packet::{ethernet, protocol};
@@ -33,6 +33,8 @@ pub trait Ip: Family {
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: Self::Address) -> Option<Change>;
     /// What an outer header inherits: DSCP and ECN; and for an outer IPv4 header identification and flags.
     fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited>;
+    /// What the IP header adds to a checksum.
+    fn header_sum<P: Platform>(platform: &P, frame: &Frame) -> Option<u32>;
     /// Reads the headers from the IP header on. `None`: nothing for the switch; what is malformed or fragmented is counted.
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<Self>)>;
     /// How the kernel would send a packet of this length on.
@@ -96,6 +98,12 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn header_sum<P: Platform>(_: &P, _: &Frame) -> Option<u32> {
+        // That is what its own checksum is for.
+        Some(0)
+    }
+
+    #[inline(always)]
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
         frame::parse4(platform, link)
     }
@@ -139,6 +147,11 @@ impl Ip for V6 {
             identification: (low as u16) ^ frame.length as u16,
             fragment: 0,
         })
+    }
+
+    #[inline(always)]
+    fn header_sum<P: Platform>(platform: &P, frame: &Frame) -> Option<u32> {
+        Some(checksum::sum_of(&platform.read::<Ipv6>(frame.l3)?))
     }
 
     #[inline(always)]

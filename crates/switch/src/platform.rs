@@ -55,6 +55,9 @@ pub trait Platform: Memory {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
     /// Copies a value into the frame; `None` if the frame ends before it does.
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()>;
+    /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
+    /// ends before. For packets without a checksum that would make it needless.
+    fn sum(&self, offset: usize, length: usize) -> Option<u16>;
     /// Octets of the frame, link header included.
     fn length(&self) -> usize;
     /// Moves the start of the frame: a positive number takes octets away, a negative one adds some, whose

@@ -45,6 +45,8 @@ steps! {
     create6 = Create6,
     create_reply = CreateReply,
     create_reply6 = CreateReply6,
+    encapsulate = Encapsulate,
+    encapsulate6 = Encapsulate6,
     reject = Reject,
 }
 

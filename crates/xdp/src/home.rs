@@ -8,6 +8,7 @@ use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_action, x
 use aya_ebpf::helpers;
 use aya_ebpf::programs::XdpContext;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
+use rlvs_packet::checksum::fold;
 use rlvs_packet::ethernet::Mac;
 use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
@@ -152,6 +153,12 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
+    fn sum(&self, offset: usize, length: usize) -> Option<u16> {
+        let sum = sum_frame(self.context, offset as u32, length as u32);
+        (sum >= 0).then_some(sum as u16)
+    }
+
+    #[inline(always)]
     fn length(&self) -> usize {
         let (start, end) = self.bounds();
         // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
@@ -251,6 +258,47 @@ impl Platform for Kernel {
         query.__bindgen_anon_4.ipv6_dst = words(destination);
         self.look_up_route(query)
     }
+}
+
+/// Adds up the frame's octets from `offset` on; the folded sum, or -1 if the frame ends before. A BPF function of its
+/// own. Pieces are copied out of the frame, for there the kernel's helper takes sizes that the verifier does not know.
+#[inline(never)]
+fn sum_frame(context: *mut xdp_md, offset: u32, length: u32) -> i64 {
+    let Some(piece) = maps::PIECE.get_ptr_mut(0) else { return -1 };
+    let (mut place, mut left, mut sum) = (offset, length & FRAME_MAX, 0);
+    while left >= PIECE {
+        if !add_up(context, place, piece, PIECE, &mut sum) {
+            return -1;
+        }
+        place += PIECE;
+        left -= PIECE;
+    }
+    // Hidden from the compiler, which would not mask it: the verifier wants to see that it is not 0.
+    let rest = (core::hint::black_box(left.wrapping_sub(1)) & (PIECE - 1)) + 1;
+    if left != 0 && !add_up(context, place, piece, rest, &mut sum) {
+        return -1;
+    }
+    fold(sum as u64) as i64
+}
+
+/// Octets that the kernel's helper adds up at once.
+const PIECE: u32 = maps::PIECE_OCTETS as u32;
+/// More octets than a frame without fragments has.
+const FRAME_MAX: u32 = 0x1fff;
+
+/// Adds octets of the frame to a sum, by way of this memory; false if the frame ends before. They are from 1 to [`PIECE`].
+#[inline(always)]
+fn add_up(context: *mut xdp_md, place: u32, piece: *mut maps::Piece, octets: u32, sum: &mut u32) -> bool {
+    // SAFETY: this CPU's own memory, longer by a word than any piece; the helpers check frame and sizes.
+    unsafe {
+        let start = piece.cast::<u8>();
+        if helpers::bpf_xdp_load_bytes(context, place, start.cast(), octets) != 0 {
+            return false;
+        }
+        start.add(octets as usize).cast::<u32>().write_unaligned(0);
+        *sum = helpers::bpf_csum_diff(core::ptr::null_mut(), 0, start.cast(), (octets + 3) & !3, *sum) as u32;
+    }
+    true
 }
 
 /// A MAC from the stack, read in words of two octets: it is not aligned for larger ones, which the compiler would take.

@@ -54,3 +54,12 @@ pub static STEPS: ProgramArray<{ Program::COUNT }> = ProgramArray::new();
 /// What one step leaves for the next.
 #[btf_map]
 pub static HANDOVER: PerCpuArray<Handover, 1, 0> = PerCpuArray::new();
+
+/// Octets of the frame on their way to be added up.
+#[btf_map]
+pub static PIECE: PerCpuArray<Piece, 1, 0> = PerCpuArray::new();
+/// Octets of a [`Piece`] that are used; the rest is room for padding.
+pub const PIECE_OCTETS: usize = 512;
+/// The element of [`PIECE`].
+#[repr(C, align(8))]
+pub struct Piece(pub [u8; PIECE_OCTETS + 8]);

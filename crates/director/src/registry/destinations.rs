@@ -6,7 +6,7 @@ use crate::egress::Path;
 use crate::estimator::Estimator;
 use rlvs_ipvs::{DestinationEntry, DestinationId, Errno, Family, ForwardingMethod, ServiceId};
 use rlvs_ipvs::{Tunnel, TunnelFlags, TunnelType};
-use rlvs_switch::destination::{Destination as Entry, Egress, Hop, flag};
+use rlvs_switch::destination::{Destination as Entry, Egress, Hop, Tunnel as TunnelWord, flag};
 use rlvs_switch::order;
 use rlvs_switch::scheduler::MEMBERS_MAX;
 use rlvs_switch::service::ServiceKey;
@@ -188,7 +188,7 @@ impl Registry {
 
     fn describe_destination(&self, index: u32) -> Option<DestinationEntry> {
         let entry = self.tables.destinations.get(index)?;
-        let tunnel = entry.tunnel.load(order::PLAIN);
+        let tunnel = entry.tunnel();
         let destination = rlvs_ipvs::Destination {
             id: identity(entry),
             method: ForwardingMethod::from_flags(entry.method.load(order::PLAIN))?,
@@ -196,9 +196,9 @@ impl Registry {
             upper_threshold: entry.upper.load(order::PLAIN),
             lower_threshold: entry.lower.load(order::PLAIN),
             tunnel: Tunnel {
-                kind: TunnelType::from_number(tunnel as u8)?,
-                port: u16::from_be(entry.tunnel_port.load(order::PLAIN) as u16),
-                flags: TunnelFlags::from_bits_retain((tunnel >> 16) as u16),
+                kind: TunnelType::from_number(tunnel.kind() as u8)?,
+                port: u16::from_be_bytes(tunnel.port()),
+                flags: TunnelFlags::from_bits_retain(tunnel.flags() as u16),
             },
         };
         let zero = std::array::from_fn(|i| entry.zero[i].load(order::PLAIN));
@@ -287,7 +287,6 @@ fn check(asked: &rlvs_ipvs::Destination) -> Result<(), Errno> {
         return Err(Errno::INVAL);
     }
     let unsupported = match asked.method {
-        ForwardingMethod::Tunnel if asked.tunnel.kind != TunnelType::Ipip => Some("tunnels other than IPIP"),
         ForwardingMethod::Bypass => Some("bypass"),
         _ => None,
     };
@@ -317,9 +316,9 @@ fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
     }
     entry.upper.store(asked.upper_threshold, order::PLAIN);
     entry.lower.store(asked.lower_threshold, order::PLAIN);
-    let tunnel = asked.tunnel.kind as u32 | u32::from(asked.tunnel.flags.bits()) << 16;
-    entry.tunnel.store(tunnel, order::PLAIN);
-    entry.tunnel_port.store(asked.tunnel.port.to_be().into(), order::PLAIN);
+    let Tunnel { kind, flags, port } = asked.tunnel;
+    let tunnel = TunnelWord::new(kind as u32, flags.bits().into(), port.to_be_bytes());
+    entry.tunnel.store(tunnel.0, order::PLAIN);
     entry.method.store(asked.method as u32, order::PLAIN);
     // Weights are not negative: checked.
     entry.weight.store(asked.weight as u32, order::PLAIN);

@@ -17,10 +17,11 @@ use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
     Destination, DestinationEntry, DestinationId, Errno, FlagsChange, ForwardingMethod, Protocol, Reply,
-    Request, Service, ServiceFlags, ServiceId,
+    Request, Service, ServiceFlags, ServiceId, Tunnel, TunnelFlags, TunnelType,
 };
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
+use rlvs_switch::destination::method::TUNNEL;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::audit::audit;
 use rlvs_switch::simulation::{DIRECTOR_MAC, Decoded, Packet, SERVER_SIDE, Server, Simulation, decode};
@@ -90,6 +91,11 @@ impl Twins {
             self.simulation.add_destination(index, server);
             let destination = Destination {
                 method: ForwardingMethod::from_flags(server.method).context("method")?,
+                tunnel: Tunnel {
+                    kind: TunnelType::from_number(server.tunnel.kind() as u8).context("tunnel")?,
+                    port: u16::from_be_bytes(server.tunnel.port()),
+                    flags: TunnelFlags::from_bits_retain(server.tunnel.flags() as u16),
+                },
                 weight: server.weight as i32,
                 ..Destination::new(DestinationId {
                     address: server.address.ip(),
@@ -245,6 +251,11 @@ fn first_step(pins: &Path) -> Result<Xdp> {
 pub fn server(method: u32, address: SocketAddr) -> Server {
     let hop = Hop::new(SERVER_SIDE, mac_of(address.ip()), DIRECTOR_MAC, 0);
     Server { hop, ..Server::new(method, address) }
+}
+
+/// The same at the end of a tunnel of this kind, with these flags.
+pub fn server_behind(kind: u32, flags: u32, address: SocketAddr) -> Server {
+    Server { tunnel: Server::tunnel_of(kind, flags, address).tunnel, ..server(TUNNEL, address) }
 }
 
 /// The MAC of the server with this address.

@@ -6,6 +6,7 @@ use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::method::{DIRECT_ROUTE, MASQUERADE, TUNNEL};
+use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE};
 use rlvs_switch::simulation::{Packet, split_mix};
 use rlvs_switch::{Memory, Verdict, order};
 use std::net::SocketAddr;
@@ -28,8 +29,12 @@ fn both_homes_do_the_same_to_a_stream_of_any_packets() {
         let mut services = Vec::new();
         for (net, subnet) in nets().into_iter().zip(["10.2.0.", "fd02::"]) {
             for (protocol, port) in [(TCP, 80), (TCP, 443), (UDP, 53)] {
+                let address = |host: u8| socket(&format!("{subnet}{host}"), port + 1000);
                 let servers = [(1, MASQUERADE), (2, DIRECT_ROUTE), (3, TUNNEL), (4, MASQUERADE)]
-                    .map(|(host, method)| server(method, socket(&format!("{subnet}{host}"), port + 1000)));
+                    .map(|(host, method)| server(method, address(host)));
+                let tunnels = [(5, GUE, CHECKSUM), (6, GRE, CHECKSUM)]
+                    .map(|(host, kind, flags)| server_behind(kind, flags, address(host)));
+                let servers = [&servers[..], &tunnels[..]].concat();
                 let mut vip = net.vip;
                 vip.set_port(port);
                 twins.add_service(protocol, vip, &servers)?;
@@ -42,12 +47,12 @@ fn both_homes_do_the_same_to_a_stream_of_any_packets() {
             let (protocol, vip, mut client, servers) = random.of(&services).clone();
             client.set_port(1024 + random.below(CLIENTS) as u16);
             let (source, destination) =
-                if random.below(3) == 0 { (random.of(&servers).address, client) } else { (client, vip) };
+                if random.below(2) == 0 { (random.of(&servers).address, client) } else { (client, vip) };
             let flags = random.of(&[SYN, SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST, 0]);
             let packet = Packet {
                 protocol,
                 payload: vec![random.below(256) as u8; random.below(1500) as usize],
-                hops: if random.below(20) == 0 { 1 } else { 64 },
+                hops: if random.below(10) == 0 { 1 } else { 64 },
                 class: random.below(256) as u8,
                 identification: random.below(1 << 16) as u16,
                 dont_fragment: random.below(2) == 0,

@@ -2,21 +2,20 @@
 
 mod link;
 mod nat;
-mod tunnel;
+pub(crate) mod tunnel;
 
 use crate::config::Config;
 use crate::counters::Event;
+use crate::destination::tunnel::IPIP;
 use crate::destination::{Destination, Egress, Hop, method};
 use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::steps::{Step, reject_for};
+use crate::steps::{Step, encapsulate_for, reject_for};
 use crate::table::{Entry, Slot, Tuple};
 use rlvs_packet::icmp::Cause;
-use rlvs_packet::ipv4::Ipv4;
-use rlvs_packet::ipv6::Ipv6;
 
 /// Sends a client's packet to its destination.
 #[inline(always)]
@@ -27,38 +26,35 @@ pub fn to_destination<P: Platform, F: Ip>(
     destination: &Destination,
 ) -> Step {
     let egress = destination.egress();
-    let hop = egress.hop();
     let method = entry.method as u32;
-    if method == method::LOCAL || (hop.interface == Egress::HERE && method != method::MASQUERADE) {
+    if method == method::LOCAL {
         return Step::Done(Verdict::Pass);
     }
-    if hop.interface == 0 || hop.interface == Egress::HERE {
-        return Step::Done(drop(platform, Event::Unresolved));
+    match egress.interface.load(order::PLAIN) {
+        Egress::HERE if method != method::MASQUERADE => return Step::Done(Verdict::Pass),
+        0 | Egress::HERE => return Step::Done(drop(platform, Event::Unresolved)),
+        _ => {}
     }
     if frame.hops <= 1 {
         platform.count(Event::TimeExceeded);
         return reject_for(platform, Cause::TimeExceeded);
     }
-    let outer_family = destination.family.load(order::PLAIN);
-    let overhead = match (method, outer_family) {
-        (method::TUNNEL, 6) => Ipv6::LENGTH as u32,
-        (method::TUNNEL, _) => Ipv4::LENGTH as u32,
-        _ => 0,
-    };
+    let overhead = if method == method::TUNNEL { tunnel::overhead(destination) } else { 0 };
     let mtu = egress.mtu.load(order::PLAIN).saturating_sub(overhead);
     if frame.length > mtu {
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
+    if method == method::TUNNEL && destination.tunnel().kind() != IPIP {
+        return encapsulate_for::<P, F>(platform, entry.destination);
+    }
+    let hop = egress.hop();
     let verdict = match method {
         method::MASQUERADE => {
             nat::rewrite::<P, F>(platform, frame, Side::Destination, entry.address, entry.port)
                 .and_then(|()| link::send::<P, F>(platform, frame, &hop))
         }
-        method::TUNNEL if outer_family == 6 => {
-            tunnel::send_in_6::<P, F>(platform, frame, destination, egress, &hop)
-        }
-        method::TUNNEL => tunnel::send_in_4::<P, F>(platform, frame, destination, egress, &hop),
+        method::TUNNEL => tunnel::send_ipip::<P, F>(platform, frame, destination, egress, &hop),
         _ => F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop)),
     };
     Step::Done(verdict.unwrap_or_else(|| drop(platform, Event::NoRoom)))

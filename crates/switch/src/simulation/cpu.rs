@@ -13,6 +13,7 @@ use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use core::cell::RefCell;
 use core::sync::atomic::Ordering::SeqCst;
+use rlvs_packet::checksum::fold;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -107,6 +108,14 @@ impl Platform for Cpu<'_> {
         let mut frame = self.frame.borrow_mut();
         let start = frame.start;
         value.write_to_prefix(frame.octets[start..].get_mut(offset..)?).ok()
+    }
+
+    fn sum(&self, offset: usize, length: usize) -> Option<u16> {
+        let frame = self.frame.borrow();
+        let octets = frame.octets[frame.start..].get(offset..offset + length)?;
+        let words =
+            octets.chunks(2).map(|word| u16::from_ne_bytes([word[0], word.get(1).copied().unwrap_or(0)]));
+        Some(fold(words.map(u64::from).sum()))
     }
 
     fn length(&self) -> usize {

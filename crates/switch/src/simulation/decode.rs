@@ -1,5 +1,7 @@
 //! What a frame says, read by a parser that has nothing in common with the switch's.
 
+use super::GUE_PORT;
+use etherparse::checksum::Sum16BitWords;
 use etherparse::{
     Icmpv4Slice, Icmpv6Slice, IpNumber, LinkExtSlice, LinkSlice, NetSlice, SlicedPacket, TcpSlice,
     TransportSlice, UdpSlice,
@@ -18,10 +20,29 @@ pub struct Decoded {
     pub vlan: Option<u16>,
     /// IP headers, the outermost first: two of them if there is a tunnel.
     pub ip: Vec<Ip>,
+    /// What is between two IP headers.
+    pub between: Option<Between>,
     /// What the innermost IP packet carries.
     pub transport: Transport,
     /// Checksums that do not hold.
     pub wrong_checksums: Vec<&'static str>,
+}
+
+/// A header of a tunnel that is more than IP in IP.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Between {
+    /// UDP to [`GUE_PORT`].
+    Gue {
+        /// The sender's port.
+        source: u16,
+        /// Whether UDP has a checksum.
+        checksum: bool,
+    },
+    /// GRE.
+    Gre {
+        /// Whether there is a checksum.
+        checksum: bool,
+    },
 }
 
 /// An IP header.
@@ -100,17 +121,37 @@ pub fn decode(frame: &[u8]) -> Result<Decoded, String> {
         from: link.source(),
         vlan,
         ip: Vec::new(),
+        between: None,
         transport: Transport::Other,
         wrong_checksums: Vec::new(),
     };
     loop {
         let Some(net) = packet.net.clone() else { return Ok(decoded) };
         let Some((kind, payload)) = decoded.network(&net) else { return Ok(decoded) };
-        if kind != IpNumber::IPV4 && kind != IpNumber::IPV6 {
-            decoded.transport(packet.transport.as_ref());
-            return Ok(decoded);
-        }
+        let payload = match kind {
+            IpNumber::IPV4 | IpNumber::IPV6 => payload,
+            IpNumber::GRE => decoded.gre(payload)?,
+            _ => {
+                decoded.transport(packet.transport.as_ref());
+                match &decoded.transport {
+                    Transport::Udp { ports: (source, GUE_PORT), checksum, .. } => {
+                        decoded.between = Some(Between::Gue { source: *source, checksum: *checksum });
+                        gue(&payload[8..])?
+                    }
+                    _ => return Ok(decoded),
+                }
+            }
+        };
         packet = SlicedPacket::from_ip(payload).map_err(|error| format!("in the tunnel: {error}"))?;
+    }
+}
+
+/// The IP packet behind a GUE header.
+fn gue(packet: &[u8]) -> Result<&[u8], String> {
+    match packet {
+        [0, 4, 0, 0, inner @ ..] if inner.first().is_some_and(|first| first >> 4 == 4) => Ok(inner),
+        [0, 41, 0, 0, inner @ ..] if inner.first().is_some_and(|first| first >> 4 == 6) => Ok(inner),
+        _ => Err(format!("GUE: {:02x?}", packet.get(..5))),
     }
 }
 
@@ -126,6 +167,27 @@ impl Decoded {
             Transport::Tcp { ports, .. } | Transport::Udp { ports, .. } => Some(ports),
             _ => None,
         }
+    }
+
+    fn gre<'a>(&mut self, packet: &'a [u8]) -> Result<&'a [u8], String> {
+        let checksum = packet.first().is_some_and(|flags| flags & 0x80 != 0);
+        let length = if checksum { 8 } else { 4 };
+        let (Some(header), Some(payload)) = (packet.get(..length), packet.get(length..)) else {
+            return Err("GRE: cut off".to_owned());
+        };
+        let known = match header[..4] {
+            [0 | 0x80, 0, 8, 0] => payload.first().is_some_and(|first| first >> 4 == 4),
+            [0 | 0x80, 0, 0x86, 0xdd] => payload.first().is_some_and(|first| first >> 4 == 6),
+            _ => false,
+        };
+        if !known || header.get(6..).is_some_and(|reserved| reserved != [0, 0]) {
+            return Err(format!("GRE: {header:02x?}"));
+        }
+        if checksum && Sum16BitWords::new().add_slice(packet).ones_complement() != 0 {
+            self.wrong_checksums.push("GRE");
+        }
+        self.between = Some(Between::Gre { checksum });
+        Ok(payload)
     }
 
     fn network<'a>(&mut self, net: &NetSlice<'a>) -> Option<(IpNumber, &'a [u8])> {

@@ -12,9 +12,9 @@ mod services;
 
 pub use audit::Connection;
 pub use cpu::{Cpu, HEADROOM};
-pub use decode::{Decoded, Transport, decode};
+pub use decode::{Between, Decoded, Transport, decode};
 pub use packet::Packet;
-pub use services::Server;
+pub use services::{GUE_PORT, Server};
 
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::config::{Config, Tick};

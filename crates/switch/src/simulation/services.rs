@@ -3,7 +3,7 @@
 use super::{CPUS, DIRECTOR_MAC, SERVER_SIDE, Simulation};
 use crate::cell::AtomicU32;
 use crate::counters::Counters;
-use crate::destination::{Destination, Egress, Hop, flag, method};
+use crate::destination::{Destination, Egress, Hop, Tunnel, flag, method, tunnel};
 use crate::order;
 use crate::scheduler::Scheduler;
 use crate::scheduler::hash::{Entrant, TablePart};
@@ -26,7 +26,12 @@ pub struct Server {
     pub hop: Hop,
     /// The director's address towards it.
     pub source: IpAddr,
+    /// The tunnel, if that is the method.
+    pub tunnel: Tunnel,
 }
+
+/// GUE's port, as IANA has it: [`super::decode`] knows GUE by it.
+pub const GUE_PORT: u16 = 6080;
 
 impl Server {
     /// One of weight 1, on the servers' side, with a MAC that ends in the last octet of its address.
@@ -36,7 +41,7 @@ impl Server {
             IpAddr::V6(ip) => (ip.octets()[15], IpAddr::from([0xfd02, 0, 0, 0, 0, 0, 0, 0xfe])),
         };
         let hop = Hop::new(SERVER_SIDE, [2, 0, 0, 0, 1, last], DIRECTOR_MAC, 0);
-        Server { address, method, weight: 1, mtu: 1500, hop, source }
+        Server { address, method, weight: 1, mtu: 1500, hop, source, tunnel: Tunnel(tunnel::IPIP) }
     }
 
     /// One behind NAT.
@@ -52,6 +57,12 @@ impl Server {
     /// One at the end of a tunnel.
     pub fn tunnel(address: SocketAddr) -> Server {
         Server::new(method::TUNNEL, address)
+    }
+
+    /// One at the end of a tunnel of this [`tunnel`] kind, with these flags.
+    pub fn tunnel_of(kind: u32, flags: u32, address: SocketAddr) -> Server {
+        let port = if kind == tunnel::GUE { GUE_PORT } else { 0 };
+        Server { tunnel: Tunnel::new(kind, flags, port.to_be_bytes()), ..Server::tunnel(address) }
     }
 
     /// The same with another weight.
@@ -116,6 +127,7 @@ impl Simulation {
         destination.family.store(if server.address.is_ipv6() { 6 } else { 4 }, order::PLAIN);
         destination.port.store(u16::from_ne_bytes(server.address.port().to_be_bytes()) as u32, order::PLAIN);
         store_address(&destination.address, server.address.ip());
+        destination.tunnel.store(server.tunnel.0, order::PLAIN);
         let egress: &Egress = &destination.egress[0];
         egress.store_hop(&server.hop);
         egress.mtu.store(server.mtu, order::PLAIN);

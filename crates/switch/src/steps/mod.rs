@@ -5,6 +5,7 @@
 
 mod create;
 mod create_reply;
+mod encapsulate;
 mod established;
 mod hash;
 mod once;
@@ -17,6 +18,7 @@ use crate::cell::AtomicU32;
 use crate::counters::Event;
 use crate::order;
 use crate::platform::{Platform, Verdict};
+use crate::table::Family;
 use rlvs_packet::icmp::Cause;
 
 /// What is to be done with a frame next.
@@ -97,6 +99,10 @@ programs! {
     CreateReply = "create_reply" => create_reply::create_reply,
     /// The same for IPv6.
     CreateReply6 = "create_reply6" => create_reply::create_reply6,
+    /// Sends the packet to the [`Handover::destination`] through a GUE or GRE tunnel.
+    Encapsulate = "encapsulate" => encapsulate::encapsulate,
+    /// The same for IPv6.
+    Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,
 }
@@ -113,7 +119,7 @@ pub struct Handover {
     pub list: AtomicU32,
     /// How far a search in the list's hash table has come.
     pub tried: AtomicU32,
-    /// Index of the destination that was chosen.
+    /// Index of the destination that was chosen, or that the packet goes to.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.
     pub connection: AtomicU32,
@@ -167,6 +173,13 @@ fn hand_over<P: Platform>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU
 pub(crate) fn reject_for<P: Platform>(platform: &P, cause: Cause) -> Step {
     hand_over(platform, |words| &words.cause, cause.pack());
     Step::Next(Program::Reject)
+}
+
+/// The packet goes to this destination, through a tunnel that takes a step of its own.
+#[inline(always)]
+pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination: u32) -> Step {
+    hand_over(platform, |words| &words.destination, destination);
+    Step::Next(if F::NUMBER == 6 { Program::Encapsulate6 } else { Program::Encapsulate })
 }
 
 #[inline(always)]

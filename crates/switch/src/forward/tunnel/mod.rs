@@ -1,0 +1,91 @@
+//! Tunnels: the packet, less one hop, travels inside another IP packet.
+//!
+//! IPIP is sent at once. GUE and GRE put headers of their own between the two IP headers, and may have a checksum over
+//! all of it: they are a step, and in the kernel a program, of their own.
+
+mod gre;
+mod gue;
+mod outer;
+mod sum;
+
+use super::{drop, link};
+use crate::counters::Event;
+use crate::destination::{Destination, Egress, Hop, Tunnel, tunnel};
+use crate::frame::{Frame, Link};
+use crate::ip::Ip;
+use crate::order;
+use crate::platform::{Platform, Verdict};
+use rlvs_packet::ipv4::Ipv4;
+use rlvs_packet::ipv6::Ipv6;
+use rlvs_packet::protocol;
+
+/// Octets that the tunnel takes of what the route to the destination carries.
+#[inline(always)]
+pub(super) fn overhead(destination: &Destination) -> u32 {
+    let outer = if destination.family.load(order::PLAIN) == 6 { Ipv6::LENGTH } else { Ipv4::LENGTH };
+    (outer + between(destination.tunnel())) as u32
+}
+
+/// Octets between the outer and the inner IP header.
+#[inline(always)]
+fn between(tunnel: Tunnel) -> usize {
+    match tunnel.kind() {
+        tunnel::GUE => gue::LENGTH,
+        tunnel::GRE => gre::length(tunnel.has_checksum()),
+        _ => 0,
+    }
+}
+
+/// Sends the packet directly inside an IP packet (IPIP: RFC 2003, RFC 2473, RFC 4213).
+#[inline(always)]
+pub(super) fn send_ipip<P: Platform, F: Ip>(
+    platform: &P,
+    frame: &Frame,
+    destination: &Destination,
+    egress: &Egress,
+    hop: &Hop,
+) -> Option<Verdict> {
+    F::decrement_hops(platform, frame)?;
+    outer::put::<P, F>(platform, frame, destination, egress, hop, (F::IN_TUNNEL, 0))?;
+    Some(link::leave(platform, hop))
+}
+
+/// Sends a packet to the destination of this index, through a GUE or GRE tunnel that it was found to fit.
+#[inline(always)]
+pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Verdict {
+    let Some(destination) = platform.destination(index) else { return Verdict::Drop };
+    // Another way, maybe, than the one that the packet was found to fit.
+    let egress = destination.egress();
+    let hop = egress.hop();
+    if hop.interface == 0 || hop.interface == Egress::HERE {
+        return drop(platform, Event::Unresolved);
+    }
+    match wrap::<P, F>(platform, link, destination, egress, &hop) {
+        Some(()) => link::leave(platform, &hop),
+        None => drop(platform, Event::NoRoom),
+    }
+}
+
+#[inline(always)]
+fn wrap<P: Platform, F: Ip>(
+    platform: &P,
+    link: Link,
+    destination: &Destination,
+    egress: &Egress,
+    hop: &Hop,
+) -> Option<()> {
+    let (frame, tuple) = F::parse(platform, link)?;
+    F::decrement_hops(platform, &frame)?;
+    let tunnel = destination.tunnel();
+    let sum = if tunnel.has_checksum() { Some(sum::of_packet(platform, &frame, &tuple)?) } else { None };
+    let is_gue = tunnel.kind() == tunnel::GUE;
+    let room = between(tunnel);
+    let content = (if is_gue { protocol::UDP } else { protocol::GRE }, room);
+    let offset = outer::put::<P, F>(platform, &frame, destination, egress, hop, content)?;
+    if !is_gue {
+        return gre::write::<P, F>(platform, offset, sum);
+    }
+    let ports = [gue::source_port(F::hash(platform.config()?, &tuple) as u32), tunnel.port()];
+    let sum = sum.map(|inside| sum::of_addresses(egress, destination) + inside as u64);
+    gue::write::<P, F>(platform, offset, ports, frame.length as u16 + room as u16, sum)
+}
