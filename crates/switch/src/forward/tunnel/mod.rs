@@ -53,7 +53,9 @@ pub(super) fn send_ipip<P: Platform, F: Ip>(
 /// Sends a packet to the destination of this index, through a GUE or GRE tunnel that it was found to fit.
 #[inline(always)]
 pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Verdict {
-    let Some(destination) = platform.destination(index) else { return Verdict::Drop };
+    let Some(destination) = platform.destination(index) else {
+        return drop(platform, Event::DestinationGone);
+    };
     // Another way, maybe, than the one that the packet was found to fit.
     let egress = destination.egress();
     let hop = egress.hop();
