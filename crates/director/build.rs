@@ -6,9 +6,8 @@ use std::{env, fs, io};
 const OBJECTS: [&str; 2] = ["director.o", "decapsulate.o"];
 
 fn main() -> io::Result<()> {
-    // Read when run, not when compiled: a copied build folder may hold the script of another place.
-    let project = env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?;
-    let built = Path::new(&project).join("../../target/bpf");
+    // Relative to the package, where cargo runs this: a copied build folder must not lead back to the first one.
+    let built = Path::new("../../target/bpf");
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
     for object in OBJECTS {
         let source = built.join(object);

@@ -9,7 +9,7 @@ use crate::error::DirectorError;
 use crate::estimator;
 use crate::events;
 use crate::proc;
-use crate::registry::{Registry, Watch};
+use crate::registry::{Registry, Watch, localities};
 use crate::settings;
 use crate::tables::Tables;
 use crate::totals::Totals;
@@ -43,6 +43,7 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
     let mut estimate = interval(Duration::from_secs(estimator::INTERVAL));
     let mut defend = interval(Duration::from_secs(1));
     let (_mounted, mut asks) = mount_proc(&config.proc.mount, &director.tables);
+    let mut forget = interval(localities::INTERVAL);
     director.announce();
     loop {
         tokio::select! {
@@ -76,6 +77,7 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
                 director.estimate();
                 director.registry.empty_trash();
             }
+            _ = forget.tick() => director.registry.forget_unwanted(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

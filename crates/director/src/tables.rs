@@ -7,6 +7,7 @@ use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
 use rlvs_switch::scheduler::hash::TablePart;
+use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::Service;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use std::sync::atomic::Ordering;
@@ -24,6 +25,7 @@ pub struct Tables {
     pub(crate) services: Mapped<Service>,
     pub(crate) members: Mapped<Member>,
     pub(crate) hash_tables: Mapped<TablePart>,
+    pub(crate) localities: Mapped<locality::Bucket>,
     pub(crate) destinations: Mapped<Destination>,
     pub(crate) counters: Mapped<Counters>,
 }

@@ -26,6 +26,11 @@ impl Tick {
         (seconds as u64 * 1_000_000_000).div_ceil(1 << Self::SHIFT).min(i32::MAX as u64) as u32
     }
 
+    /// Whole seconds in so many ticks.
+    pub fn to_seconds(ticks: u32) -> u32 {
+        (((ticks as u64) << Self::SHIFT) / 1_000_000_000) as u32
+    }
+
     /// Ticks from `self` to `later`; negative if `later` has passed.
     #[inline(always)]
     pub fn until(self, later: Tick) -> i32 {
@@ -41,6 +46,9 @@ impl Tick {
 
 /// Words of the hash key: one to start with, and one for each 32-bit word of the longest tuple.
 pub const SEEDS: usize = 11;
+
+/// Seconds that the locality-based schedulers remember an address: a day.
+const LOCALITY_EXPIRATION: u32 = 86_400;
 
 /// The switch's settings, in shared memory. Written by the director, read by every packet.
 #[derive(Default)]
@@ -104,6 +112,10 @@ pub struct Settings {
     pub drop_counter: AtomicU32,
     /// The TCP state table is the one against SYN floods.
     pub secure_tcp: AtomicU32,
+    /// Ticks after which lblc forgets an address that nobody wants.
+    pub lblc_expiration: AtomicU32,
+    /// The same for lblcr; and ticks after which the most loaded of an unchanging set of destinations leaves it.
+    pub lblcr_expiration: AtomicU32,
 }
 
 /// The rest of IPVS's sysctls: those that only the director reads, here for the next one to find. Signed numbers are
@@ -153,6 +165,9 @@ impl Config {
         }
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
         self.settings.conn_reuse_mode.store(1, order::PLAIN);
+        for cell in [&self.settings.lblc_expiration, &self.settings.lblcr_expiration] {
+            cell.store(Tick::in_seconds(LOCALITY_EXPIRATION), order::PLAIN);
+        }
         self.settings.pmtu_disc.store(1, order::PLAIN);
         let director = &self.director;
         for (cell, value) in [

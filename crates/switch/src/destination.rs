@@ -198,6 +198,8 @@ pub struct Destination {
     /// Lower threshold; 0: three quarters of the upper one.
     pub lower: AtomicU32,
 
+    /// How many destinations have had this place: what was noted under another number was another one.
+    pub incarnation: AtomicU32,
     /// Director only: the last weight that was not 0, or the one that it was added with.
     pub last_weight: AtomicU32,
     /// Director only: 0 free, else used, growing with each destination made: the order of creation.

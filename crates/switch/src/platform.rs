@@ -5,6 +5,7 @@ use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::scheduler::hash::TablePart;
+use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
@@ -82,6 +83,8 @@ pub trait Platform: Memory {
     fn member(&self, index: u32) -> Option<u32>;
     /// An element of the array that all services' hash tables are cut from.
     fn table_part(&self, index: u32) -> Option<&TablePart>;
+    /// A bucket of the table of who serves which address.
+    fn locality(&self, index: u32) -> Option<&locality::Bucket>;
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
 

@@ -40,7 +40,7 @@ pub struct Service {
     /// The destinations: the valid list, and others that a CPU may still be reading.
     pub lists: [MemberList; LISTS],
 
-    /// Director only: 0 free, else used, growing with each service made: the order of creation.
+    /// 0 free, else used, growing with each service made: the order of creation.
     pub sequence: AtomicU32,
     /// IPVS's flag bits: [`flag`].
     pub flags: AtomicU32,

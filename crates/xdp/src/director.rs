@@ -41,6 +41,7 @@ steps! {
     schedule_weight = ScheduleByWeight,
     schedule_lot = ScheduleByLot,
     schedule_hash = ScheduleByHash,
+    schedule_local = ScheduleByLocality,
     create = Create,
     create6 = Create6,
     create_reply = CreateReply,

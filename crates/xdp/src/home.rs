@@ -15,6 +15,7 @@ use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::scheduler::hash::TablePart;
+use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
@@ -221,6 +222,11 @@ impl Platform for Kernel {
     #[inline(always)]
     fn table_part(&self, index: u32) -> Option<&TablePart> {
         maps::HASH_TABLES.get(index)
+    }
+
+    #[inline(always)]
+    fn locality(&self, index: u32) -> Option<&locality::Bucket> {
+        maps::LOCALITY.get(index)
     }
 
     #[inline(always)]

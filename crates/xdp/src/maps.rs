@@ -7,6 +7,7 @@ use rlvs_switch::config::Config;
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
 use rlvs_switch::scheduler::hash::TablePart;
+use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6, STRIPES};
@@ -38,6 +39,9 @@ pub static MEMBERS: Array<u32, 1, MMAPABLE> = Array::new();
 /// What the services' hash tables are cut from.
 #[btf_map]
 pub static HASH_TABLES: Array<TablePart, 1, MMAPABLE> = Array::new();
+/// Who serves which address, for the locality-based schedulers.
+#[btf_map]
+pub static LOCALITY: Array<locality::Bucket, { locality::BUCKETS }, MMAPABLE> = Array::new();
 /// Destinations.
 #[btf_map]
 pub static DESTINATIONS: Array<Destination, 1, MMAPABLE> = Array::new();

@@ -35,7 +35,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 12] = [
+const MAPS: [&str; 13] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -44,6 +44,7 @@ const MAPS: [&str; 12] = [
     "SERVICES",
     "MEMBERS",
     "HASH_TABLES",
+    "LOCALITY",
     "DESTINATIONS",
     "COUNTERS",
     "EVENTS",
@@ -112,6 +113,7 @@ impl DataPlane {
             services: mapped(&ebpf, "SERVICES")?,
             members: mapped(&ebpf, "MEMBERS")?,
             hash_tables: mapped(&ebpf, "HASH_TABLES")?,
+            localities: mapped(&ebpf, "LOCALITY")?,
             destinations: mapped(&ebpf, "DESTINATIONS")?,
             counters: mapped(&ebpf, "COUNTERS")?,
         };

@@ -97,6 +97,8 @@ impl Registry {
         }
         entry.family.store(keys::family(id.address).into(), order::PLAIN);
         entry.port.store(id.port.to_be().into(), order::PLAIN);
+        let incarnation = entry.incarnation.load(order::PLAIN).wrapping_add(1);
+        entry.incarnation.store(incarnation, order::PLAIN);
         for cell in [&entry.active, &entry.inactive, &entry.persistent, &entry.overload] {
             cell.store(0, order::PLAIN);
         }

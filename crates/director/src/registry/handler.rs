@@ -78,11 +78,10 @@ impl Registry {
 
     fn timeouts(&self) -> Timeouts {
         let settings = self.tables.settings();
-        let seconds = |ticks: u32| (u64::from(ticks) * (1 << Tick::SHIFT) / 1_000_000_000) as u32;
         Timeouts {
-            tcp: seconds(settings.tcp_timeouts[tcp::ESTABLISHED as usize].load(order::PLAIN)),
-            tcp_fin: seconds(settings.tcp_timeouts[tcp::FIN_WAIT as usize].load(order::PLAIN)),
-            udp: seconds(settings.udp_timeout.load(order::PLAIN)),
+            tcp: Tick::to_seconds(settings.tcp_timeouts[tcp::ESTABLISHED as usize].load(order::PLAIN)),
+            tcp_fin: Tick::to_seconds(settings.tcp_timeouts[tcp::FIN_WAIT as usize].load(order::PLAIN)),
+            udp: Tick::to_seconds(settings.udp_timeout.load(order::PLAIN)),
         }
     }
 }

@@ -8,6 +8,7 @@ mod destinations;
 mod handler;
 mod hash_tables;
 mod keys;
+pub(crate) mod localities;
 mod members;
 mod services;
 

@@ -71,6 +71,7 @@ impl Registry {
         let before = std::mem::replace(&mut service.table, table);
         write(entry, asked, scheduler, flags.bits());
         self.publish(sequence, &[]);
+        self.forget_addresses_of(sequence);
         self.hash_tables.give_back(&before);
         Ok(())
     }

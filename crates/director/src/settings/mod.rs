@@ -7,7 +7,7 @@ mod value;
 
 use rlvs_ipvs::Errno;
 use rlvs_switch::cell::AtomicU32;
-use rlvs_switch::config::Config;
+use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::order;
 
 /// Names begin with this for sysctl(8).
@@ -17,8 +17,18 @@ pub const PREFIX: &str = "net.ipv4.vs.";
 struct Setting {
     name: &'static str,
     cells: &'static [fn(&Config) -> &AtomicU32],
+    unit: Unit,
     /// Whether it may have these values.
     accepts: fn(&[i32]) -> bool,
+}
+
+/// How a value is kept.
+#[derive(Clone, Copy)]
+enum Unit {
+    /// As it is shown.
+    Same,
+    /// Seconds, kept in ticks.
+    Ticks,
 }
 
 /// Why a sysctl cannot be read or written.
@@ -42,41 +52,48 @@ impl From<SettingError> for Errno {
 }
 
 macro_rules! settings {
-    ($($name:literal = [$($($place:ident).+),+] $accepts:expr;)*) => {
+    ($($name:literal = $unit:ident[$($($place:ident).+),+] $accepts:expr;)*) => {
         static ALL: &[Setting] = &[$(
-            Setting { name: $name, cells: &[$(|config| &config.$($place).+),+], accepts: $accepts },
+            Setting {
+                name: $name,
+                cells: &[$(|config| &config.$($place).+),+],
+                unit: Unit::$unit,
+                accepts: $accepts,
+            },
         )*];
     };
 }
 
 settings! {
-    "am_droprate" = [director.am_droprate] any;
-    "amemthresh" = [director.amemthresh] any;
-    "backup_only" = [settings.backup_only] any;
-    "cache_bypass" = [settings.cache_bypass] any;
-    "conn_reuse_mode" = [settings.conn_reuse_mode] any;
-    "drop_entry" = [director.drop_entry] is_mode;
-    "drop_packet" = [director.drop_packet] is_mode;
-    "expire_nodest_conn" = [settings.expire_nodest_conn] any;
-    "expire_quiescent_template" = [settings.expire_quiescent_template] any;
-    "ignore_tunneled" = [settings.ignore_tunneled] any;
-    "nat_icmp_send" = [settings.nat_icmp_send] any;
-    "pmtu_disc" = [settings.pmtu_disc] any;
-    "run_estimation" = [director.run_estimation] any;
-    "schedule_icmp" = [settings.schedule_icmp] any;
-    "secure_tcp" = [director.secure_tcp] is_mode;
-    "sloppy_sctp" = [settings.sloppy_sctp] any;
-    "sloppy_tcp" = [settings.sloppy_tcp] any;
+    "am_droprate" = Same[director.am_droprate] any;
+    "amemthresh" = Same[director.amemthresh] any;
+    "backup_only" = Same[settings.backup_only] any;
+    "cache_bypass" = Same[settings.cache_bypass] any;
+    "conn_reuse_mode" = Same[settings.conn_reuse_mode] any;
+    "drop_entry" = Same[director.drop_entry] is_mode;
+    "drop_packet" = Same[director.drop_packet] is_mode;
+    "expire_nodest_conn" = Same[settings.expire_nodest_conn] any;
+    "expire_quiescent_template" = Same[settings.expire_quiescent_template] any;
+    "ignore_tunneled" = Same[settings.ignore_tunneled] any;
+    "lblc_expiration" = Ticks[settings.lblc_expiration] is_time;
+    "lblcr_expiration" = Ticks[settings.lblcr_expiration] is_time;
+    "nat_icmp_send" = Same[settings.nat_icmp_send] any;
+    "pmtu_disc" = Same[settings.pmtu_disc] any;
+    "run_estimation" = Same[director.run_estimation] any;
+    "schedule_icmp" = Same[settings.schedule_icmp] any;
+    "secure_tcp" = Same[director.secure_tcp] is_mode;
+    "sloppy_sctp" = Same[settings.sloppy_sctp] any;
+    "sloppy_tcp" = Same[settings.sloppy_tcp] any;
     // Replies are always routed as packets of the VIP: saying so is accepted, the opposite is refused.
-    "snat_reroute" = [director.snat_reroute] |values| values != [0];
-    "sync_persist_mode" = [director.sync_persist_mode] any;
-    "sync_ports" = [director.sync_ports] |values| values[0] > 0 && values[0].count_ones() == 1;
-    "sync_qlen_max" = [director.sync_qlen_max] |values| values[0] >= 0;
-    "sync_refresh_period" = [director.sync_refresh_period] |values| values[0] >= 0;
-    "sync_retries" = [director.sync_retries] is_mode;
-    "sync_sock_size" = [director.sync_sock_size] any;
-    "sync_threshold" = [director.sync_threshold, director.sync_period] is_threshold;
-    "sync_version" = [director.sync_version] |values| (0..=1).contains(&values[0]);
+    "snat_reroute" = Same[director.snat_reroute] |values| values != [0];
+    "sync_persist_mode" = Same[director.sync_persist_mode] any;
+    "sync_ports" = Same[director.sync_ports] |values| values[0] > 0 && values[0].count_ones() == 1;
+    "sync_qlen_max" = Same[director.sync_qlen_max] |values| values[0] >= 0;
+    "sync_refresh_period" = Same[director.sync_refresh_period] |values| values[0] >= 0;
+    "sync_retries" = Same[director.sync_retries] is_mode;
+    "sync_sock_size" = Same[director.sync_sock_size] any;
+    "sync_threshold" = Same[director.sync_threshold, director.sync_period] is_threshold;
+    "sync_version" = Same[director.sync_version] |values| (0..=1).contains(&values[0]);
 }
 
 fn any(_: &[i32]) -> bool {
@@ -90,6 +107,10 @@ fn is_mode(values: &[i32]) -> bool {
 fn is_threshold(values: &[i32]) -> bool {
     let (threshold, period) = (values[0], values[1]);
     threshold >= 0 && period >= 0 && (threshold < period || period == 0)
+}
+
+fn is_time(values: &[i32]) -> bool {
+    u32::try_from(values[0]).is_ok_and(|seconds| Tick::in_seconds(seconds) < i32::MAX as u32)
 }
 
 /// All names, in alphabetical order, without [`PREFIX`].
@@ -108,7 +129,7 @@ pub fn write(config: &Config, name: &str, text: &str) -> Result<(), SettingError
     let mut values = setting.load(config);
     setting.take(&mut values, text)?;
     for (cell, value) in setting.cells.iter().zip(values) {
-        cell(config).store(value as u32, order::PLAIN);
+        cell(config).store(setting.unit.keep(value), order::PLAIN);
     }
     Ok(())
 }
@@ -126,7 +147,7 @@ fn find(name: &str) -> Result<&'static Setting, SettingError> {
 
 impl Setting {
     fn load(&self, config: &Config) -> Vec<i32> {
-        self.cells.iter().map(|cell| cell(config).load(order::PLAIN) as i32).collect()
+        self.cells.iter().map(|cell| self.unit.show(cell(config).load(order::PLAIN))).collect()
     }
 
     /// Replaces as many of the values as the text has.
@@ -134,6 +155,23 @@ impl Setting {
         let new = value::parse(text).ok_or(SettingError::Value)?;
         values.get_mut(..new.len()).ok_or(SettingError::Value)?.copy_from_slice(&new);
         if (self.accepts)(values) { Ok(()) } else { Err(SettingError::Value) }
+    }
+}
+
+impl Unit {
+    fn keep(self, value: i32) -> u32 {
+        match self {
+            Unit::Same => value as u32,
+            Unit::Ticks => Tick::in_seconds(value as u32),
+        }
+    }
+
+    fn show(self, kept: u32) -> i32 {
+        match self {
+            Unit::Same => kept as i32,
+            // Ticks are rounded up from seconds, and shorter.
+            Unit::Ticks => Tick::to_seconds(kept) as i32,
+        }
     }
 }
 
@@ -155,6 +193,8 @@ mod tests {
             ("amemthresh", "1024"),
             ("conn_reuse_mode", "1"),
             ("drop_entry", "0"),
+            ("lblc_expiration", "86400"),
+            ("lblcr_expiration", "86400"),
             ("pmtu_disc", "1"),
             ("run_estimation", "1"),
             ("snat_reroute", "1"),
@@ -189,6 +229,8 @@ mod tests {
         for (name, text) in [
             ("drop_entry", "4"),
             ("drop_packet", "-1"),
+            ("lblc_expiration", "-1"),
+            ("lblcr_expiration", "2147483647"),
             ("secure_tcp", "4"),
             ("sync_threshold", "50 50"),
             ("sync_threshold", "-1 5"),
@@ -206,6 +248,15 @@ mod tests {
             assert_eq!(read(&config, name).unwrap(), before);
         }
         assert_eq!(write(&config, "conntrack", "1"), Err(SettingError::Unknown));
+    }
+
+    #[test]
+    fn seconds_stay_what_they_are_in_ticks() {
+        let config = fresh();
+        for seconds in (0..1000).chain([86_399, 100_000_000]) {
+            write(&config, "lblc_expiration", &seconds.to_string()).unwrap();
+            assert_eq!(read(&config, "lblc_expiration").unwrap(), seconds.to_string());
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Destination hashing (`dh`): who asks for an address is sent to the member that this address leads to.
 
-use super::hash::{Entrant, Found, Key, look, multiplicative};
+#[cfg(not(target_arch = "bpf"))]
+use super::hash::Entrant;
+use super::hash::{Found, Key, look, multiplicative};
 use crate::platform::Platform;
 use crate::service::MemberList;
 

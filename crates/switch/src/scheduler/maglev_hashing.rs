@@ -1,7 +1,9 @@
 //! Maglev hashing (`mh`): a client always comes to the same member, and few change theirs when a member comes or goes
 //! (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016).
 
-use super::hash::{Entrant, Found, Key, look};
+#[cfg(not(target_arch = "bpf"))]
+use super::hash::Entrant;
+use super::hash::{Found, Key, look};
 use super::{FALLBACK, PORT};
 use crate::platform::Platform;
 use crate::service::MemberList;

@@ -9,6 +9,9 @@
 mod destination_hashing;
 pub mod hash;
 mod least_connection;
+pub mod locality;
+mod locality_based;
+mod locality_based_replicated;
 mod maglev_hashing;
 mod never_queue;
 mod power_of_two;
@@ -20,11 +23,13 @@ mod weighted_least_connection;
 mod weighted_overflow;
 mod weighted_round_robin;
 
+use crate::cell::AtomicU32;
 use crate::destination::Destination;
 use crate::order;
 use crate::platform::Platform;
 use crate::service::MemberList;
 use hash::Key;
+use locality::Wanted;
 pub use maglev_hashing::Search;
 
 /// Most destinations of one service. The kernel verifies a loop step by step and keeps at most 8,192 branches of it in
@@ -61,11 +66,15 @@ pub enum Scheduler {
     SourceHashing = 11,
     /// Maglev hashing.
     MaglevHashing = 12,
+    /// Locality-based least connection.
+    LocalityBased = 13,
+    /// Locality-based least connection with replication.
+    LocalityBasedReplicated = 14,
 }
 
 impl Scheduler {
     /// All that there are.
-    pub const ALL: [Scheduler; 13] = [
+    pub const ALL: [Scheduler; 15] = [
         Scheduler::None,
         Scheduler::RoundRobin,
         Scheduler::WeightedRoundRobin,
@@ -79,6 +88,8 @@ impl Scheduler {
         Scheduler::DestinationHashing,
         Scheduler::SourceHashing,
         Scheduler::MaglevHashing,
+        Scheduler::LocalityBased,
+        Scheduler::LocalityBasedReplicated,
     ];
 
     /// Its name in IPVS.
@@ -97,6 +108,8 @@ impl Scheduler {
             Scheduler::DestinationHashing => "dh",
             Scheduler::SourceHashing => "sh",
             Scheduler::MaglevHashing => "mh",
+            Scheduler::LocalityBased => "lblc",
+            Scheduler::LocalityBasedReplicated => "lblcr",
         }
     }
 
@@ -176,6 +189,29 @@ pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Ke
     chosen.map_or(Search::Nobody, Search::Destination)
 }
 
+/// The index of the destination that serves the address that a client wants (lblc, lblcr); `None` if
+/// [`by_connections`] is to choose a new one, to be remembered.
+#[inline(always)]
+pub(crate) fn by_locality<P: Platform>(platform: &P, list: &MemberList, wanted: Wanted) -> Option<u32> {
+    let members = Members::of(platform, list);
+    match list.scheduler.load(order::PLAIN) {
+        13 => locality_based::choose(&members, wanted),
+        _ => locality_based_replicated::choose(&members, wanted),
+    }
+}
+
+/// Remembers who serves an address from now on (lblc, lblcr).
+#[inline(always)]
+pub(crate) fn remember_locality<P: Platform>(platform: &P, list: &MemberList, wanted: Wanted, chosen: u32) {
+    match list.scheduler.load(order::PLAIN) {
+        13 => locality_based::remember(platform, wanted, chosen),
+        _ => locality_based_replicated::remember(platform, wanted, chosen),
+    }
+}
+
+/// No destination.
+const NOBODY: u32 = u32::MAX;
+
 /// Service flag of sh and mh: whom a client's slot does not give to an eligible destination, another slot does.
 const FALLBACK: u32 = 0x8;
 /// Service flag of sh and mh: the client's port is hashed too.
@@ -227,12 +263,12 @@ impl<'a, P: Platform> Members<'a, P> {
 /// How often a scheduler tries to move a cursor that other CPUs move too.
 const CURSOR_TRIES: u32 = 2;
 
-/// Takes the lock of a list, for a bounded time: two CPUs at once would spoil the order, not more.
+/// Takes a lock; false if another CPU did not give it up in a bounded time.
 #[inline(always)]
-fn lock<P: Platform>(platform: &P, list: &MemberList) -> bool {
+fn lock<P: Platform>(platform: &P, lock: &AtomicU32) -> bool {
     let mut tries = 0;
     while tries < 64 {
-        if platform.exchange(&list.lock, 0, 1) {
+        if platform.exchange(lock, 0, 1) {
             return true;
         }
         platform.interleave();

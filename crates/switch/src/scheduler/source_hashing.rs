@@ -1,6 +1,8 @@
 //! Source hashing (`sh`): a client always comes to the same member.
 
-use super::hash::{Entrant, Found, Key, look, multiplicative};
+#[cfg(not(target_arch = "bpf"))]
+use super::hash::Entrant;
+use super::hash::{Found, Key, look, multiplicative};
 use super::{FALLBACK, PORT};
 use crate::platform::Platform;
 use crate::service::MemberList;

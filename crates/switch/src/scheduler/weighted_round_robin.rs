@@ -19,7 +19,8 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
     if maximum == 0 {
         return None;
     }
-    let locked = lock(members.platform, list);
+    // Two CPUs at once would spoil the order, not more.
+    let locked = lock(members.platform, &list.lock);
     let chosen = step(members, list, maximum);
     if locked {
         list.lock.store(0, order::PUBLISH);

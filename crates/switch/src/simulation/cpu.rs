@@ -8,6 +8,7 @@ use crate::destination::{Destination, Hop};
 use crate::frame::octets;
 use crate::platform::{Memory, Platform};
 use crate::scheduler::hash::TablePart;
+use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
@@ -179,6 +180,10 @@ impl Platform for Cpu<'_> {
 
     fn table_part(&self, index: u32) -> Option<&TablePart> {
         self.simulation.hash_tables.get(index as usize)
+    }
+
+    fn locality(&self, index: u32) -> Option<&locality::Bucket> {
+        self.simulation.localities.get(index as usize)
     }
 
     fn counters(&self, destination: u32) -> Option<&Counters> {

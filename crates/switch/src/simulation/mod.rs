@@ -23,6 +23,7 @@ use crate::destination::{Destination, Hop};
 use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::scheduler::hash::TablePart;
+use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
@@ -50,6 +51,7 @@ pub struct Simulation {
     services: Vec<Service>,
     members: Vec<u32>,
     hash_tables: Vec<TablePart>,
+    localities: Vec<locality::Bucket>,
     service_index: HashMap<ServiceKey, u32>,
     stripes: Vec<AtomicU32>,
     /// By CPU, then by destination.
@@ -75,6 +77,7 @@ impl Simulation {
             services: Vec::new(),
             members: Vec::new(),
             hash_tables: Vec::new(),
+            localities: Vec::new(),
             service_index: HashMap::new(),
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),

@@ -7,6 +7,7 @@ use crate::destination::{Destination, Egress, Hop, Tunnel, flag, method, tunnel}
 use crate::order;
 use crate::scheduler::Scheduler;
 use crate::scheduler::hash::{Entrant, TablePart};
+use crate::scheduler::locality;
 use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey, flag as service_flag};
 use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, SocketAddr};
@@ -80,6 +81,10 @@ impl Simulation {
         service.lists[0].scheduler.store(scheduler as u32, order::PLAIN);
         service.lists[0].table.store(self.hash_tables.len() as u32, order::PLAIN);
         self.hash_tables.extend(std::iter::repeat_with(TablePart::default).take(scheduler.parts()));
+        if matches!(scheduler, Scheduler::LocalityBased | Scheduler::LocalityBasedReplicated) {
+            self.localities.resize_with(locality::BUCKETS, Default::default);
+        }
+        service.sequence.store(index + 1, order::PLAIN);
         service.lists[0].cursor.store(CURSOR_START, order::PLAIN);
         let key = service_key(protocol, address);
         let words: [u32; 6] = zerocopy::transmute!(key);

@@ -8,6 +8,7 @@ mod create_reply;
 mod encapsulate;
 mod established;
 mod hash;
+mod locality;
 mod once;
 mod open;
 mod persist;
@@ -91,6 +92,8 @@ programs! {
     ScheduleByLot = "schedule_lot" => schedule::by_lot,
     /// The same for the hashing schedulers; as often in a row as a search needs.
     ScheduleByHash = "schedule_hash" => hash::by_hash,
+    /// The same for the locality-based schedulers.
+    ScheduleByLocality = "schedule_local" => locality::by_locality,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -133,6 +136,8 @@ pub struct Handover {
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
     pub one_packet: AtomicU32,
+    /// The address that the packet is for, as the locality-based schedulers go by it.
+    pub wanted: [AtomicU32; 4],
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

@@ -28,6 +28,7 @@ pub(super) fn leave_to_scheduler<P: Platform>(platform: &P, service: u32) -> Ste
         7 | 8 => Program::ScheduleByWeight,
         9 => Program::ScheduleByLot,
         10..=12 => Program::ScheduleByHash,
+        13 | 14 => Program::ScheduleByLocality,
         _ => Program::ScheduleInTurn,
     })
 }

@@ -263,6 +263,38 @@ fn sed_and_nq_by_the_book() {
 }
 
 #[test]
+fn lblc_and_lblcr_by_the_book() {
+    let with = |scheduler| -> Vec<usize> {
+        choices(scheduler, &[4, 2], 14).into_iter().map(|n| n.unwrap()).collect()
+    };
+    // The second server heads the list. With three connections it has more than weight, and the first one idles. Later
+    // the first one has more than weight, too, but nobody idles.
+    assert_eq!(with(Scheduler::LocalityBased), [1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    // Both serve the address from the fourth connection on.
+    assert_eq!(with(Scheduler::LocalityBasedReplicated), [1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1]);
+}
+
+#[test]
+fn who_serves_an_address_for_long_with_others_leaves_if_it_is_the_most_loaded() {
+    let mut simulation = Simulation::new(1 << 10, 3);
+    let service = simulation.add_service(TCP, v4().vip, Scheduler::LocalityBasedReplicated);
+    for (n, weight) in [4, 2].into_iter().enumerate() {
+        let address = SocketAddr::new([10, 2, 0, n as u8].into(), 80);
+        simulation.add_destination(service, &Server::direct(address).weight(weight));
+    }
+    let chosen = |port| {
+        let client = SocketAddr::new(v4().client.ip(), port);
+        simulation.receive(&Packet::tcp(client, v4().vip, SYN).frame()).1[5]
+    };
+    let first: Vec<u8> = (1000..1004).map(chosen).collect();
+    assert_eq!(first, [1, 1, 1, 0]);
+    // The first server serves alone from then on: busy, but nobody idles.
+    simulation.advance(86_401);
+    let later: Vec<u8> = (1004..1014).map(chosen).collect();
+    assert_eq!(later, [0; 10]);
+}
+
+#[test]
 fn twos_spreads_by_weight() {
     let weights = [5, 3, 2, 1, 0];
     let connections = 1100;
