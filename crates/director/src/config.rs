@@ -1,7 +1,9 @@
 //! The configuration file, in TOML. Everything has a default.
 
+mod marks;
+
 use crate::settings::{self, SettingError};
-use rlvs_ipvs::Readers;
+use rlvs_ipvs::{MarkRule, Readers};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +19,9 @@ pub struct Config {
     pub tables: Tables,
     /// The control socket.
     pub control: Control,
+    /// `[[mark]]`: mark rules, in their order.
+    #[serde(rename = "mark", deserialize_with = "marks::deserialize")]
+    pub marks: Vec<MarkRule>,
     /// IPVS's files of `/proc`.
     pub proc: Proc,
     /// `[sysctl]`: values of IPVS's sysctls for a data plane that is new, by name.

@@ -39,3 +39,6 @@ mod totals;
 
 pub use error::DirectorError;
 pub use run::run;
+
+/// Most mark rules.
+pub const MARK_RULES_MAX: usize = rlvs_switch::mark::RULES_MAX as usize;

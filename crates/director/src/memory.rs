@@ -21,6 +21,8 @@ unsafe impl Shared for rlvs_switch::table::Bucket6 {}
 // SAFETY: as above.
 unsafe impl Shared for rlvs_switch::service::Service {}
 // SAFETY: as above.
+unsafe impl Shared for rlvs_switch::mark::MarkRule {}
+// SAFETY: as above.
 unsafe impl Shared for rlvs_switch::scheduler::hash::TablePart {}
 // SAFETY: as above.
 unsafe impl Shared for rlvs_switch::scheduler::locality::Bucket {}

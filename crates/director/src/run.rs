@@ -154,7 +154,9 @@ impl Director {
                 let _accepted = settings::write(tables.settings(), name, &value.to_string());
             }
         }
-        let registry = Registry::new(Arc::clone(&tables), plane.service_index);
+        let mut registry = Registry::new(Arc::clone(&tables), plane.service_index);
+        registry.set_interfaces(interfaces.iter().map(|i| (i.name.clone(), i.index)).collect());
+        registry.configure_marks(&config.marks);
         let totals = Totals::new(&tables);
         let mut director = Director {
             tables,
@@ -230,7 +232,14 @@ impl Director {
             tracing::warn!("interface {}: {error}", interface.name);
         }
         self.interfaces.insert(interface.index, interface);
+        self.tell_interfaces();
         result
+    }
+
+    /// Rules name interfaces, packets know their indices.
+    fn tell_interfaces(&mut self) {
+        let by_name = self.interfaces.values().map(|interface| (interface.name.clone(), interface.index));
+        self.registry.set_interfaces(by_name.collect());
     }
 
     fn follow(&mut self, event: Event) {
@@ -251,11 +260,13 @@ impl Director {
             }
             Event::Interface(InterfaceEvent::Changed(interface)) => {
                 self.interfaces.insert(interface.index, interface);
+                self.tell_interfaces();
             }
             Event::Interface(InterfaceEvent::Gone(interface)) => {
                 tracing::info!("interface {} is gone", interface.name);
                 self.attachments.detach(interface.index);
                 self.interfaces.remove(&interface.index);
+                self.tell_interfaces();
             }
         }
     }

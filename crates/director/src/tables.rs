@@ -6,6 +6,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
+use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::Service;
@@ -24,6 +25,7 @@ pub struct Tables {
     pub(crate) connections6: Mapped<Bucket6>,
     pub(crate) services: Mapped<Service>,
     pub(crate) members: Mapped<Member>,
+    pub(crate) mark_rules: Mapped<MarkRule>,
     pub(crate) hash_tables: Mapped<TablePart>,
     pub(crate) localities: Mapped<locality::Bucket>,
     pub(crate) destinations: Mapped<Destination>,

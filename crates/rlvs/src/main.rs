@@ -2,6 +2,7 @@
 
 mod drops;
 mod ipvsadm;
+mod mark;
 mod realserver;
 mod run;
 mod sysctl;
@@ -27,6 +28,8 @@ enum Command {
     Detach,
     Drops(drops::Drops),
     Sysctl(sysctl::Sysctl),
+    /// Say which packets carry which firewall mark, for `ipvsadm -f`.
+    Mark(mark::Mark),
     /// Prepare this host to be a real server for direct routing or tunnelling.
     Realserver(realserver::RealServer),
     /// Administer virtual services, with ipvsadm's words; also ipvsadm-save and ipvsadm-restore.
@@ -77,6 +80,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Detach => run::detach().await,
         Command::Drops(command) => drops::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
+        Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,
         // Unreachable by name, which main has seen to; listed above for the help.
         Command::Ipvsadm { words } => Ok(ipvsadm::run(Applet::Ipvsadm, "ipvsadm", &words).into()),

@@ -1,9 +1,13 @@
 //! What the director tells the switch as a whole: table sizes, hash key, timeouts.
 
 use crate::cell::{AtomicU32, AtomicU64};
+use crate::mark::MarkLists;
 use crate::order;
+use crate::service::ServiceKey;
 use crate::state::{tcp, udp};
 use crate::sync::SyncDaemon;
+use crate::table::Family;
+use rlvs_packet::protocol;
 
 /// A point in time: units of 2^26 ns (67.1 ms) of the coarse monotonic clock, modulo 2^32 (nine years).
 ///
@@ -68,6 +72,14 @@ pub struct Config {
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
     /// Ticks that a UDP "connection" lives after a packet.
     pub udp_timeout: AtomicU32,
+    /// [`look_up`] bits for IPv4 packets.
+    pub look_ups4: AtomicU32,
+    /// The same for IPv6.
+    pub look_ups6: AtomicU32,
+    /// The first port that is not privileged: connections to it and those after it may have been arranged by FTP.
+    pub unprivileged_port_start: AtomicU32,
+    /// The lists of mark rules.
+    pub marks: MarkLists,
     /// What IPVS has as sysctls.
     pub settings: Settings,
     /// Director only: the other sysctls.
@@ -77,6 +89,19 @@ pub struct Config {
     /// Director only: the master daemon and the backup daemon.
     pub daemons: [SyncDaemon; 2],
 }
+
+/// Which look-ups of a service, besides that by the packet's own port, can succeed: the rest is left out.
+pub mod look_up {
+    /// There are mark rules, and services of marks.
+    pub const MARK: u32 = 1;
+    /// There are TCP services on port 21.
+    pub const FTP: u32 = 2;
+    /// There are services for all ports.
+    pub const ANY_PORT: u32 = 4;
+}
+
+/// Linux's `net.ipv4.ip_unprivileged_port_start`, if nobody changed it.
+pub const UNPRIVILEGED_PORT_START: u32 = 1024;
 
 /// Those of IPVS's sysctls (`net.ipv4.vs.*`, Linux's Documentation/networking/ipvs-sysctl.rst) that decide what
 /// becomes of a packet, under their names there. Switches are on if they are not 0.
@@ -158,12 +183,28 @@ pub struct DirectorSettings {
 }
 
 impl Config {
+    /// Says which look-ups can succeed with these services, and with or without mark rules.
+    pub fn set_look_ups(&self, services: impl Iterator<Item = ServiceKey>, mark_rules: bool) {
+        let mut look_ups = [0; 2];
+        for service in services {
+            look_ups[(service.family == 6) as usize] |= match service {
+                _ if service.mark().is_some() => look_up::MARK * mark_rules as u32,
+                ServiceKey { port: 0, .. } => look_up::ANY_PORT,
+                ServiceKey { port, protocol: protocol::TCP, .. } if port == 21u16.to_be() => look_up::FTP,
+                _ => 0,
+            };
+        }
+        self.look_ups4.store(look_ups[0], order::PUBLISH);
+        self.look_ups6.store(look_ups[1], order::PUBLISH);
+    }
+
     /// Puts timeouts and settings to IPVS's default values.
     pub fn set_defaults(&self) {
         for (cell, seconds) in self.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
             cell.store(Tick::in_seconds(seconds), order::PLAIN);
         }
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
+        self.unprivileged_port_start.store(UNPRIVILEGED_PORT_START, order::PLAIN);
         self.settings.conn_reuse_mode.store(1, order::PLAIN);
         for cell in [&self.settings.lblc_expiration, &self.settings.lblcr_expiration] {
             cell.store(Tick::in_seconds(LOCALITY_EXPIRATION), order::PLAIN);
@@ -182,6 +223,12 @@ impl Config {
         ] {
             cell.store(value, order::PLAIN);
         }
+    }
+
+    /// [`look_up`] bits for packets of this IP version.
+    #[inline(always)]
+    pub(crate) fn look_ups<F: Family>(&self) -> u32 {
+        if F::NUMBER == 6 { &self.look_ups6 } else { &self.look_ups4 }.load(order::PLAIN)
     }
 
     /// Buckets less one of the IPv4 table.

@@ -3,13 +3,13 @@
 //! ```text
 //!   steps::established: frame::parse -> table::lookup, by the packet's own tuple
 //!     hit   -> state (track) -> forward (rewrite, encapsulate, next hop)
-//!     miss  -> steps::open (service) -> steps::schedule (scheduler) -> steps::create (table::insert) -> as a hit
+//!     miss  -> mark (rules), if marks have services -> steps::open (service) -> steps::schedule (scheduler) -> steps::create (table::insert) -> as a hit
 //!     neither -> pass, untouched
 //! ```
 //!
 //! The crate is `no_std`, free of unsafe code and generic over [`Platform`]: the same source runs as an XDP
 //! program in the kernel and in tests, fuzzers and measurements on any machine. The structs of [`service`],
-//! [`destination`], [`config`], [`counters`] and [`table`] lie in memory that the director, the switch on all CPUs
+//! [`mark`], [`destination`], [`config`], [`counters`] and [`table`] lie in memory that the director, the switch on all CPUs
 //! and the next director share; [`LAYOUT`] is their version.
 
 #![cfg_attr(not(any(test, feature = "simulation")), no_std)]
@@ -24,6 +24,7 @@ pub mod forward;
 pub mod frame;
 mod icmp;
 mod ip;
+pub mod mark;
 pub mod order;
 mod platform;
 pub mod scheduler;
@@ -40,4 +41,4 @@ pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;

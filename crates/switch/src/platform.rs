@@ -4,6 +4,7 @@ use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::mark::MarkRule;
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
@@ -81,6 +82,8 @@ pub trait Platform: Memory {
     fn service(&self, index: u32) -> Option<&Service>;
     /// An element of the array that all services' member lists are cut from: a destination's index.
     fn member(&self, index: u32) -> Option<u32>;
+    /// An element of the array of mark rules, which holds both lists.
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule>;
     /// An element of the array that all services' hash tables are cut from.
     fn table_part(&self, index: u32) -> Option<&TablePart>;
     /// A bucket of the table of who serves which address.

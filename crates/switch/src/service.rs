@@ -9,16 +9,29 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct ServiceKey {
-    /// The address in network order; an IPv4 address takes the first word.
+    /// The address in network order; an IPv4 address takes the first word. Of a mark's service: the mark.
     pub address: [u32; 4],
     /// 0.
     pub reserved: u32,
     /// The port in network order.
     pub port: u16,
-    /// [`rlvs_packet::protocol`].
+    /// [`rlvs_packet::protocol`]; 0 for a mark's service.
     pub protocol: u8,
     /// 4 or 6.
     pub family: u8,
+}
+
+impl ServiceKey {
+    /// The identity of a mark's service for this IP version, 4 or 6.
+    #[inline(always)]
+    pub fn of_mark(mark: u32, family: u8) -> ServiceKey {
+        ServiceKey { address: [mark, 0, 0, 0], reserved: 0, port: 0, protocol: 0, family }
+    }
+
+    /// The mark, if it is a mark's service.
+    pub fn mark(&self) -> Option<u32> {
+        (self.protocol == 0).then_some(self.address[0])
+    }
 }
 
 /// Lists of a service; a power of two.

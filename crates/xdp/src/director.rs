@@ -27,6 +27,7 @@ macro_rules! steps {
 steps! {
     director = Director,
     director6 = Director6,
+    classify = Classify,
     open = Open,
     persist = Persist,
     persist6 = Persist6,

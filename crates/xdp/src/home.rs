@@ -14,6 +14,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
+use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
@@ -217,6 +218,11 @@ impl Platform for Kernel {
     #[inline(always)]
     fn member(&self, index: u32) -> Option<u32> {
         maps::MEMBERS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        maps::MARK_RULES.get(index)
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use rlvs_switch::Program;
 use rlvs_switch::config::Config;
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
+use rlvs_switch::mark::{self, MarkRule};
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
@@ -36,6 +37,9 @@ pub static SERVICES: Array<Service, 1, MMAPABLE> = Array::new();
 /// What the services' member lists are cut from.
 #[btf_map]
 pub static MEMBERS: Array<u32, 1, MMAPABLE> = Array::new();
+/// Rules that give packets their marks, in two lists.
+#[btf_map]
+pub static MARK_RULES: Array<MarkRule, { (mark::LISTS * mark::RULES_MAX) as usize }, MMAPABLE> = Array::new();
 /// What the services' hash tables are cut from.
 #[btf_map]
 pub static HASH_TABLES: Array<TablePart, 1, MMAPABLE> = Array::new();

@@ -35,7 +35,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 14] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -43,6 +43,7 @@ const MAPS: [&str; 13] = [
     "SERVICE_INDEX",
     "SERVICES",
     "MEMBERS",
+    "MARK_RULES",
     "HASH_TABLES",
     "LOCALITY",
     "DESTINATIONS",
@@ -112,6 +113,7 @@ impl DataPlane {
             connections6: mapped(&ebpf, "CONNECTIONS6")?,
             services: mapped(&ebpf, "SERVICES")?,
             members: mapped(&ebpf, "MEMBERS")?,
+            mark_rules: mapped(&ebpf, "MARK_RULES")?,
             hash_tables: mapped(&ebpf, "HASH_TABLES")?,
             localities: mapped(&ebpf, "LOCALITY")?,
             destinations: mapped(&ebpf, "DESTINATIONS")?,

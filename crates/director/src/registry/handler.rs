@@ -51,6 +51,9 @@ impl Registry {
             Request::ListConnections => {
                 Ok(Reply::Connections(Box::new(connections::list(Arc::clone(&self.tables)))))
             }
+            Request::NewMarkRule { rule, before } => self.add_mark_rule(rule, before).map(|()| Reply::Done),
+            Request::DeleteMarkRule(id) => self.delete_mark_rule(id).map(|()| Reply::Done),
+            Request::ListMarkRules => Ok(Reply::MarkRules(self.mark_rules())),
             // These need more than services and connections.
             Request::NewDaemon(_)
             | Request::GetFacts

@@ -1,11 +1,12 @@
 //! Identities, between the control protocol's form and the tables'.
 
 use crate::dataplane::KeyOctets;
-use rlvs_ipvs::{Protocol, ServiceId};
+use rlvs_ipvs::{Family, Protocol, ServiceId};
 use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::order;
 use rlvs_switch::service::ServiceKey;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 
 /// An address as the tables hold it: words in network order.
 pub(super) fn words(address: IpAddr) -> [u32; 4] {
@@ -39,20 +40,28 @@ pub(super) fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { 4 } else { 6 }
 }
 
-/// A service's identity as the switch looks it up; `None` for what it does not look up (yet): marks.
+/// A service's identity as the switch looks it up; `None` for a protocol that no packet has.
 pub(super) fn key(id: &ServiceId) -> Option<ServiceKey> {
-    let ServiceId::Address { protocol, address, port } = id else { return None };
-    Some(ServiceKey {
-        address: words(*address),
-        reserved: 0,
-        port: port.to_be(),
-        protocol: u8::try_from(protocol.0).ok()?,
-        family: family(*address),
-    })
+    match id {
+        ServiceId::Mark { family, mark } => {
+            Some(ServiceKey::of_mark(mark.get(), if *family == Family::Inet { 4 } else { 6 }))
+        }
+        ServiceId::Address { protocol, address, port } => Some(ServiceKey {
+            address: words(*address),
+            reserved: 0,
+            port: port.to_be(),
+            // 0 is for marks.
+            protocol: u8::try_from(protocol.0).ok().filter(|number| *number != 0)?,
+            family: family(*address),
+        }),
+    }
 }
 
 /// The reverse of [`key`].
 pub(super) fn id(key: &ServiceKey) -> ServiceId {
+    if let Some(mark) = key.mark().and_then(NonZeroU32::new) {
+        return ServiceId::Mark { family: if key.family == 6 { Family::Inet6 } else { Family::Inet }, mark };
+    }
     let address = address(key.family, key.address);
     ServiceId::Address { protocol: Protocol(key.protocol.into()), address, port: u16::from_be(key.port) }
 }

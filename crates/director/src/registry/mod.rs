@@ -1,4 +1,4 @@
-//! Services and destinations: IPVS's commands, carried out on the shared tables.
+//! Services, destinations and mark rules: IPVS's commands and ours, carried out on the shared tables.
 //!
 //! The tables are the truth, and all of it: what is here besides (who is a member of what, rates) is read from them
 //! at the start. A change becomes visible to packets by one store, of a service's current list or of a word.
@@ -9,6 +9,7 @@ mod handler;
 mod hash_tables;
 mod keys;
 pub(crate) mod localities;
+mod marks;
 mod members;
 mod services;
 
@@ -35,6 +36,7 @@ pub struct Registry {
     hash_tables: HashTables,
     /// Deleted destinations that connections still name, and since when.
     trash: HashMap<u32, Instant>,
+    marks: marks::Marks,
     last_sequence: u32,
     last_service: u32,
     last_destination: u32,
@@ -79,12 +81,15 @@ impl Registry {
             by_id: HashMap::new(),
             destinations: HashMap::new(),
             trash: HashMap::new(),
+            marks: marks::Marks::default(),
             last_sequence: 0,
             last_service: 0,
             last_destination: 0,
             changes: Vec::new(),
         };
         registry.adopt();
+        registry.adopt_marks();
+        registry.set_look_ups();
         registry
     }
 

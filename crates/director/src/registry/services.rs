@@ -52,6 +52,7 @@ impl Registry {
             self.forget_service(sequence);
             return Err(Errno::NOSPC);
         }
+        self.set_look_ups_for(&key);
         Ok(())
     }
 
@@ -87,6 +88,9 @@ impl Registry {
             self.retire(sequence, member);
         }
         self.forget_service(sequence);
+        if let Some(key) = keys::key(id) {
+            self.set_look_ups_for(&key);
+        }
         Ok(())
     }
 
@@ -225,8 +229,7 @@ fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
         return Err(Errno::INVAL);
     }
     let unsupported = match asked.id {
-        ServiceId::Mark { .. } => Some("services by firewall mark"),
-        ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
+        ServiceId::Mark { .. } | ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
         ServiceId::Address { .. } => Some("protocols other than TCP and UDP"),
     };
     if let Some(what) = unsupported {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
-    Destination, DestinationEntry, DestinationId, Errno, FlagsChange, ForwardingMethod, Protocol, Reply,
-    Request, Service, ServiceFlags, ServiceId, Tunnel, TunnelFlags, TunnelType,
+    Destination, DestinationEntry, DestinationId, Errno, Family, FlagsChange, ForwardingMethod, Protocol,
+    Reply, Request, Service, ServiceFlags, ServiceId, Tunnel, TunnelFlags, TunnelType,
 };
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
@@ -80,8 +81,26 @@ impl Twins {
         servers: &[Server],
     ) -> Result<()> {
         let index = self.simulation.add_service(protocol, vip, scheduler);
+        self.fill(index, scheduler, flags, service_id(protocol, vip), servers)
+    }
+
+    /// Adds a round-robin service of a mark to both.
+    pub fn add_mark_service(&mut self, mark: NonZeroU32, family: Family, servers: &[Server]) -> Result<()> {
+        let version = if family == Family::Inet { 4 } else { 6 };
+        let index = self.simulation.add_mark_service(mark.get(), version, Scheduler::RoundRobin);
+        let id = ServiceId::Mark { mark, family };
+        self.fill(index, Scheduler::RoundRobin, ServiceFlags::empty(), id, servers)
+    }
+
+    fn fill(
+        &mut self,
+        index: u32,
+        scheduler: Scheduler,
+        flags: ServiceFlags,
+        id: ServiceId,
+        servers: &[Server],
+    ) -> Result<()> {
         self.simulation.set_flags(index, flags.bits());
-        let id = service_id(protocol, vip);
         self.kernel.ask(Request::NewService(Service {
             scheduler: scheduler.name().into(),
             flags: FlagsChange::to(flags),
@@ -231,7 +250,8 @@ impl Kernel {
         self.registry.handle(request)
     }
 
-    fn ask(&mut self, request: Request) -> Result<Reply> {
+    /// The same, where a refusal fails the test.
+    pub fn ask(&mut self, request: Request) -> Result<Reply> {
         self.request(request).context("the registry refused")
     }
 }

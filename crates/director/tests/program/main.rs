@@ -8,6 +8,7 @@ mod control;
 mod defence;
 mod forwarding;
 mod lab;
+mod look_up;
 mod refusals;
 mod scheduling;
 mod stream;

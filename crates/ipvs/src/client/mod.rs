@@ -2,6 +2,7 @@
 
 mod error;
 mod exchange;
+mod marks;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod connection;
 mod control;
 mod daemon;
 mod destination;
+mod mark;
 mod numbers;
 mod reply;
 mod request;
@@ -80,6 +81,17 @@ pub enum Request {
     ListEvents,
     /// RLVS: statistics of all services together, deleted ones included.
     GetTotals,
+    /// RLVS: add a mark rule (EEXIST if there).
+    NewMarkRule {
+        /// The rule.
+        rule: MarkRule,
+        /// Number of the rule that it goes before (ERANGE if there is none); `None`: after all.
+        before: Option<u32>,
+    },
+    /// RLVS: delete a mark rule (ENOENT if not there).
+    DeleteMarkRule(MarkRuleId),
+    /// RLVS: all mark rules, in their order.
+    ListMarkRules,
 }
 
 impl Request {
@@ -99,6 +111,7 @@ impl Request {
                 | Self::GetSetting(_)
                 | Self::ListEvents
                 | Self::GetTotals
+                | Self::ListMarkRules
         )
     }
 
@@ -113,6 +126,7 @@ impl Request {
                 | Self::GetFacts
                 | Self::ListSettings
                 | Self::ListEvents
+                | Self::ListMarkRules
         )
     }
 
@@ -125,7 +139,10 @@ impl Request {
             | Self::GetSetting(_)
             | Self::SetSetting(_)
             | Self::ListEvents
-            | Self::GetTotals => FamilyName::Rlvs,
+            | Self::GetTotals
+            | Self::NewMarkRule { .. }
+            | Self::DeleteMarkRule(_)
+            | Self::ListMarkRules => FamilyName::Rlvs,
             _ => FamilyName::Ipvs,
         }
     }
@@ -158,6 +175,8 @@ pub enum Reply {
     Events(Vec<EventCount>),
     /// To [`Request::GetTotals`].
     Totals(Totals),
+    /// To [`Request::ListMarkRules`].
+    MarkRules(Vec<MarkRuleEntry>),
 }
 
 impl fmt::Debug for Reply {
@@ -175,6 +194,7 @@ impl fmt::Debug for Reply {
             Self::Settings(v) => f.debug_tuple("Settings").field(v).finish(),
             Self::Events(v) => f.debug_tuple("Events").field(v).finish(),
             Self::Totals(v) => f.debug_tuple("Totals").field(v).finish(),
+            Self::MarkRules(v) => f.debug_tuple("MarkRules").field(v).finish(),
         }
     }
 }

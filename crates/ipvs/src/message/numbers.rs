@@ -119,6 +119,29 @@ pub mod rlvs {
     pub const CPU: u16 = 10;
 }
 
+/// Mark rules, in the family `RLVS`; the attributes of a rule are in a nest of their own.
+pub mod mark {
+    pub const GET: u8 = 32;
+    pub const ENTRY: u8 = 33;
+    pub const NEW: u8 = 34;
+    pub const DELETE: u8 = 35;
+
+    pub const RULE: u16 = 32;
+    pub const NUMBER: u16 = 33;
+    pub const CONFIGURED: u16 = 34;
+
+    pub const MARK: u16 = 1;
+    pub const FAMILY: u16 = 2;
+    pub const PROTOCOL: u16 = 3;
+    /// Address (16 octets, IPv4 in the first 4) and prefix length (1 octet).
+    pub const SOURCE: u16 = 4;
+    pub const DESTINATION: u16 = 5;
+    /// First port, and last << 16.
+    pub const SOURCE_PORTS: u16 = 6;
+    pub const DESTINATION_PORTS: u16 = 7;
+    pub const INTERFACE: u16 = 8;
+}
+
 /// Longest names, without the NUL.
 pub const SCHEDULER_LENGTH: usize = 15;
 pub const ENGINE_LENGTH: usize = 16;

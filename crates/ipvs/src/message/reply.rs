@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::connection::{self, BATCH, RECORD};
-use super::numbers::{command, info, rlvs, top};
-use super::{FamilyName, Reply, Request, daemon, destination, service, stats};
+use super::numbers::{self, command, info, rlvs, top};
+use super::{FamilyName, Reply, Request, daemon, destination, mark, service, stats};
 use crate::model::*;
 use crate::netlink::{Writer, attributes};
 
@@ -31,6 +31,8 @@ pub enum Item {
     Event(EventCount),
     /// The totals.
     Totals(Totals),
+    /// A mark rule.
+    MarkRule(MarkRuleEntry),
 }
 
 /// Client: the content of a message that answers `request`; `attribute_bytes` follow its generic header.
@@ -53,6 +55,7 @@ pub fn decode_item(request: &Request, attribute_bytes: &[u8]) -> Result<Item, Er
         Request::ListSettings | Request::GetSetting(_) => decode_setting(attribute_bytes).map(Item::Setting),
         Request::ListEvents => decode_event(attribute_bytes).map(Item::Event),
         Request::GetTotals => decode_totals(attribute_bytes).map(Item::Totals),
+        Request::ListMarkRules => mark::decode_entry(attribute_bytes).map(Item::MarkRule),
         _ => None,
     };
     item.ok_or(Errno::BADMSG)
@@ -71,6 +74,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
         Item::Setting(_) => (FamilyName::Rlvs, rlvs::SETTING),
         Item::Event(_) => (FamilyName::Rlvs, rlvs::EVENT),
         Item::Totals(_) => (FamilyName::Rlvs, rlvs::TOTALS),
+        Item::MarkRule(_) => (FamilyName::Rlvs, numbers::mark::ENTRY),
     };
     w.message(family.id(), flags, sequence, |w| {
         w.generic(command);
@@ -109,6 +113,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
                     w.nest(rlvs::CPU, |w| cpu.iter().for_each(|number| w.raw(&number.to_ne_bytes())));
                 }
             }
+            Item::MarkRule(entry) => mark::encode_entry(w, entry),
         }
     });
 }
@@ -132,6 +137,7 @@ impl Reply {
             Self::Settings(settings) => Box::new(settings.into_iter().map(Item::Setting)),
             Self::Events(events) => Box::new(events.into_iter().map(Item::Event)),
             Self::Totals(totals) => Box::new(std::iter::once(Item::Totals(totals))),
+            Self::MarkRules(rules) => Box::new(rules.into_iter().map(Item::MarkRule)),
         }
     }
 }

@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::control::{self, CONTROL_FAMILY, FamilyName};
-use super::numbers::{SETTING_LENGTH, command, rlvs, top};
-use super::{Request, daemon, destination, service};
+use super::numbers::{self, SETTING_LENGTH, command, rlvs, top};
+use super::{Request, daemon, destination, mark, service};
 use crate::model::{MAX_TIMEOUT, Setting, Timeouts};
 use crate::netlink::{self, Attribute, Message, Writer, attributes};
 
@@ -67,7 +67,10 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
             | Request::GetFacts
             | Request::ListSettings
             | Request::ListEvents
-            | Request::GetTotals => {}
+            | Request::GetTotals
+            | Request::ListMarkRules => {}
+            Request::NewMarkRule { rule, before } => mark::encode_new(w, rule, *before),
+            Request::DeleteMarkRule(id) => mark::encode_id(w, id),
         }
     });
     w.take()
@@ -89,7 +92,7 @@ pub(crate) fn decode_message(message: &Message<'_>) -> Result<Call, Errno> {
         };
     }
     if message.kind == FamilyName::Rlvs.id() {
-        return rlvs(command, dump, attribute_bytes).map(Call::Request);
+        return rlvs(command, dump, attribute_bytes);
     }
     ipvs(command, dump, attribute_bytes)
 }
@@ -99,12 +102,12 @@ pub fn decode(datagram: &[u8]) -> Option<Result<Call, Errno>> {
     netlink::messages(datagram).next().map(|message| decode_message(&message))
 }
 
-fn rlvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Request, Errno> {
+fn rlvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Call, Errno> {
     let text = |kind| {
         let attribute = attributes(attribute_bytes).filter(|a| a.kind == kind).last();
         attribute.and_then(|a| a.text(SETTING_LENGTH)).ok_or(Errno::INVAL)
     };
-    Ok(match (command, dump) {
+    Ok(Call::Request(match (command, dump) {
         (rlvs::GET_CONNECTIONS, true) => Request::ListConnections,
         (rlvs::GET_FACTS, true) => Request::GetFacts,
         (rlvs::GET_SETTINGS, true) => Request::ListSettings,
@@ -115,8 +118,8 @@ fn rlvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Request, Errn
         }),
         (rlvs::GET_EVENTS, true) => Request::ListEvents,
         (rlvs::GET_TOTALS, false) => Request::GetTotals,
-        _ => return Err(Errno::OPNOTSUPP),
-    })
+        _ => return mark::decode_request(command, dump, attribute_bytes).unwrap_or(Err(Errno::OPNOTSUPP)),
+    }))
 }
 
 fn ipvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Call, Errno> {
@@ -204,5 +207,8 @@ fn command_of(request: &Request) -> u8 {
         Request::SetSetting(_) => rlvs::SET_SETTING,
         Request::ListEvents => rlvs::GET_EVENTS,
         Request::GetTotals => rlvs::GET_TOTALS,
+        Request::NewMarkRule { .. } => numbers::mark::NEW,
+        Request::DeleteMarkRule(_) => numbers::mark::DELETE,
+        Request::ListMarkRules => numbers::mark::GET,
     }
 }

@@ -4,6 +4,7 @@ mod connection;
 mod daemon;
 mod destination;
 mod info;
+mod mark;
 mod service;
 mod stats;
 
@@ -13,5 +14,6 @@ pub use destination::{
     Destination, DestinationEntry, DestinationId, ForwardingMethod, Tunnel, TunnelFlags, TunnelType,
 };
 pub use info::{EventCount, Fact, Info, MAX_TIMEOUT, Setting, Timeouts, VERSION};
+pub use mark::{MarkRule, MarkRuleEntry, MarkRuleError, MarkRuleId, Network, Ports};
 pub use service::{Family, FlagsChange, Netmask, Protocol, Service, ServiceEntry, ServiceFlags, ServiceId};
 pub use stats::{Stats, Totals};

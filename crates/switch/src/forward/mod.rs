@@ -14,7 +14,8 @@ use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, encapsulate_for, reject_for};
-use crate::table::{Entry, Slot, Tuple};
+use crate::table::lookup::Found;
+use crate::table::{Entry, Meta, slot};
 use rlvs_packet::icmp::Cause;
 
 /// Sends a client's packet to its destination.
@@ -66,44 +67,53 @@ pub fn to_client<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
-    slot: &Slot<F>,
+    found: &Found<'_, F>,
     entry: &Entry<F>,
 ) -> Verdict {
     if frame.hops <= 1 {
         return drop(platform, Event::TimeExceeded);
     }
-    let hop = way_to_client(platform, config, frame, tuple, slot, entry);
+    let hop = way_to_client(platform, config, frame, found, entry);
     let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, entry.address, entry.port)
         .and_then(|()| link::send::<P, F>(platform, frame, &hop));
     verdict.unwrap_or_else(|| drop(platform, Event::NoRoom))
 }
 
-/// The hop that the entry holds, looked up anew if routes or neighbours have changed since. Where the kernel has
-/// no answer, the way that the request came.
+/// The hop that the entry holds, looked up anew if routes or neighbours have changed since.
 #[inline(always)]
 fn way_to_client<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
-    slot: &Slot<F>,
+    found: &Found<'_, F>,
     entry: &Entry<F>,
 ) -> Hop {
-    let generation = config.generation();
-    if entry.hop.generation() == generation {
+    if entry.hop.generation() == config.generation() {
         return entry.hop;
     }
-    let hop = match F::route(platform, entry.address, tuple.destination, frame.length as u16) {
+    look_up_way::<P, F>(platform, found.index, found.meta.0, frame.length);
+    found.slot.entry(found.meta).map_or(entry.hop, |entry| entry.hop)
+}
+
+/// Puts the way that the kernel has now into the reply entry in the slot `index`, found with this `meta`, for a packet of this length. Where
+/// the kernel has no answer, the way that the request came stays. Scalars only, for it is a BPF function of its own:
+/// its callers' stack has no room for the query.
+#[inline(never)]
+fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: u32) -> u32 {
+    let (Some(config), Some(place)) = (platform.config(), slot::<P, F>(platform, index)) else { return 0 };
+    let generation = config.generation();
+    let (Some(tuple), Some(entry)) = (place.tuple(Meta(meta)), place.entry(Meta(meta))) else { return 0 };
+    let hop = match F::route(platform, entry.address, tuple.destination, length as u16) {
         Some(hop) => hop,
         None => {
             platform.count(Event::ReplyMirrored);
+            // Read again, not kept meanwhile: the stack is short.
+            let Some(entry) = place.entry(Meta(meta)) else { return 0 };
             entry.hop
         }
     };
-    let hop = hop.in_generation(generation);
-    slot.store_hop(&hop);
-    hop
+    place.store_hop(&hop.in_generation(generation));
+    1
 }
 
 #[inline(always)]

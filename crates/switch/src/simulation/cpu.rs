@@ -6,6 +6,7 @@ use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::frame::octets;
+use crate::mark::MarkRule;
 use crate::platform::{Memory, Platform};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
@@ -176,6 +177,10 @@ impl Platform for Cpu<'_> {
 
     fn member(&self, index: u32) -> Option<u32> {
         self.simulation.members.get(index as usize).copied()
+    }
+
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        self.simulation.mark_rules.get(index as usize)
     }
 
     fn table_part(&self, index: u32) -> Option<&TablePart> {

@@ -20,6 +20,7 @@ use crate::cell::{AtomicU32, AtomicU64};
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::mark::{LISTS, MarkRule, RULES_MAX};
 use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::scheduler::hash::TablePart;
@@ -50,6 +51,7 @@ pub struct Simulation {
     destinations: Vec<Destination>,
     services: Vec<Service>,
     members: Vec<u32>,
+    mark_rules: Vec<MarkRule>,
     hash_tables: Vec<TablePart>,
     localities: Vec<locality::Bucket>,
     service_index: HashMap<ServiceKey, u32>,
@@ -76,6 +78,9 @@ impl Simulation {
             destinations: Vec::new(),
             services: Vec::new(),
             members: Vec::new(),
+            mark_rules: std::iter::repeat_with(MarkRule::default)
+                .take((LISTS * RULES_MAX) as usize)
+                .collect(),
             hash_tables: Vec::new(),
             localities: Vec::new(),
             service_index: HashMap::new(),

@@ -4,6 +4,7 @@ use super::{CPUS, DIRECTOR_MAC, SERVER_SIDE, Simulation};
 use crate::cell::AtomicU32;
 use crate::counters::Counters;
 use crate::destination::{Destination, Egress, Hop, Tunnel, flag, method, tunnel};
+use crate::mark::{LISTS as MARK_LISTS, RULES_MAX, Rule};
 use crate::order;
 use crate::scheduler::Scheduler;
 use crate::scheduler::hash::{Entrant, TablePart};
@@ -75,6 +76,15 @@ impl Server {
 impl Simulation {
     /// Adds a virtual service; its index.
     pub fn add_service(&mut self, protocol: u8, address: SocketAddr, scheduler: Scheduler) -> u32 {
+        self.add(service_key(protocol, address), scheduler)
+    }
+
+    /// Adds the service of a mark for an IP version (4 or 6); its index.
+    pub fn add_mark_service(&mut self, mark: u32, family: u8, scheduler: Scheduler) -> u32 {
+        self.add(ServiceKey::of_mark(mark, family), scheduler)
+    }
+
+    fn add(&mut self, key: ServiceKey, scheduler: Scheduler) -> u32 {
         let index = self.services.len() as u32;
         let service = Service::default();
         service.scheduler.store(scheduler as u32, order::PLAIN);
@@ -86,14 +96,31 @@ impl Simulation {
         }
         service.sequence.store(index + 1, order::PLAIN);
         service.lists[0].cursor.store(CURSOR_START, order::PLAIN);
-        let key = service_key(protocol, address);
         let words: [u32; 6] = zerocopy::transmute!(key);
         for (cell, word) in service.key.iter().zip(words) {
             cell.store(word, order::PLAIN);
         }
         self.services.push(service);
         self.service_index.insert(key, index);
+        self.set_look_ups();
         index
+    }
+
+    /// Makes these the mark rules.
+    pub fn set_mark_rules(&mut self, rules: &[Rule]) {
+        let marks = &self.config.marks;
+        let next = (marks.current() + 1) % MARK_LISTS;
+        let places = (next * RULES_MAX) as usize..;
+        for (place, rule) in places.zip(rules) {
+            self.mark_rules[place].store(rule);
+        }
+        marks.publish(next, rules.len() as u32);
+        self.set_look_ups();
+    }
+
+    fn set_look_ups(&self) {
+        let marks = &self.config.marks;
+        self.config.set_look_ups(self.service_index.keys().copied(), marks.length(marks.current()) > 0);
     }
 
     /// Makes a service persistent: its timeout in seconds, and a mask or prefix length as [`Service::netmask`] holds it.
@@ -117,6 +144,7 @@ impl Simulation {
     /// Removes a virtual service: its connections lose their destinations, as after `ipvsadm -D`.
     pub fn remove_service(&mut self, protocol: u8, address: SocketAddr) {
         let Some(index) = self.service_index.remove(&service_key(protocol, address)) else { return };
+        self.set_look_ups();
         for destination in self.members_of(index) {
             self.destinations[destination as usize].flags.store(0, order::PLAIN);
         }

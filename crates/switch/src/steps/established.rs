@@ -1,6 +1,6 @@
 //! Packets of known connections.
 
-use super::open::service_key;
+use super::open;
 use super::{Program, Step, drop_for};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
@@ -47,20 +47,17 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
         if found.meta.is_reply() {
-            return reply(platform, config, &frame, &tuple, &found, &entry, now);
+            return reply(platform, config, &frame, &found, &entry, now);
         }
         if !is_reusable(platform, config, &frame, &found, &entry) {
-            return request(platform, config, &frame, &found, &entry, now);
+            return request(platform, config, &frame, &tuple, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
     if link.multicast || !may_open(config, &frame) {
         return Step::Done(Verdict::Pass);
     }
-    match platform.find_service(&service_key(&frame, &tuple)) {
-        Some(_) => Step::Next(Program::Open),
-        None => Step::Done(Verdict::Pass),
-    }
+    open::begin(platform, config, &frame, &tuple)
 }
 
 /// Whether the packet may be a connection's first.
@@ -107,6 +104,7 @@ fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
+    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -121,7 +119,7 @@ fn request<P: Platform, F: Ip>(
             release::<P, F>(platform, found.index, found.meta);
         }
         if opens || (expire && may_open(config, frame)) {
-            return Step::Next(Program::Open);
+            return open::begin(platform, config, frame, tuple);
         }
         if expire {
             return Step::Done(Verdict::Pass);
@@ -141,7 +139,6 @@ fn reply<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -152,7 +149,7 @@ fn reply<P: Platform, F: Ip>(
         counters.packet_out(frame.length);
     }
     track(platform, config, frame, found, Direction::Output, now);
-    Step::Done(forward::to_client(platform, config, frame, tuple, found.slot, entry))
+    Step::Done(forward::to_client(platform, config, frame, found, entry))
 }
 
 /// Only a NATed connection's replies pass the director.

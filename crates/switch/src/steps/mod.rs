@@ -22,6 +22,8 @@ use crate::platform::{Platform, Verdict};
 use crate::table::Family;
 use rlvs_packet::icmp::Cause;
 
+pub use open::found_by;
+
 /// What is to be done with a frame next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -64,6 +66,8 @@ programs! {
     Director = "director" => established::process,
     /// The same for IPv6.
     Director6 = "director6" => established::process6,
+    /// Finds the [`Handover::mark`] of a packet that may open a connection, if there are marks' services.
+    Classify = "classify" => open::classify,
     /// Finds the service for a packet that may open a connection.
     Open = "open" => open::open,
     /// Looks for the client's template, if the service is persistent.
@@ -136,6 +140,10 @@ pub struct Handover {
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
     pub one_packet: AtomicU32,
+    /// The packet's mark; 0: none.
+    pub mark: AtomicU32,
+    /// [`found_by`]: how the service was found.
+    pub found_by: AtomicU32,
     /// The address that the packet is for, as the locality-based schedulers go by it.
     pub wanted: [AtomicU32; 4],
 }
@@ -178,6 +186,17 @@ fn hand_over<P: Platform>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU
 pub(crate) fn reject_for<P: Platform>(platform: &P, cause: Cause) -> Step {
     hand_over(platform, |words| &words.cause, cause.pack());
     Step::Next(Program::Reject)
+}
+
+/// There is a service for the packet, but no destination.
+#[inline(always)]
+fn leave<P: Platform>(platform: &P) -> Step {
+    if handed_over(platform, |words| &words.found_by) == found_by::FTP {
+        // It need not have to do with FTP: a program of this machine may listen there.
+        return Step::Done(Verdict::Pass);
+    }
+    platform.count(Event::NoDestination);
+    reject_for(platform, Cause::PortUnreachable)
 }
 
 /// The packet goes to this destination, through a tunnel that takes a step of its own.

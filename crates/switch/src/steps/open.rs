@@ -1,15 +1,77 @@
 //! Finding the virtual service of a packet that may open a connection.
 
 use super::schedule::leave_to_scheduler;
-use super::{NONE, Program, Step, drop_for, hand_over};
+use super::{NONE, Program, Step, drop_for, hand_over, handed_over, leave};
+use crate::config::{Config, look_up};
 use crate::counters::Event;
 use crate::defence;
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
+use crate::mark;
+use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::service::{ServiceKey, flag};
 use crate::table::{Tuple, V4, V6};
 use rlvs_packet::protocol;
+
+/// FTP's control port, whose service also takes other packets for its address.
+const FTP: u16 = 21;
+/// FTP's port for data, when the server connects.
+const FTP_DATA: u16 = 20;
+
+/// How a packet's service was found: [`super::Handover::found_by`].
+pub mod found_by {
+    /// By protocol, address and port.
+    pub const PORT: u32 = 0;
+    /// By the packet's mark.
+    pub const MARK: u32 = 1;
+    /// The service is on port 21 of the packet's address, the packet for another port.
+    pub const FTP: u32 = 2;
+    /// The service is for all ports of the packet's address.
+    pub const ANY_PORT: u32 = 3;
+}
+
+/// Finds the step for a packet that no connection is known for and that may open one: most belong to no service, and
+/// go no further.
+#[inline(always)]
+pub(super) fn begin<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+) -> Step {
+    let look_ups = config.look_ups::<F>();
+    if look_ups & look_up::MARK != 0 {
+        return Step::Next(Program::Classify);
+    }
+    hand_over(platform, |words| &words.mark, 0);
+    if look_ups != 0 || platform.find_service(&service_key(frame, tuple, tuple.ports[1])).is_some() {
+        return Step::Next(Program::Open);
+    }
+    Step::Done(Verdict::Pass)
+}
+
+/// Finds the packet's mark.
+#[inline(always)]
+pub fn classify<P: Platform>(platform: &P) -> Step {
+    let mark = match frame::network(platform) {
+        Network::V4(link) => mark4(platform, link.pack()),
+        Network::V6(link) => mark6(platform, link.pack()),
+        Network::Other => 0,
+    };
+    hand_over(platform, |words| &words.mark, mark);
+    Step::Next(Program::Open)
+}
+
+#[inline(never)]
+fn mark4<P: Platform>(platform: &P, link: u32) -> u32 {
+    V4::parse(platform, Link::unpack(link)).map_or(0, |(_, tuple)| mark::mark_of(platform, &tuple))
+}
+
+#[inline(never)]
+fn mark6<P: Platform>(platform: &P, link: u32) -> u32 {
+    V6::parse(platform, Link::unpack(link)).map_or(0, |(_, tuple)| mark::mark_of(platform, &tuple))
+}
 
 /// Finds the service, and leaves it to the scheduler.
 #[inline(always)]
@@ -32,6 +94,11 @@ pub fn open<P: Platform>(platform: &P) -> Step {
         hand_over(platform, |words| &words.service, service);
         return Step::Next(if family == 6 { Program::Persist6 } else { Program::Persist });
     }
+    let found_by = handed_over(platform, |words| &words.found_by);
+    if found_by == found_by::FTP || found_by == found_by::ANY_PORT {
+        // Without persistence, nothing would lead the packets of a client's ports to one server.
+        return leave(platform);
+    }
     leave_to_scheduler(platform, service)
 }
 
@@ -45,29 +112,59 @@ fn service6<P: Platform>(platform: &P, link: u32) -> u32 {
     service_for::<P, V6>(platform, Link::unpack(link))
 }
 
+/// The service of a packet, by IPVS's order: its mark's, its own port's, the FTP service that may have arranged for the
+/// packet, the one for all ports.
 #[inline(always)]
 fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
     let Some((frame, tuple)) = F::parse(platform, link) else { return NONE };
-    if tuple.ports[0] == 20u16.to_be_bytes() {
-        // FTP's data port: such connections are made from the control connection, never scheduled.
+    let Some(config) = platform.config() else { return NONE };
+    if tuple.ports[0] == FTP_DATA.to_be_bytes() {
+        // Such connections are made from the control connection, never scheduled.
         return NONE;
     }
-    let Some(index) = platform.find_service(&service_key(&frame, &tuple)) else { return NONE };
-    let Some(service) = platform.service(index) else { return NONE };
-    let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
-    let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
-    hand_over(platform, |words| &words.one_packet, one_packet as u32);
-    hand_over(platform, |words| &words.keep_port, keep_port as u32);
-    index
+    let look_ups = config.look_ups::<F>();
+    let found = |index, by| {
+        let Some(service) = platform.service(index) else { return NONE };
+        let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
+        let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
+        hand_over(platform, |words| &words.one_packet, one_packet as u32);
+        hand_over(platform, |words| &words.keep_port, keep_port as u32);
+        hand_over(platform, |words| &words.found_by, by);
+        index
+    };
+    let mark = handed_over(platform, |words| &words.mark);
+    if mark != 0
+        && let Some(service) = platform.find_service(&ServiceKey::of_mark(mark, F::NUMBER))
+    {
+        return found(service, found_by::MARK);
+    }
+    if let Some(service) = platform.find_service(&service_key(&frame, &tuple, tuple.ports[1])) {
+        return found(service, found_by::PORT);
+    }
+    let port = u16::from_be_bytes(tuple.ports[1]);
+    let arranged = port == FTP_DATA || port as u32 >= config.unprivileged_port_start.load(order::PLAIN);
+    if look_ups & look_up::FTP != 0
+        && frame.protocol == protocol::TCP
+        && arranged
+        && let Some(service) = platform.find_service(&service_key(&frame, &tuple, FTP.to_be_bytes()))
+    {
+        return found(service, found_by::FTP);
+    }
+    if look_ups & look_up::ANY_PORT != 0
+        && let Some(service) = platform.find_service(&service_key(&frame, &tuple, [0; 2]))
+    {
+        return found(service, found_by::ANY_PORT);
+    }
+    NONE
 }
 
-/// The identity of the service that the packet is for.
+/// The identity of a service for the packet's address and protocol.
 #[inline(always)]
-pub(super) fn service_key<F: Ip>(frame: &Frame, tuple: &Tuple<F>) -> ServiceKey {
+fn service_key<F: Ip>(frame: &Frame, tuple: &Tuple<F>, port: [u8; 2]) -> ServiceKey {
     ServiceKey {
         address: F::words(tuple.destination),
         reserved: 0,
-        port: u16::from_ne_bytes(tuple.ports[1]),
+        port: u16::from_ne_bytes(port),
         protocol: frame.protocol,
         family: F::NUMBER,
     }

@@ -4,13 +4,11 @@
 //! together are too much for it.
 
 use super::persist::WANTED;
-use super::{NONE, Program, Step, hand_over, handed_over, reject_for};
-use crate::counters::Event;
+use super::{NONE, Program, Step, hand_over, handed_over, leave};
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::scheduler;
 use crate::service::{LISTS, MemberList};
-use rlvs_packet::icmp::Cause;
 
 /// Leaves a connection to this service to the program that has its scheduler.
 #[inline(always)]
@@ -91,11 +89,4 @@ pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
         (true, false) => Program::Once,
         (true, true) => Program::Once6,
     }
-}
-
-/// There is a service, but no destination for the packet.
-#[inline(always)]
-fn leave<P: Platform>(platform: &P) -> Step {
-    platform.count(Event::NoDestination);
-    reject_for(platform, Cause::PortUnreachable)
 }

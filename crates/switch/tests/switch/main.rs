@@ -11,6 +11,7 @@ mod fixture;
 mod foreign;
 mod life;
 mod link;
+mod look_up;
 mod nat;
 mod persistence;
 mod scheduling;

@@ -5,6 +5,7 @@ use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::Settings;
+use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{Connection, Packet, SERVER_SIDE, Server, Simulation};
 use rlvs_switch::{Memory, Verdict, order};
@@ -95,6 +96,45 @@ fn a_service_for_all_ports_groups_them_and_leaves_them_as_they_are() {
     }
     let first = entry(&simulation, net.client).server;
     assert_eq!(open(&simulation, neighbour(net.client, 9, 1), to(8443)), first);
+}
+
+/// FTP without a helper: whatever the client opens next leads to the server of its control connection.
+#[test]
+fn data_connections_of_a_persistent_ftp_service_follow_the_control_connection() {
+    for net in [v4(), v6()] {
+        let (simulation, _) = persistent(net, 21);
+        let vip = |port| SocketAddr::new(net.vip.ip(), port);
+        let server = open(&simulation, neighbour(net.client, 9, 1), vip(21));
+        for (n, port) in [(2, 50_000), (3, 20), (4, 21)] {
+            assert_eq!(open(&simulation, neighbour(net.client, 9, n), vip(port)), server, "{port}");
+        }
+        passes_untouched(&simulation, &Packet::tcp(neighbour(net.client, 9, 5), vip(1023), SYN).frame());
+        assert_eq!(templates(&simulation).len(), 1);
+    }
+}
+
+#[test]
+fn the_ports_and_protocols_of_a_mark_share_a_template() {
+    for net in [v4(), v6()] {
+        let mut simulation = Simulation::new(1 << 10, 1);
+        let (family, netmask) = if net.vip.is_ipv4() { (4, u32::MAX) } else { (6, 128) };
+        let service = simulation.add_mark_service(7, family, Scheduler::RoundRobin);
+        for _ in 0..3 {
+            simulation.add_destination(service, &Server::nat(SocketAddr::new(net.server.ip(), 8080)));
+        }
+        simulation.make_persistent(service, 300, netmask);
+        simulation.set_mark_rules(&[Rule { mark: 7, ..Rule::default() }]);
+
+        let vip = |port| SocketAddr::new(net.vip.ip(), port);
+        let server = open(&simulation, neighbour(net.client, 9, 1), vip(80));
+        assert_eq!(open(&simulation, neighbour(net.client, 9, 2), vip(443)), server);
+        // Ports stay as they are, unlike without persistence.
+        let out = to_server(&simulation, &Packet::udp(neighbour(net.client, 9, 3), vip(53)));
+        assert_eq!(out.ports().unwrap().1, 53);
+        assert_eq!(entry(&simulation, neighbour(net.client, 9, 3)).server, server);
+        assert_eq!(templates(&simulation).len(), 1);
+        assert_ne!(open(&simulation, neighbour(net.client, 8, 1), vip(80)), server);
+    }
 }
 
 #[test]

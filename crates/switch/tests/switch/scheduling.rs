@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::Verdict;
+use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server, Simulation, decode};
 use serde_json::Value;
@@ -32,6 +33,7 @@ recordings! {
     rr_of_udp: "rr-udp",
     rr_of_udp_with_ports_used_again: "rr-udp-reuse",
     rr_of_ipv6: "rr-v6",
+    rr_of_a_mark: "fwmark-rr",
     wrr: "wrr",
     wrr_with_a_common_divisor: "wrr-common-divisor",
     wrr_with_a_weight_of_0: "wrr-weight0",
@@ -73,8 +75,8 @@ struct Replay {
     /// Destinations by the recording's number of the server.
     destinations: HashMap<u64, u32>,
     deleted: HashSet<u64>,
-    /// Client and server of the open connections.
-    open: HashMap<u64, (SocketAddr, u64)>,
+    /// Client, address asked and server of the open connections.
+    open: HashMap<u64, (SocketAddr, SocketAddr, u64)>,
 }
 
 fn replay(recording: &str) {
@@ -92,7 +94,12 @@ impl Replay {
         let protocol = if scenario["proto"] == "u" { UDP } else { TCP };
         let mut simulation = Simulation::new(1 << 12, 3);
         let scheduler = Scheduler::from_name(scenario["sched"].as_str().unwrap()).unwrap();
-        let service = simulation.add_service(protocol, vip, scheduler);
+        let service = if scenario["kind"] == "fwm" {
+            simulation.set_mark_rules(&[Rule { mark: 1, ..Rule::default() }]);
+            simulation.add_mark_service(1, 4, scheduler)
+        } else {
+            simulation.add_service(protocol, vip, scheduler)
+        };
         let option = scenario["opts"].as_str().unwrap();
         simulation.set_flags(service, if option.ends_with("-fallback") { 0x8 } else { 0 });
         if option.ends_with("-port") {
@@ -163,11 +170,12 @@ impl Replay {
     fn open(&mut self, line: &Value, number: usize) {
         let host: IpAddr = line["src"].as_str().unwrap().parse().unwrap();
         let client = SocketAddr::new(host, line["sport"].as_u64().unwrap() as u16);
-        let first = if self.protocol == UDP {
-            Packet::udp(client, self.vip)
-        } else {
-            Packet::tcp(client, self.vip, SYN)
+        let vip = match line["dst"].as_str() {
+            Some(address) => SocketAddr::new(address.parse().unwrap(), self.vip.port()),
+            None => self.vip,
         };
+        let first =
+            if self.protocol == UDP { Packet::udp(client, vip) } else { Packet::tcp(client, vip, SYN) };
         let (verdict, frame) = self.simulation.receive(&first.frame());
         let Some(wanted) = line["got"].as_u64() else {
             assert_eq!((line["got"].as_str(), verdict), (Some("refused"), Verdict::Transmit));
@@ -177,27 +185,27 @@ impl Replay {
         let chosen = decode(&frame).unwrap().inner().destination;
         assert_eq!(chosen, self.address(wanted).ip(), "line {number}: IPVS chose {wanted}");
         if let Some(id) = line["id"].as_u64() {
-            self.open.insert(id, (client, wanted));
+            self.open.insert(id, (client, vip, wanted));
             self.reply(client, wanted, SYN | ACK);
-            self.request(client, ACK);
+            self.request(client, vip, ACK);
         }
     }
 
     fn close(&mut self, id: u64) {
-        let Some((client, server)) = self.open.remove(&id) else { return };
+        let Some((client, vip, server)) = self.open.remove(&id) else { return };
         if self.deleted.contains(&server) {
-            self.request(client, RST | ACK);
+            self.request(client, vip, RST | ACK);
             self.reply(client, server, RST | ACK);
             return;
         }
-        self.request(client, FIN | ACK);
+        self.request(client, vip, FIN | ACK);
         self.reply(client, server, ACK);
         self.reply(client, server, FIN | ACK);
-        self.request(client, ACK);
+        self.request(client, vip, ACK);
     }
 
-    fn request(&self, client: SocketAddr, flags: u8) {
-        self.simulation.receive(&Packet::tcp(client, self.vip, flags).frame());
+    fn request(&self, client: SocketAddr, vip: SocketAddr, flags: u8) {
+        self.simulation.receive(&Packet::tcp(client, vip, flags).frame());
     }
 
     fn reply(&self, client: SocketAddr, server: u64, flags: u8) {
