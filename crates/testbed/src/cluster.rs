@@ -26,13 +26,12 @@ impl Cluster {
     /// When this is not root, `rlvs` is not built, or the director does not get ready.
     pub fn start(method: Method, family: Family, servers: u8) -> Result<Self> {
         let net = Topology::new(method, servers)?;
-        match method {
-            Method::Nat => {}
-            Method::Dr => net.accept_vip(family)?,
-            Method::Tun => {
-                for server in &net.servers {
-                    rlvs(server, &format!("realserver add --vip {} --tunnel", family.vip()))?;
-                }
+        if method == Method::Dr {
+            net.accept_vip(family)?;
+        }
+        if let Some(options) = method.unwrapping() {
+            for server in &net.servers {
+                rlvs(server, &format!("realserver add --vip {} {options}", family.vip()))?;
             }
         }
         let director = Some(Director::start(&net.director)?);

@@ -1,5 +1,6 @@
 //! The maps. Their sizes here are the least; the director sets them when it loads the object.
 
+use aya_ebpf::bindings::bpf_fib_lookup;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use rlvs_switch::Program;
@@ -62,6 +63,10 @@ pub static STEPS: ProgramArray<{ Program::COUNT }> = ProgramArray::new();
 /// What one step leaves for the next.
 #[btf_map]
 pub static HANDOVER: PerCpuArray<Handover, 1, 0> = PerCpuArray::new();
+
+/// A question for the kernel: how it would send a packet on.
+#[btf_map]
+pub static ROUTE_QUERY: PerCpuArray<bpf_fib_lookup, 1, 0> = PerCpuArray::new();
 
 /// Octets of the frame on their way to be added up.
 #[btf_map]

@@ -46,7 +46,8 @@ pub fn to_destination<P: Platform, F: Ip>(
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
-    if method == method::TUNNEL && destination.tunnel().kind() != IPIP {
+    // The outer header of IPv6 packets would not fit into this step's stack.
+    if method == method::TUNNEL && (F::NUMBER == 6 || destination.tunnel().kind() != IPIP) {
         return encapsulate_for::<P, F>(platform, entry.destination);
     }
     let hop = egress.hop();

@@ -106,9 +106,9 @@ programs! {
     CreateReply = "create_reply" => create_reply::create_reply,
     /// The same for IPv6.
     CreateReply6 = "create_reply6" => create_reply::create_reply6,
-    /// Sends the packet to the [`Handover::destination`] through a GUE or GRE tunnel.
+    /// Sends the packet to the [`Handover::destination`] through a tunnel: GUE or GRE.
     Encapsulate = "encapsulate" => encapsulate::encapsulate,
-    /// The same for IPv6.
+    /// The same for IPv6, and all tunnels.
     Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,

@@ -34,6 +34,8 @@ recordings! {
     rr_of_udp_with_ports_used_again: "rr-udp-reuse",
     rr_of_ipv6: "rr-v6",
     rr_of_a_mark: "fwmark-rr",
+    rr_with_persistence: "rr-persistent",
+    rr_packet_by_packet: "rr-udp-ops",
     wrr: "wrr",
     wrr_with_a_common_divisor: "wrr-common-divisor",
     wrr_with_a_weight_of_0: "wrr-weight0",
@@ -48,6 +50,12 @@ recordings! {
     fo_with_thresholds: "fo-thresholds",
     ovf: "ovf",
     dh_of_one_address: "dh-one-address",
+    dh: "dh",
+    dh_with_a_weight_of_0: "dh-quiesced",
+    lblc: "lblc",
+    lblc_of_busy_servers: "lblc-overload",
+    lblc_with_a_weight_of_0: "lblc-quiesced",
+    lblcr: "lblcr",
     sh: "sh",
     sh_by_weight: "sh-weights",
     sh_through_changes: "sh-changes",
@@ -104,6 +112,12 @@ impl Replay {
         simulation.set_flags(service, if option.ends_with("-fallback") { 0x8 } else { 0 });
         if option.ends_with("-port") {
             simulation.set_flags(service, 0x10);
+        }
+        if let Some(seconds) = option.strip_prefix("-p ") {
+            simulation.make_persistent(service, seconds.parse().unwrap(), u32::MAX);
+        }
+        if option == "--ops" {
+            simulation.schedule_each_packet(service);
         }
         let port = recorded_port(scenario["name"].as_str().unwrap());
         let (destinations, deleted, open) = Default::default();

@@ -3,9 +3,9 @@
 use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::tcp::{ACK, SYN};
-use rlvs_switch::Verdict;
-use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, REMOTE_CHECKSUM};
+use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP, REMOTE_CHECKSUM};
 use rlvs_switch::simulation::{Between, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Transport};
+use rlvs_switch::{Memory, Verdict, order};
 
 /// Inner and outer family.
 fn pairs() -> [(Net, Net); 4] {
@@ -120,6 +120,47 @@ fn gue_and_gre_carry_each_family_in_each_family() {
             }
             simulation.audit().unwrap();
         }
+    }
+}
+
+#[test]
+fn the_headers_between_are_those_of_ipvs() {
+    for (inner, outer) in pairs() {
+        let v4 = inner.client.is_ipv4();
+        let (number, ethertype) = if v4 { (4, [0x08, 0x00]) } else { (41, [0x86, 0xdd]) };
+        for (kind, flags, _) in KINDS {
+            let server = Server::tunnel_of(kind, flags, outer.server);
+            let request = Packet::udp(inner.client, inner.vip).frame();
+            let (_, sent) = director(inner, &server).receive(&request);
+            let between = &sent[14 + if outer.client.is_ipv4() { 20 } else { 40 }..];
+            match (kind, flags) {
+                (GUE, 0) => {
+                    assert_eq!(between[2..4], server.tunnel.port());
+                    assert_eq!(between[6..12], [0, 0, 0, number, 0, 0]);
+                }
+                (GUE, _) => {
+                    assert_ne!(between[6..8], [0, 0]);
+                    assert_eq!(between[8..12], [0, number, 0, 0]);
+                }
+                (_, CHECKSUM) => {
+                    assert_eq!(between[..4], [0x80, 0, ethertype[0], ethertype[1]]);
+                    assert_eq!(between[6..8], [0, 0]);
+                }
+                _ => assert_eq!(between[..4], [0, 0, ethertype[0], ethertype[1]]),
+            }
+        }
+    }
+}
+
+#[test]
+fn without_pmtu_disc_the_outer_packet_may_be_fragmented() {
+    for (kind, flags) in [(IPIP, 0), (GUE, CHECKSUM), (GRE, 0)] {
+        let net = v4();
+        let simulation = director(net, &Server::tunnel_of(kind, flags, net.server));
+        let request = Packet { dont_fragment: true, ..Packet::tcp(net.client, net.vip, SYN) };
+        assert!(to_server(&simulation, &request).ip[0].dont_fragment);
+        simulation.config().unwrap().settings.pmtu_disc.store(0, order::PLAIN);
+        assert!(!to_server(&simulation, &request).ip[0].dont_fragment);
     }
 }
 
