@@ -41,6 +41,7 @@ fn bare_requests() -> Vec<Request> {
         Request::GetFacts,
         Request::ListSettings,
         Request::ListEvents,
+        Request::TakeSamples,
         Request::GetTotals,
     ]
 }

@@ -13,7 +13,7 @@ use crate::registry::{Registry, Watch, localities};
 use crate::settings;
 use crate::tables::Tables;
 use crate::totals::Totals;
-use aya::maps::{MapData, PerCpuArray};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
 use rlvs_ipvs::{Errno, Fact, Reply, Request, SOCKET_NAME, Server, ServerConfig, Setting};
 use rlvs_switch::order;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +113,7 @@ struct Director {
     registry: Registry,
     totals: Totals,
     events_counted: PerCpuArray<MapData, u64>,
+    samples: RingBuf<MapData>,
     attachments: Attachments,
     sweeper: Sweeper,
     tracker: EgressTracker,
@@ -163,6 +164,7 @@ impl Director {
             registry,
             totals,
             events_counted: plane.events,
+            samples: plane.samples,
             attachments: plane.attachments,
             sweeper: Sweeper::default(),
             tracker,
@@ -278,6 +280,9 @@ impl Director {
             Request::GetSetting(name) => Ok(Reply::Settings(vec![self.setting(&name)?])),
             Request::SetSetting(setting) => self.set_setting(&setting).map(|()| Reply::Done),
             Request::ListEvents => Ok(Reply::Events(events::counts(&self.events_counted)?)),
+            Request::TakeSamples => {
+                Ok(Reply::Samples(events::take_samples(&mut self.samples, self.tables.settings())))
+            }
             Request::GetTotals => Ok(Reply::Totals(self.totals.report(&self.tables))),
             Request::NewDaemon(daemon) => {
                 let mtu = self.mtu_of(&daemon.interface);

@@ -84,6 +84,10 @@ pub struct Config {
     pub settings: Settings,
     /// Director only: the other sysctls.
     pub director: DirectorSettings,
+    /// Packets that may yet be copied for whoever watches drops; 0 unless somebody does. The switch counts down.
+    pub samples: AtomicU32,
+    /// Keeps what follows aligned.
+    reserved: AtomicU32,
     /// Director only: what all counters together showed when everything was last zeroed.
     pub zero: [AtomicU64; 5],
     /// Director only: the master daemon and the backup daemon.

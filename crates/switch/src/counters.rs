@@ -2,6 +2,7 @@
 
 use crate::cell::AtomicU64;
 use crate::order;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// One CPU's counters of one destination: a cache line of its own, so that nothing shared is written per packet.
 #[repr(C, align(64))]
@@ -113,6 +114,23 @@ events! {
     Unanswered = "dropped: no ICMP error could be sent to this sender",
     /// A step's program is not in its table, or a packet went through too many of them.
     NoStep = "dropped: next step of the switch missing",
+}
+
+/// A copy of the beginning of a packet that was dropped or answered with an error, for whoever watches.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Sample {
+    /// Why: the [`Event`]'s number.
+    pub event: u32,
+    /// Octets of the frame that follow, at most [`Sample::OCTETS`].
+    pub length: u32,
+    /// The frame, from its link header on. What is beyond `length` means nothing.
+    pub frame: [u8; Self::OCTETS],
+}
+
+impl Sample {
+    /// Octets kept: tagged Ethernet, the longest IPv4 header, and ports.
+    pub const OCTETS: usize = 88;
 }
 
 impl Event {

@@ -1,7 +1,7 @@
 //! The maps. Their sizes here are the least; the director sets them when it loads the object.
 
 use aya_ebpf::bindings::bpf_fib_lookup;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ProgramArray};
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use rlvs_switch::Program;
 use rlvs_switch::config::Config;
@@ -56,6 +56,10 @@ pub static COUNTERS: Array<Counters, 1, MMAPABLE> = Array::new();
 /// Counters of events.
 #[btf_map]
 pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
+
+/// Copies of packets that were dropped (`Sample`s), while somebody watches.
+#[btf_map]
+pub static SAMPLES: RingBuf<(), { 1 << 16 }> = RingBuf::new();
 
 /// The programs for the switch's steps, by their numbers.
 #[btf_map]

@@ -21,7 +21,7 @@ use crate::error::DirectorError;
 use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::tables::Tables;
-use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
+use aya::maps::{Map, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
@@ -35,7 +35,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 15] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -49,6 +49,7 @@ const MAPS: [&str; 14] = [
     "DESTINATIONS",
     "COUNTERS",
     "EVENTS",
+    "SAMPLES",
     "STEPS",
 ];
 
@@ -66,6 +67,8 @@ pub struct DataPlane {
     pub service_index: aya::maps::HashMap<MapData, KeyOctets, u32>,
     /// What happened to packets other than being switched, by [`rlvs_switch::counters::Event`] and CPU.
     pub events: PerCpuArray<MapData, u64>,
+    /// Copies of packets, for whoever watches.
+    pub samples: RingBuf<MapData>,
     /// Where the first step is attached.
     pub attachments: Attachments,
     /// Whether there was one to adopt.
@@ -128,9 +131,13 @@ impl DataPlane {
             .take_map("EVENTS")
             .ok_or_else(|| missing("EVENTS"))
             .and_then(|map| map.try_into().map_err(|error| unusable("EVENTS", error)))?;
+        let samples = ebpf
+            .take_map("SAMPLES")
+            .ok_or_else(|| missing("SAMPLES"))
+            .and_then(|map| map.try_into().map_err(|error| unusable("SAMPLES", error)))?;
         let (first, same_programs) = programs(&mut ebpf, &pins)?;
         let attachments = Attachments::adopt(first, &pins)?;
-        Ok(DataPlane { tables, service_index, events, attachments, adopted, same_programs })
+        Ok(DataPlane { tables, service_index, events, samples, attachments, adopted, same_programs })
     }
 }
 

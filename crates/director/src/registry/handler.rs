@@ -61,6 +61,7 @@ impl Registry {
             | Request::GetSetting(_)
             | Request::SetSetting(_)
             | Request::ListEvents
+            | Request::TakeSamples
             | Request::GetTotals => Err(Errno::OPNOTSUPP),
         }
     }

@@ -265,6 +265,16 @@ impl Client {
         .await
     }
 
+    /// Packets that were dropped since the last call, on whatever client; some of them if there were many. Nothing is
+    /// copied for nobody: those before the first call were not.
+    pub async fn take_samples(&mut self) -> Result<Vec<Sample>, ClientError> {
+        self.all(Request::TakeSamples, |item| match item {
+            Item::Sample(sample) => Some(sample),
+            _ => None,
+        })
+        .await
+    }
+
     /// Statistics of all services together.
     pub async fn totals(&mut self) -> Result<Totals, ClientError> {
         self.one(Request::GetTotals, |item| match item {

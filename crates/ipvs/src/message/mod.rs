@@ -79,6 +79,9 @@ pub enum Request {
     SetSetting(Setting),
     /// RLVS: how often what happened to packets other than being switched.
     ListEvents,
+    /// RLVS: packets dropped since the last such request, as many as may be copied from one to the next. Who does not
+    /// ask again ends the copying.
+    TakeSamples,
     /// RLVS: statistics of all services together, deleted ones included.
     GetTotals,
     /// RLVS: add a mark rule (EEXIST if there).
@@ -126,6 +129,7 @@ impl Request {
                 | Self::GetFacts
                 | Self::ListSettings
                 | Self::ListEvents
+                | Self::TakeSamples
                 | Self::ListMarkRules
         )
     }
@@ -139,6 +143,7 @@ impl Request {
             | Self::GetSetting(_)
             | Self::SetSetting(_)
             | Self::ListEvents
+            | Self::TakeSamples
             | Self::GetTotals
             | Self::NewMarkRule { .. }
             | Self::DeleteMarkRule(_)
@@ -173,6 +178,8 @@ pub enum Reply {
     Settings(Vec<Setting>),
     /// To [`Request::ListEvents`].
     Events(Vec<EventCount>),
+    /// To [`Request::TakeSamples`].
+    Samples(Vec<Sample>),
     /// To [`Request::GetTotals`].
     Totals(Totals),
     /// To [`Request::ListMarkRules`].
@@ -193,6 +200,7 @@ impl fmt::Debug for Reply {
             Self::Facts(v) => f.debug_tuple("Facts").field(v).finish(),
             Self::Settings(v) => f.debug_tuple("Settings").field(v).finish(),
             Self::Events(v) => f.debug_tuple("Events").field(v).finish(),
+            Self::Samples(v) => f.debug_tuple("Samples").field(v).finish(),
             Self::Totals(v) => f.debug_tuple("Totals").field(v).finish(),
             Self::MarkRules(v) => f.debug_tuple("MarkRules").field(v).finish(),
         }

@@ -105,6 +105,8 @@ pub mod rlvs {
     pub const EVENT: u8 = 9;
     pub const GET_TOTALS: u8 = 10;
     pub const TOTALS: u8 = 11;
+    pub const TAKE_SAMPLES: u8 = 12;
+    pub const SAMPLE: u8 = 13;
 
     /// Records of connections, one after the other.
     pub const RECORDS: u16 = 1;
@@ -117,6 +119,7 @@ pub mod rlvs {
     pub const EVENT_COUNT: u16 = 8;
     pub const STATS: u16 = 9;
     pub const CPU: u16 = 10;
+    pub const FRAME: u16 = 11;
 }
 
 /// Mark rules, in the family `RLVS`; the attributes of a rule are in a nest of their own.

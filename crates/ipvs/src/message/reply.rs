@@ -29,6 +29,8 @@ pub enum Item {
     Setting(Setting),
     /// An event's count.
     Event(EventCount),
+    /// A dropped packet.
+    Sample(Sample),
     /// The totals.
     Totals(Totals),
     /// A mark rule.
@@ -54,6 +56,7 @@ pub fn decode_item(request: &Request, attribute_bytes: &[u8]) -> Result<Item, Er
         Request::GetFacts => decode_fact(attribute_bytes).map(Item::Fact),
         Request::ListSettings | Request::GetSetting(_) => decode_setting(attribute_bytes).map(Item::Setting),
         Request::ListEvents => decode_event(attribute_bytes).map(Item::Event),
+        Request::TakeSamples => decode_sample(attribute_bytes).map(Item::Sample),
         Request::GetTotals => decode_totals(attribute_bytes).map(Item::Totals),
         Request::ListMarkRules => mark::decode_entry(attribute_bytes).map(Item::MarkRule),
         _ => None,
@@ -73,6 +76,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
         Item::Fact(_) => (FamilyName::Rlvs, rlvs::FACT),
         Item::Setting(_) => (FamilyName::Rlvs, rlvs::SETTING),
         Item::Event(_) => (FamilyName::Rlvs, rlvs::EVENT),
+        Item::Sample(_) => (FamilyName::Rlvs, rlvs::SAMPLE),
         Item::Totals(_) => (FamilyName::Rlvs, rlvs::TOTALS),
         Item::MarkRule(_) => (FamilyName::Rlvs, numbers::mark::ENTRY),
     };
@@ -107,6 +111,11 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
                 w.put_text(rlvs::EVENT_WORDS, &event.words);
                 w.put(rlvs::EVENT_COUNT, &event.count.to_ne_bytes());
             }
+            Item::Sample(sample) => {
+                w.put_text(rlvs::EVENT_NAME, &sample.event);
+                w.put_text(rlvs::EVENT_WORDS, &sample.words);
+                w.put(rlvs::FRAME, &sample.frame);
+            }
             Item::Totals(totals) => {
                 w.nest(rlvs::STATS, |w| stats::encode_wide(w, &totals.stats));
                 for cpu in &totals.cpus {
@@ -136,6 +145,7 @@ impl Reply {
             Self::Facts(facts) => Box::new(facts.into_iter().map(Item::Fact)),
             Self::Settings(settings) => Box::new(settings.into_iter().map(Item::Setting)),
             Self::Events(events) => Box::new(events.into_iter().map(Item::Event)),
+            Self::Samples(samples) => Box::new(samples.into_iter().map(Item::Sample)),
             Self::Totals(totals) => Box::new(std::iter::once(Item::Totals(totals))),
             Self::MarkRules(rules) => Box::new(rules.into_iter().map(Item::MarkRule)),
         }
@@ -182,6 +192,16 @@ fn decode_event(attribute_bytes: &[u8]) -> Option<EventCount> {
         name: text(rlvs::EVENT_NAME)?,
         words: text(rlvs::EVENT_WORDS)?,
         count: find(rlvs::EVENT_COUNT)?.u64()?,
+    })
+}
+
+fn decode_sample(attribute_bytes: &[u8]) -> Option<Sample> {
+    let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind);
+    let text = |kind| find(kind)?.text(usize::from(u16::MAX));
+    Some(Sample {
+        event: text(rlvs::EVENT_NAME)?,
+        words: text(rlvs::EVENT_WORDS)?,
+        frame: find(rlvs::FRAME)?.value.into(),
     })
 }
 

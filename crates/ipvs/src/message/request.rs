@@ -67,6 +67,7 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
             | Request::GetFacts
             | Request::ListSettings
             | Request::ListEvents
+            | Request::TakeSamples
             | Request::GetTotals
             | Request::ListMarkRules => {}
             Request::NewMarkRule { rule, before } => mark::encode_new(w, rule, *before),
@@ -117,6 +118,7 @@ fn rlvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Call, Errno> 
             value: text(rlvs::SETTING_VALUE)?,
         }),
         (rlvs::GET_EVENTS, true) => Request::ListEvents,
+        (rlvs::TAKE_SAMPLES, true) => Request::TakeSamples,
         (rlvs::GET_TOTALS, false) => Request::GetTotals,
         _ => return mark::decode_request(command, dump, attribute_bytes).unwrap_or(Err(Errno::OPNOTSUPP)),
     }))
@@ -206,6 +208,7 @@ fn command_of(request: &Request) -> u8 {
         Request::ListSettings | Request::GetSetting(_) => rlvs::GET_SETTINGS,
         Request::SetSetting(_) => rlvs::SET_SETTING,
         Request::ListEvents => rlvs::GET_EVENTS,
+        Request::TakeSamples => rlvs::TAKE_SAMPLES,
         Request::GetTotals => rlvs::GET_TOTALS,
         Request::NewMarkRule { .. } => numbers::mark::NEW,
         Request::DeleteMarkRule(_) => numbers::mark::DELETE,

@@ -44,6 +44,17 @@ pub struct Setting {
     pub value: String,
 }
 
+/// A packet that was dropped or answered with an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Name of the event that it was counted for.
+    pub event: String,
+    /// The event in words.
+    pub words: String,
+    /// The frame's beginning as it was received, from its link header on.
+    pub frame: Vec<u8>,
+}
+
 /// How often something happened to packets other than being switched as usual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventCount {

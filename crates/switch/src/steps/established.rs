@@ -149,7 +149,7 @@ fn reply<P: Platform, F: Ip>(
         counters.packet_out(frame.length);
     }
     track(platform, config, frame, found, Direction::Output, now);
-    Step::Done(forward::to_client(platform, config, frame, found, entry))
+    forward::to_client(platform, config, frame, found, entry)
 }
 
 /// Only a NATed connection's replies pass the director.

@@ -14,6 +14,7 @@ mod open;
 mod persist;
 mod reject;
 mod schedule;
+mod watch;
 
 use crate::cell::AtomicU32;
 use crate::counters::Event;
@@ -112,6 +113,8 @@ programs! {
     Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,
+    /// Shows the packet, which is dropped for the [`Handover::event`], to whoever watches.
+    Watch = "watch" => watch::watch,
 }
 
 /// What a step leaves for the next: each CPU has its own, and a frame's steps run on one CPU without a break.
@@ -146,6 +149,8 @@ pub struct Handover {
     pub found_by: AtomicU32,
     /// The address that the packet is for, as the locality-based schedulers go by it.
     pub wanted: [AtomicU32; 4],
+    /// Number of the event that the packet is dropped for.
+    pub event: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.
@@ -207,7 +212,11 @@ pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination:
 }
 
 #[inline(always)]
-fn drop_for<P: Platform>(platform: &P, event: Event) -> Step {
+pub(crate) fn drop_for<P: Platform>(platform: &P, event: Event) -> Step {
     platform.count(event);
-    Step::Done(Verdict::Drop)
+    if !watch::is_on(platform) {
+        return Step::Done(Verdict::Drop);
+    }
+    hand_over(platform, |words| &words.event, event as u32);
+    Step::Next(Program::Watch)
 }

@@ -3,7 +3,7 @@
 use crate::fixture::*;
 use rlvs_packet::tcp::{ACK, SYN};
 use rlvs_switch::counters::Event;
-use rlvs_switch::simulation::{Packet, Server};
+use rlvs_switch::simulation::{Packet, Server, Simulation};
 use rlvs_switch::{Memory, Verdict, order};
 use std::net::SocketAddr;
 
@@ -67,4 +67,26 @@ fn the_table_against_floods_is_switched_at_once() {
     let _to_client = simulation.receive(&reply(ACK).frame());
     assert_eq!(state(), "ESTABLISHED");
     assert_eq!(simulation.connections_of(0), (1, 0));
+}
+
+/// Whoever watches sees as many dropped packets as it asked for, as they came in, and why they were dropped.
+#[test]
+fn dropped_packets_are_shown_while_somebody_watches() {
+    let net = v4();
+    let mut simulation = director(net, &Server::direct(net.server));
+    let packet = Packet::tcp(net.client, net.vip, SYN);
+    let last_hop = Packet { hops: 1, ..packet.clone() };
+    let _answered = simulation.receive(&last_hop.frame());
+    assert!(simulation.shown().is_empty());
+    let watch = |simulation: &Simulation, packets| {
+        simulation.config().unwrap().samples.store(packets, order::PLAIN);
+    };
+    watch(&simulation, 2);
+    let _answered = simulation.receive(&last_hop.frame());
+    simulation.destination_mut(0).egress[0].interface.store(0, order::PLAIN);
+    for _ in 0..3 {
+        assert_eq!(simulation.receive(&packet.frame()).0, Verdict::Drop);
+    }
+    let expected = [(Event::TimeExceeded, last_hop.frame()), (Event::Unresolved, packet.frame())];
+    assert_eq!(*simulation.shown(), expected);
 }
