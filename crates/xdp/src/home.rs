@@ -14,6 +14,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event, Sample};
 use rlvs_switch::destination::{Destination, Hop};
+use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -241,6 +242,18 @@ impl Platform for Kernel {
         let cpu = unsafe { helpers::bpf_get_smp_processor_id() };
         let cpus = self.config()?.cpus();
         maps::COUNTERS.get(destination.wrapping_mul(cpus).wrapping_add(cpu))
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        // SAFETY: a record is written once, before it is in the map; a changed one would be of a packet with the same key.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        // Fails only without memory, and then the later fragments pass.
+        let _ = maps::FRAGMENTS.insert(key, record, 0);
     }
 
     #[inline(always)]

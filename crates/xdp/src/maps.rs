@@ -1,12 +1,13 @@
 //! The maps. Their sizes here are the least; the director sets them when it loads the object.
 
 use aya_ebpf::bindings::bpf_fib_lookup;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use rlvs_switch::Program;
 use rlvs_switch::config::Config;
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
+use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
 use rlvs_switch::mark::{self, MarkRule};
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -16,6 +17,9 @@ use rlvs_switch::table::{Bucket4, Bucket6, STRIPES};
 
 /// BPF_F_MMAPABLE: the director reads and writes the array as its own memory.
 const MMAPABLE: usize = 1 << 10;
+
+/// Fragmented packets at a time: 8,192 in 30 s.
+const FRAGMENTS_MAX: usize = 1 << 13;
 
 /// Settings; one element.
 #[btf_map]
@@ -60,6 +64,9 @@ pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
 /// Copies of packets that were dropped (`Sample`s), while somebody watches.
 #[btf_map]
 pub static SAMPLES: RingBuf<(), { 1 << 16 }> = RingBuf::new();
+/// What first fragments leave for later ones. The oldest go when there are too many.
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord, FRAGMENTS_MAX, 0> = LruHashMap::new();
 
 /// The programs for the switch's steps, by their numbers.
 #[btf_map]

@@ -1,6 +1,6 @@
 //! Forwarding methods: what becomes of a packet on its way to a destination, or back.
 
-mod link;
+pub(crate) mod link;
 mod nat;
 pub(crate) mod tunnel;
 

@@ -14,6 +14,8 @@ mod open;
 mod persist;
 mod reject;
 mod schedule;
+mod tunnel_error;
+mod uncommon;
 mod watch;
 
 use crate::cell::AtomicU32;
@@ -67,6 +69,12 @@ programs! {
     Director = "director" => established::process,
     /// The same for IPv6.
     Director6 = "director6" => established::process6,
+    /// Switches fragments, ICMP errors about connections, and packets with extension headers.
+    Uncommon = "uncommon" => uncommon::process,
+    /// The same for IPv6.
+    Uncommon6 = "uncommon6" => uncommon::process6,
+    /// Tells clients of ICMP errors from the way of their tunnel.
+    TunnelError = "tunnel_error" => tunnel_error::tunnel_error,
     /// Finds the [`Handover::mark`] of a packet that may open a connection, if there are marks' services.
     Classify = "classify" => open::classify,
     /// Finds the service for a packet that may open a connection.
@@ -151,6 +159,14 @@ pub struct Handover {
     pub wanted: [AtomicU32; 4],
     /// Number of the event that the packet is dropped for.
     pub event: AtomicU32,
+    /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
+    pub(crate) headers: AtomicU32,
+    /// The identification in an IPv6 fragment header.
+    pub(crate) identification: AtomicU32,
+    /// Not of one frame, but of this CPU: the tick in which it sent ICMP errors last.
+    pub(crate) errors_tick: AtomicU32,
+    /// How many in that tick.
+    pub(crate) errors: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

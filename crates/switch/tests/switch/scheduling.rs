@@ -8,10 +8,10 @@ use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
-use rlvs_switch::Verdict;
 use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server, Simulation, decode};
+use rlvs_switch::{Memory, Verdict};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -102,6 +102,8 @@ impl Replay {
         let protocol = if scenario["proto"] == "u" { UDP } else { TCP };
         let mut simulation = Simulation::new(1 << 12, 3);
         let scheduler = Scheduler::from_name(scenario["sched"].as_str().unwrap()).unwrap();
+        // No time passes, and each refusal is to be seen.
+        simulation.config().unwrap().errors_per_tick.store(u32::MAX, rlvs_switch::order::PLAIN);
         let service = if scenario["kind"] == "fwm" {
             simulation.set_mark_rules(&[Rule { mark: 1, ..Rule::default() }]);
             simulation.add_mark_service(1, 4, scheduler)

@@ -4,7 +4,8 @@ use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::tcp::{ACK, SYN};
 use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP, REMOTE_CHECKSUM};
-use rlvs_switch::simulation::{Between, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Transport};
+use rlvs_switch::simulation::packet::ones_complement_sum;
+use rlvs_switch::simulation::{Between, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Transport, icmp_error};
 use rlvs_switch::{Memory, Verdict, order};
 
 /// Inner and outer family.
@@ -255,5 +256,35 @@ proptest! {
         let length = frame.len() - inside - if inner.client.is_ipv4() { 12 } else { 8 };
         // From the addresses on, nothing has changed.
         prop_assert_eq!(&sent[sent.len() - length..], &frame[frame.len() - length..]);
+    }
+}
+
+/// Fragments, ICMP errors and packets behind extension headers have no checksum over all of them.
+#[test]
+fn the_outer_checksum_covers_packets_without_one_of_their_own() {
+    for net in [v4(), v6()] {
+        let whole =
+            Packet { payload: vec![7; 2001], dont_fragment: false, ..Packet::tcp(net.client, net.vip, SYN) };
+        let answer = Packet { source: net.vip, destination: net.client, flags: ACK, ..whole.clone() }.frame();
+        let kind = if net.vip.is_ipv4() { (3, 3) } else { (1, 4) };
+        let mut frames = whole.fragments(1024);
+        frames.push(icmp_error(net.client.ip(), net.vip.ip(), kind, 0, &answer[14..137]));
+        if net.vip.is_ipv6() {
+            frames.push(
+                Packet { payload: vec![7; 9], ..whole }.with_extensions(&[(60, vec![1, 4, 0, 0, 0, 0])]),
+            );
+        }
+        for kind in [GUE, GRE] {
+            let simulation = director(net, &Server::tunnel_of(kind, CHECKSUM, v4().server));
+            for frame in &frames {
+                let (verdict, out) = simulation.receive(frame);
+                assert_eq!(verdict, Verdict::Redirect(SERVER_SIDE));
+                let (header, content) = out[14..].split_at(20);
+                let length = [[0, 17], (content.len() as u16).to_be_bytes()].concat();
+                let pseudo: &[&[u8]] = if kind == GUE { &[&header[12..], &length] } else { &[] };
+                let sum = ones_complement_sum(&[pseudo, &[content]].concat());
+                assert_eq!(sum, 0xffff, "{kind}: {frame:x?}");
+            }
+        }
     }
 }
