@@ -150,6 +150,41 @@ fn established_connections_survive_a_flood() -> Result<()> {
     Ok(())
 }
 
+/// Whoever watches sees each dropped packet's ends and why it was dropped; nothing is copied before and after.
+#[test]
+#[ignore = "needs root"]
+fn dropped_packets_can_be_watched() -> Result<()> {
+    let cluster = Cluster::start(Method::Nat, Family::V4, 1)?;
+    cluster.add_service("-t", 80, 0)?;
+    let (host, vip) = (&cluster.net.director, cluster.family.vip());
+    let std::net::IpAddr::V4(address) = vip else { anyhow::bail!("not IPv4") };
+    // Nobody watches yet.
+    flood(&cluster.net.client, address, 1)?;
+    let mut watch = host.spawn(&[&binary()?, "drops", "--watch"])?;
+    watch.wait_for("PROTOCOL", Duration::from_secs(30))?;
+    let before = watch.stdout();
+    assert_eq!(before.lines().count(), 1, "{before}");
+    flood(&cluster.net.client, address, 3)?;
+    for number in 0..3 {
+        let line = format!(
+            "TCP 198.18.0.{number}:{} {vip}:80 dropped: service without an available destination",
+            1024 + number
+        );
+        watch.wait_for(&line, Duration::from_secs(30))?;
+    }
+    drop(watch);
+
+    let json = host.spawn(&[&binary()?, "drops", "--watch", "--json"])?;
+    wait::until(Duration::from_secs(30), || {
+        flood(&cluster.net.client, address, 1)?;
+        Ok(json.stdout().contains("NoDestination").then_some(()))
+    })?;
+    let line = json.stdout();
+    let line = line.lines().next().unwrap_or_default();
+    assert!(line.contains(r#""source":"198.18.0.0","source_port":1024"#), "{line}");
+    Ok(())
+}
+
 /// The count in front of some words of `rlvs drops`.
 fn count(drops: &str, words: &str) -> Result<u32> {
     let line =
