@@ -14,6 +14,7 @@
 //! - `proc`: IPVS's files of /proc, by FUSE
 //! - `defence`: against floods
 //! - `totals`: statistics of all services together
+//! - `fragments`: those that came before the first of their packet
 //! - `estimator`: rates, as IPVS computes them
 //! - [`run()`]: the loop that ties these together
 
@@ -27,6 +28,7 @@ pub mod egress;
 mod error;
 mod estimator;
 mod events;
+mod fragments;
 pub mod memory;
 pub mod namespace;
 pub mod object;

@@ -155,6 +155,11 @@ impl Director {
                 let _accepted = settings::write(tables.settings(), name, &value.to_string());
             }
         }
+        tokio::spawn(async {
+            if let Err(error) = plane.early_fragments.run().await {
+                tracing::warn!("fragments that come before the first of their packet are lost: {error}");
+            }
+        });
         let mut registry = Registry::new(Arc::clone(&tables), plane.service_index);
         registry.set_interfaces(interfaces.iter().map(|i| (i.name.clone(), i.index)).collect());
         registry.configure_marks(&config.marks);
