@@ -104,6 +104,9 @@ pub trait Platform: Memory {
     /// What the frame's last step left for this one.
     fn handover(&self) -> Option<&Handover>;
 
+    /// Gives a copy of the frame's beginning to whoever watches; `event` is the number of what happened to it.
+    fn show(&self, event: u32);
+
     /// How the kernel would send a packet of this length on: for replies, whose receivers are not among the
     /// destinations. `None` if it has no route, or no neighbour yet.
     fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop>;

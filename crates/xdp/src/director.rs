@@ -53,6 +53,7 @@ steps! {
     encapsulate = Encapsulate,
     encapsulate6 = Encapsulate6,
     reject = Reject,
+    watch = Watch,
 }
 
 #[panic_handler]

@@ -4,15 +4,15 @@
 //! the kernel's helpers.
 
 use crate::maps;
-use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_action, xdp_md};
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, BPF_RB_NO_WAKEUP, bpf_fib_lookup, xdp_action, xdp_md};
 use aya_ebpf::helpers;
 use aya_ebpf::programs::XdpContext;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 use rlvs_packet::checksum::fold;
-use rlvs_packet::ethernet::Mac;
+use rlvs_packet::ethernet::{Ethernet, Mac};
 use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
-use rlvs_switch::counters::{Counters, Event};
+use rlvs_switch::counters::{Counters, Event, Sample};
 use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::fragment::{EarlyFragment, FragmentKey, FragmentRecord, KEPT_MAX};
 use rlvs_switch::mark::MarkRule;
@@ -41,7 +41,7 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
     // SAFETY: nothing of this program is needed after the jump.
     unsafe { maps::STEPS.tail_call(context, next) };
     // Only reached when there is no such program, or after too many steps.
-    platform.count(Event::Contended);
+    platform.count(Event::NoStep);
     xdp_action::XDP_DROP
 }
 
@@ -285,6 +285,25 @@ impl Platform for Kernel {
         let place = maps::HANDOVER.get_ptr(0)?;
         // SAFETY: this CPU's own element, made of atomics.
         Some(unsafe { &*place })
+    }
+
+    #[inline(always)]
+    fn show(&self, event: u32) {
+        let Some(mut entry) = maps::SAMPLES.reserve_untyped::<Sample>(0) else { return };
+        let place = entry.as_mut_ptr();
+        // A frame has a link header at least; and the helper takes no length of 0.
+        let length = self.length().clamp(Ethernet::LENGTH, Sample::OCTETS) as u32;
+        // SAFETY: the ring's memory for one sample; the helper writes `length` octets, at most those of the array.
+        unsafe {
+            (&raw mut (*place).event).write(event);
+            (&raw mut (*place).length).write(length);
+            let frame = (&raw mut (*place).frame).cast();
+            if helpers::generated::bpf_xdp_load_bytes(self.context, 0, frame, length) != 0 {
+                (&raw mut (*place).length).write(0);
+            }
+        }
+        // The watcher polls: nobody need be woken.
+        entry.submit(BPF_RB_NO_WAKEUP as u64);
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 
 mod concurrency;
 mod control;
+mod defence;
 mod forwarding;
 mod lab;
 mod look_up;

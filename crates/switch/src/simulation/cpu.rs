@@ -215,6 +215,11 @@ impl Platform for Cpu<'_> {
         self.simulation.handovers.get(self.number)
     }
 
+    fn show(&self, event: u32) {
+        let frame = self.frame.borrow();
+        self.simulation.shown().push((Event::ALL[event as usize], frame.octets[frame.start..].to_vec()));
+    }
+
     fn route4(&self, _source: u32, destination: u32, _length: u16) -> Option<Hop> {
         let to = IpAddr::V4(Ipv4Addr::from(destination.to_ne_bytes()));
         self.simulation.routes.get(&to).copied()

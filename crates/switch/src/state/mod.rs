@@ -21,8 +21,17 @@ pub enum Direction {
 
 /// The state after a packet with these TCP flags (0 for other protocols) in state `state`.
 #[inline(always)]
-pub fn next(protocol: u8, state: u8, direction: Direction, tcp_flags: u8) -> u8 {
-    if protocol == protocol::TCP { tcp::next(state, direction, tcp_flags) } else { udp::STATE }
+pub fn next(config: &Config, protocol: u8, state: u8, direction: Direction, tcp_flags: u8) -> u8 {
+    if protocol != protocol::TCP {
+        return udp::STATE;
+    }
+    tcp::next(state, direction, tcp_flags, is_secure(config))
+}
+
+/// Whether TCP's state table is the one against floods (`secure_tcp`).
+#[inline(always)]
+pub fn is_secure(config: &Config) -> bool {
+    config.settings.secure_tcp.load(order::PLAIN) != 0
 }
 
 /// Whether a connection in this state counts as active.

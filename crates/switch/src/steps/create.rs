@@ -36,7 +36,9 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let chosen = handed_over(platform, |words| &words.destination);
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let Some(destination) = platform.destination(chosen) else { return Step::Done(Verdict::Drop) };
+    let Some(destination) = platform.destination(chosen) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
     let mut entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
     let template = handed_over(platform, |words| &words.template);
     if template < WANTED {
@@ -49,7 +51,7 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
     let half = Half { entry, tuple };
     let direction = request_direction(half.entry.method);
-    let state = state::next(frame.protocol, tcp::NONE, direction, frame.tcp_flags);
+    let state = state::next(config, frame.protocol, tcp::NONE, direction, frame.tcp_flags);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
             if let Some(counters) = platform.counters(chosen) {

@@ -1,7 +1,7 @@
 //! Packets of known connections.
 
 use super::open;
-use super::{Program, Step};
+use super::{Program, Step, drop_for};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
@@ -133,10 +133,8 @@ fn request<P: Platform, F: Ip>(
     entry: &Entry<F>,
     now: Tick,
 ) -> Step {
-    let Some(destination) = platform.destination(entry.destination) else {
-        return Step::Done(Verdict::Drop);
-    };
-    if !destination.is_available() {
+    let destination = platform.destination(entry.destination);
+    let Some(destination) = destination.filter(|destination| destination.is_available()) else {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
         let opens = frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN;
@@ -150,9 +148,8 @@ fn request<P: Platform, F: Ip>(
         if expire {
             return Step::Done(Verdict::Pass);
         }
-        platform.count(Event::DestinationGone);
-        return Step::Done(Verdict::Drop);
-    }
+        return drop_for(platform, Event::DestinationGone);
+    };
     if let Some(counters) = platform.counters(entry.destination) {
         counters.packet_in(frame.length);
     }
@@ -176,7 +173,7 @@ fn reply<P: Platform, F: Ip>(
         counters.packet_out(frame.length);
     }
     track(platform, config, frame, found, Direction::Output, now);
-    Step::Done(forward::to_client(platform, config, frame, found, entry))
+    forward::to_client(platform, config, frame, found, entry)
 }
 
 /// Only a NATed connection's replies pass the director.
@@ -209,17 +206,21 @@ fn track<P: Platform, F: Ip>(
     let mut state = found.meta.state();
     let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
     if frame.protocol == protocol::TCP && !plain {
-        let packet = direction as u32 | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
+        let secure = if state::is_secure(config) { SECURE } else { 0 };
+        let packet = direction as u32 | secure | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
         state = transition::<P, F>(platform, found.index, packet) as u8;
     }
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
 }
 
+/// In the word that [`transition`] takes: the state table is the one against floods.
+const SECURE: u32 = 0x80;
+
 /// Moves the TCP connection of the entry `index` to the state that follows from direction (low octet) and flags
 /// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
 #[inline(never)]
 fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 {
-    let direction = match packet & 0xff {
+    let direction = match packet & 0x7f {
         0 => Direction::Input,
         1 => Direction::Output,
         _ => Direction::InputOnly,
@@ -240,7 +241,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if this.meta().version() != version {
             break;
         }
-        let next = tcp::next(meta.state(), direction, flags);
+        let next = tcp::next(meta.state(), direction, flags, packet & SECURE != 0);
         if next == meta.state() {
             return next as u32;
         }

@@ -16,6 +16,7 @@ mod reject;
 mod schedule;
 mod tunnel_error;
 mod uncommon;
+mod watch;
 
 use crate::cell::AtomicU32;
 use crate::counters::Event;
@@ -120,6 +121,8 @@ programs! {
     Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,
+    /// Shows the packet, which is dropped for the [`Handover::event`], to whoever watches.
+    Watch = "watch" => watch::watch,
 }
 
 /// What a step leaves for the next: each CPU has its own, and a frame's steps run on one CPU without a break.
@@ -154,6 +157,8 @@ pub struct Handover {
     pub found_by: AtomicU32,
     /// The address that the packet is for, as the locality-based schedulers go by it.
     pub wanted: [AtomicU32; 4],
+    /// Number of the event that the packet is dropped for.
+    pub event: AtomicU32,
     /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
     pub(crate) headers: AtomicU32,
     /// The identification in an IPv6 fragment header.
@@ -162,8 +167,6 @@ pub struct Handover {
     pub(crate) errors_tick: AtomicU32,
     /// How many in that tick.
     pub(crate) errors: AtomicU32,
-    /// Keeps the size a multiple of 8.
-    reserved: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.
@@ -175,7 +178,7 @@ pub fn run<P: Platform>(platform: &P) -> Verdict {
             Step::Next(next) => program = next,
         }
     }
-    platform.count(Event::Contended);
+    platform.count(Event::NoStep);
     Verdict::Drop
 }
 
@@ -225,7 +228,11 @@ pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination:
 }
 
 #[inline(always)]
-fn drop_for<P: Platform>(platform: &P, event: Event) -> Step {
+pub(crate) fn drop_for<P: Platform>(platform: &P, event: Event) -> Step {
     platform.count(event);
-    Step::Done(Verdict::Drop)
+    if !watch::is_on(platform) {
+        return Step::Done(Verdict::Drop);
+    }
+    hand_over(platform, |words| &words.event, event as u32);
+    Step::Next(Program::Watch)
 }

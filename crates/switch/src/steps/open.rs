@@ -1,8 +1,10 @@
 //! Finding the virtual service of a packet that may open a connection.
 
 use super::schedule::leave_to_scheduler;
-use super::{NONE, Program, Step, hand_over, handed_over, leave};
+use super::{NONE, Program, Step, drop_for, hand_over, handed_over, leave};
 use crate::config::{Config, look_up};
+use crate::counters::Event;
+use crate::defence;
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
 use crate::mark;
@@ -81,6 +83,9 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     };
     if service == NONE {
         return Step::Done(Verdict::Pass);
+    }
+    if defence::takes_one(platform) {
+        return drop_for(platform, Event::DropRate);
     }
     hand_over(platform, |words| &words.family, family);
     hand_over(platform, |words| &words.template, NONE);

@@ -123,7 +123,11 @@ fn tell<P: Platform, F: Ip>(platform: &P, offset: usize, what: u32, word: u32) -
         platform.count(Event::Unresolved);
         return Some(DROP);
     };
-    Some(send::<P, F>(platform, offset, l4, &hop, message).unwrap_or(DROP))
+    let Some(sent) = send::<P, F>(platform, offset, l4, &hop, message) else {
+        platform.count(Event::NoRoom);
+        return Some(DROP);
+    };
+    Some(sent)
 }
 
 /// Whether the destination is the end of the tunnel that the quoted outer header, before `offset`, leads to.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod choices;
+mod defence;
 mod direct_route;
 mod errors;
 mod extensions;
