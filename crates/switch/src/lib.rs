@@ -21,6 +21,7 @@ pub mod counters;
 pub mod destination;
 pub mod forward;
 pub mod frame;
+pub mod ftp;
 mod icmp;
 mod ip;
 pub mod mark;

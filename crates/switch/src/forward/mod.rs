@@ -8,13 +8,14 @@ use crate::config::Config;
 use crate::counters::Event;
 use crate::destination::tunnel::IPIP;
 use crate::destination::{Destination, Egress, Hop, method};
-use crate::frame::Frame;
+use crate::frame::{Frame, Link};
 use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, encapsulate_for, reject_for};
-use crate::table::{Entry, Slot, Tuple};
+use crate::table::lookup::Found;
+use crate::table::{Entry, slot};
 use rlvs_packet::icmp::Cause;
 
 /// Sends a client's packet to its destination.
@@ -66,34 +67,45 @@ pub fn to_client<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
-    slot: &Slot<F>,
+    found: &Found<'_, F>,
     entry: &Entry<F>,
 ) -> Verdict {
     if frame.hops <= 1 {
         return drop(platform, Event::TimeExceeded);
     }
-    let hop = way_to_client(platform, config, frame, tuple, slot, entry);
+    let Some(hop) = way_to_client(platform, config, frame, found, entry) else {
+        return drop(platform, Event::Contended);
+    };
     let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, entry.address, entry.port)
         .and_then(|()| link::send::<P, F>(platform, frame, &hop));
     verdict.unwrap_or_else(|| drop(platform, Event::NoRoom))
 }
 
-/// The hop that the entry holds, looked up anew if routes or neighbours have changed since. Where the kernel has
-/// no answer, the way that the request came.
+/// The hop that the entry holds, looked up anew if routes or neighbours have changed since; `None` if the entry has gone
+/// meanwhile.
 #[inline(always)]
 fn way_to_client<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
-    slot: &Slot<F>,
+    found: &Found<'_, F>,
     entry: &Entry<F>,
-) -> Hop {
-    let generation = config.generation();
-    if entry.hop.generation() == generation {
-        return entry.hop;
+) -> Option<Hop> {
+    if entry.hop.generation() == config.generation() {
+        return Some(entry.hop);
     }
+    let link = Link { l3: frame.l3, vlan: frame.vlan, multicast: false };
+    look_up_way::<P, F>(platform, found.index, link.pack());
+    found.slot.entry(found.meta).map(|entry| entry.hop)
+}
+
+/// Looks the way to the client up, for the reply entry in this slot. Where the kernel has no answer, it stays the way that
+/// the request came. A BPF function of its own, for what it takes of the stack.
+#[inline(never)]
+fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, link: u32) -> u32 {
+    let Some((frame, tuple)) = F::parse(platform, Link::unpack(link)) else { return 0 };
+    let (Some(config), Some(slot)) = (platform.config(), slot::<P, F>(platform, index)) else { return 0 };
+    let Some(entry) = slot.entry(slot.meta()) else { return 0 };
     let hop = match F::route(platform, entry.address, tuple.destination, frame.length as u16) {
         Some(hop) => hop,
         None => {
@@ -101,9 +113,8 @@ fn way_to_client<P: Platform, F: Ip>(
             entry.hop
         }
     };
-    let hop = hop.in_generation(generation);
-    slot.store_hop(&hop);
-    hop
+    slot.store_hop(&hop.in_generation(config.generation()));
+    1
 }
 
 #[inline(always)]

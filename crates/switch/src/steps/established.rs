@@ -1,5 +1,6 @@
 //! Packets of known connections.
 
+use super::ftp;
 use super::open;
 use super::{Program, Step};
 use crate::config::{Config, Tick};
@@ -13,7 +14,7 @@ use crate::platform::{Platform, Verdict};
 use crate::state::{self, Direction, tcp};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
-use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
+use crate::table::{Entry, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 
@@ -46,18 +47,21 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         && !is_expired(platform, found.slot, found.index, now)
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
+        if ftp::is_control(&frame, &tuple, found.meta, &entry) {
+            return ftp::read::<P, F>(platform, found.index, found.meta);
+        }
         if found.meta.is_reply() {
-            return reply(platform, config, &frame, &tuple, &found, &entry, now);
+            return reply(platform, config, &frame, &found, &entry, now);
         }
         if !is_reusable(platform, config, &frame, &found, &entry) {
-            return request(platform, config, &frame, &tuple, &found, &entry, now);
+            return request(platform, config, &frame, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
     if link.multicast || !may_open(config, &frame) {
         return Step::Done(Verdict::Pass);
     }
-    open::begin(platform, config, &frame, &tuple)
+    open::begin(platform, config, &frame, &tuple, link)
 }
 
 /// Whether the packet may be a connection's first.
@@ -100,11 +104,10 @@ fn is_reusable<P: Platform, F: Ip>(
 
 /// A client's packet of a known connection.
 #[inline(always)]
-fn request<P: Platform, F: Ip>(
+pub(super) fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -121,7 +124,7 @@ fn request<P: Platform, F: Ip>(
             release::<P, F>(platform, found.index, found.meta);
         }
         if opens || (expire && may_open(config, frame)) {
-            return open::begin(platform, config, frame, tuple);
+            return ftp::look_for_data::<F>();
         }
         if expire {
             return Step::Done(Verdict::Pass);
@@ -138,11 +141,10 @@ fn request<P: Platform, F: Ip>(
 
 /// A real server's packet of a NATed connection.
 #[inline(always)]
-fn reply<P: Platform, F: Ip>(
+pub(super) fn reply<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -153,7 +155,7 @@ fn reply<P: Platform, F: Ip>(
         counters.packet_out(frame.length);
     }
     track(platform, config, frame, found, Direction::Output, now);
-    Step::Done(forward::to_client(platform, config, frame, tuple, found.slot, entry))
+    Step::Done(forward::to_client(platform, config, frame, found, entry))
 }
 
 /// Only a NATed connection's replies pass the director.

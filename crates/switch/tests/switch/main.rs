@@ -8,6 +8,7 @@ mod direct_route;
 mod errors;
 mod fixture;
 mod foreign;
+mod ftp;
 mod life;
 mod link;
 mod look_up;
