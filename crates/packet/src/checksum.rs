@@ -80,6 +80,12 @@ impl Change {
         Change(self.0 + (!old) as u64 + new as u64)
     }
 
+    /// Both changes.
+    #[inline(always)]
+    pub fn then(self, other: Change) -> Self {
+        Change(self.0 + other.0)
+    }
+
     /// The checksum after the change (RFC 1624, equation 3).
     #[inline(always)]
     pub fn apply(self, checksum: [u8; 2]) -> [u8; 2] {

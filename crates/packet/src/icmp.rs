@@ -20,6 +20,21 @@ pub struct IcmpError {
 impl IcmpError {
     /// Octets of the header.
     pub const LENGTH: usize = 8;
+    /// Offset of [`Self::checksum`].
+    pub const CHECKSUM: usize = 2;
+}
+
+/// Whether an ICMP message of this type tells what became of a packet: destination unreachable, source quench, time
+/// exceeded (RFC 792).
+#[inline(always)]
+pub fn is_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 11)
+}
+
+/// The same for ICMPv6 (RFC 4443, 2.1).
+#[inline(always)]
+pub fn is_error_v6(kind: u8) -> bool {
+    kind < 128
 }
 
 /// An error that a director reports to the sender of a packet.

@@ -8,6 +8,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments" and the offset: not zero means that the packet is a fragment.
 pub const FRAGMENT_MASK: u16 = 0x3fff;
+/// The offset alone: not zero means that the packet is a fragment other than the first.
+pub const OFFSET_MASK: u16 = 0x1fff;
 /// Octets that every IPv4 link carries unfragmented (RFC 791, 3.2).
 pub const MTU_MIN: u32 = 68;
 
@@ -40,6 +42,8 @@ pub struct Ipv4 {
 impl Ipv4 {
     /// Octets of the header without options.
     pub const LENGTH: usize = 20;
+    /// Octets of an address.
+    pub const ADDRESS: usize = 4;
     /// Offset of [`Self::ttl`].
     pub const TTL: usize = 8;
 

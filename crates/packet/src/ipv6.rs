@@ -3,6 +3,41 @@
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+/// Extension headers that may stand before the transport header, by their numbers (RFC 8200, 4).
+pub mod extension {
+    /// Options for every router on the way.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// Stations that the packet has to pass.
+    pub const ROUTING: u8 = 43;
+    /// The packet is a fragment.
+    pub const FRAGMENT: u8 = 44;
+    /// Options for the receiver.
+    pub const DESTINATION_OPTIONS: u8 = 60;
+}
+
+/// The header of a fragment (RFC 8200, 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct FragmentHeader {
+    /// What follows it in the whole packet.
+    pub next_header: u8,
+    /// Not used.
+    pub reserved: u8,
+    /// Offset in units of 8 octets (13 bits), two unused bits, and "more fragments".
+    pub offset: U16,
+    /// Tells the fragments of one packet from those of another.
+    pub identification: U32,
+}
+
+impl FragmentHeader {
+    /// Octets of the header.
+    pub const LENGTH: usize = 8;
+    /// "More fragments" in [`Self::offset`].
+    pub const MORE: u16 = 1;
+    /// The offset in [`Self::offset`]: not zero means that the packet is a fragment other than the first.
+    pub const OFFSET_MASK: u16 = 0xfff8;
+}
+
 /// Octets that every IPv6 link carries (RFC 8200, 5).
 pub const MTU_MIN: u32 = 1280;
 
@@ -27,6 +62,8 @@ pub struct Ipv6 {
 impl Ipv6 {
     /// Octets of the header.
     pub const LENGTH: usize = 40;
+    /// Octets of an address.
+    pub const ADDRESS: usize = 16;
     /// Offset of [`Self::hop_limit`].
     pub const HOP_LIMIT: usize = 7;
 

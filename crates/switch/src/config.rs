@@ -43,6 +43,9 @@ impl Tick {
     }
 }
 
+/// A thousand ICMP errors a second, as the kernel's `icmp_msgs_per_sec` has it; here for each CPU.
+const ERRORS_PER_TICK: u32 = 67;
+
 /// Words of the hash key: one to start with, and one for each 32-bit word of the longest tuple.
 pub const SEEDS: usize = 11;
 
@@ -67,6 +70,8 @@ pub struct Config {
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
     /// Ticks that a UDP "connection" lives after a packet.
     pub udp_timeout: AtomicU32,
+    /// ICMP errors that a CPU may send in a tick; the rest are suppressed.
+    pub errors_per_tick: AtomicU32,
     /// [`look_up`] bits for IPv4 packets.
     pub look_ups4: AtomicU32,
     /// The same for IPv6.
@@ -158,6 +163,7 @@ impl Config {
             cell.store(Tick::in_seconds(seconds), order::PLAIN);
         }
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
+        self.errors_per_tick.store(ERRORS_PER_TICK, order::PLAIN);
         self.unprivileged_port_start.store(UNPRIVILEGED_PORT_START, order::PLAIN);
         self.settings.conn_reuse_mode.store(1, order::PLAIN);
         for cell in [&self.settings.lblc_expiration, &self.settings.lblcr_expiration] {

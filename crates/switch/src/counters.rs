@@ -70,10 +70,10 @@ macro_rules! events {
 events! {
     /// The IP header contradicts itself or the frame. Passed: the kernel drops it and counts it as its own.
     Malformed = "passed: malformed IP or transport header",
-    /// A fragment. Passed.
-    Fragment = "passed: IP fragment",
-    /// An IPv6 packet with extension headers. Passed.
-    ExtensionHeader = "passed: IPv6 extension header",
+    /// A fragment that came before the first of its packet, or that is none of the switch's business. Passed.
+    Fragment = "passed: IP fragment whose first one was not seen",
+    /// An IPv6 packet with more extension headers than are walked over, or to be routed by its own list. Passed.
+    ExtensionHeader = "passed: too many IPv6 extension headers, or a routing header",
     /// The service has no destination that takes new connections. Answered with "port unreachable".
     NoDestination = "dropped: service without an available destination (port unreachable sent)",
     /// The connection's destination was deleted.
@@ -94,6 +94,8 @@ events! {
     EvictedIdle = "evicted: closing or UDP connection, table full",
     /// The frame could not be resized.
     NoRoom = "dropped: no room in the frame for another header",
+    /// An ICMP error was not sent, because many others were just before.
+    ErrorSuppressed = "suppressed: ICMP error beyond the rate limit",
     /// A reply whose way to the client the kernel does not know was sent back the way the request came.
     ReplyMirrored = "sent: reply along the way that the request came",
 }

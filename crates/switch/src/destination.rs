@@ -64,7 +64,8 @@ impl Tunnel {
     pub fn has_checksum(self) -> bool {
         let wanted = match self.kind() {
             tunnel::GUE => tunnel::CHECKSUM | tunnel::REMOTE_CHECKSUM,
-            _ => tunnel::CHECKSUM,
+            tunnel::GRE => tunnel::CHECKSUM,
+            _ => 0,
         };
         self.flags() & wanted != 0
     }

@@ -2,38 +2,90 @@
 
 use crate::counters::Event;
 use crate::platform::Platform;
-use crate::table::{Tuple, V4, V6};
+use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
 use rlvs_packet::ipv4::{self, Ipv4};
-use rlvs_packet::ipv6::Ipv6;
-use rlvs_packet::protocol;
+use rlvs_packet::ipv6::{Ipv6, extension};
 use rlvs_packet::tcp::Tcp;
 use rlvs_packet::udp::Udp;
+use rlvs_packet::{icmp, protocol};
 
-/// A TCP or UDP packet in its frame.
+/// A packet of a connection, or an ICMP error about one, in its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     /// Offset of the IP header.
     pub l3: usize,
-    /// Offset of the TCP or UDP header.
+    /// Offset of what follows the IP header and its extensions.
     pub l4: usize,
     /// Octets from the IP header to the end of the packet.
     pub length: u32,
-    /// [`protocol`].
+    /// The connection's: [`protocol`].
     pub protocol: u8,
-    /// TCP's flags; 0 for UDP.
+    /// TCP's flags; 0 for all else.
     pub tcp_flags: u8,
     /// Hops left.
     pub hops: u8,
     /// The VLAN tag's control field; 0 if there is no tag.
     pub vlan: u16,
+    /// What stands at `l4`.
+    pub content: Content,
+    /// More on that, else 0. (Not within [`Content`]: without a defined value on each way, the compiler would store whatever
+    /// is in a register.)
+    pub detail: u32,
+}
+
+/// What follows the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The transport header.
+    Transport,
+    /// The transport header, and more fragments of the packet follow; [`Frame::detail`] is their identification.
+    FirstFragment,
+    /// The middle or end of a packet whose transport header came in another fragment.
+    LaterFragment,
+    /// An ICMP error about a packet of the connection; [`Frame::detail`] is the offset of the transport header that it quotes.
+    Error,
+}
+
+impl Content {
+    /// Whether the transport header stands at [`Frame::l4`].
+    #[inline(always)]
+    pub fn has_transport(self) -> bool {
+        matches!(self, Content::Transport | Content::FirstFragment)
+    }
 }
 
 impl Frame {
     #[inline(always)]
     fn behind(link: Link) -> Frame {
-        Frame { l3: link.l3, l4: link.l3, length: 0, protocol: 0, tcp_flags: 0, hops: 0, vlan: link.vlan }
+        Frame {
+            l3: link.l3,
+            l4: link.l3,
+            length: 0,
+            protocol: 0,
+            tcp_flags: 0,
+            hops: 0,
+            vlan: link.vlan,
+            content: Content::Transport,
+            detail: 0,
+        }
     }
+
+    /// A packet of which only the beginning is there, behind an untagged link header: enough to answer it.
+    #[inline(always)]
+    pub(crate) fn quoted(l4: usize) -> Frame {
+        Frame { l4, ..Frame::behind(Link { l3: Ethernet::LENGTH, vlan: 0, multicast: false }) }
+    }
+}
+
+/// What a packet is, at first sight.
+pub enum Sight<F: Family> {
+    /// Its transport header follows the IP header, and nothing is special about it.
+    Plain(Frame, Tuple<F>),
+    /// A fragment, an ICMP error, extension headers: to be looked at by [`crate::uncommon`].
+    Uncommon,
+    /// Nothing for the switch; what is malformed is counted.
+    Foreign,
 }
 
 /// The link header: where the IP header is, and the tag.
@@ -93,9 +145,50 @@ pub fn network<P: Platform>(platform: &P) -> Network {
     }
 }
 
-/// Reads the headers from the IPv4 header on.
+/// Reads the headers of a plain packet from the IPv4 header on.
 #[inline(always)]
-pub fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
+pub fn sight4<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
+    let Some((mut frame, header)) = header4(platform, link) else { return Sight::Foreign };
+    if header.protocol == protocol::ICMP {
+        let is_error = icmp_type(platform, &frame).is_some_and(icmp::is_error);
+        return if is_error { Sight::Uncommon } else { Sight::Foreign };
+    }
+    if !has_ports(header.protocol) {
+        return Sight::Foreign;
+    }
+    if header.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
+        return Sight::Uncommon;
+    }
+    match transport(platform, &mut frame) {
+        Some(ports) => Sight::Plain(frame, tuple4(&header, ports, header.protocol)),
+        None => Sight::Foreign,
+    }
+}
+
+/// Reads the headers of a plain packet from the IPv6 header on.
+#[inline(always)]
+pub fn sight6<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
+    let Some((mut frame, header)) = header6(platform, link) else { return Sight::Foreign };
+    match header.next_header {
+        extension::HOP_BY_HOP | extension::ROUTING | extension::FRAGMENT | extension::DESTINATION_OPTIONS => {
+            return Sight::Uncommon;
+        }
+        protocol::ICMPV6 => {
+            let is_error = icmp_type(platform, &frame).is_some_and(icmp::is_error_v6);
+            return if is_error { Sight::Uncommon } else { Sight::Foreign };
+        }
+        other if !has_ports(other) => return Sight::Foreign,
+        _ => {}
+    }
+    match transport(platform, &mut frame) {
+        Some(ports) => Sight::Plain(frame, tuple6(&header, ports, header.next_header)),
+        None => Sight::Foreign,
+    }
+}
+
+/// Reads the IPv4 header; `None`, and counted, if it contradicts itself or the frame.
+#[inline(always)]
+pub(crate) fn header4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Ipv4)> {
     let mut frame = Frame::behind(link);
     let Some(header) = platform.read::<Ipv4>(frame.l3) else { return malformed(platform) };
     let header_length = header.header_length();
@@ -107,61 +200,68 @@ pub fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>
     {
         return malformed(platform);
     }
-    if header.protocol != protocol::TCP && header.protocol != protocol::UDP {
-        return None;
-    }
-    if header.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
-        platform.count(Event::Fragment);
-        return None;
-    }
     frame.l4 = frame.l3 + header_length;
     frame.protocol = header.protocol;
     frame.hops = header.ttl;
-    let Some(ports) = transport(platform, &mut frame, header_length) else { return malformed(platform) };
-    let tuple = Tuple {
-        source: u32::from_ne_bytes(header.source),
-        destination: u32::from_ne_bytes(header.destination),
-        ports,
-        protocol: frame.protocol,
-    };
-    Some((frame, tuple))
+    Some((frame, header))
 }
 
-/// Reads the headers from the IPv6 header on.
+/// Reads the IPv6 header; `None`, and counted, if it contradicts itself or the frame.
 #[inline(always)]
-pub fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
+pub(crate) fn header6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Ipv6)> {
     let mut frame = Frame::behind(link);
     let Some(header) = platform.read::<Ipv6>(frame.l3) else { return malformed(platform) };
     frame.length = header.payload_length.get() as u32 + Ipv6::LENGTH as u32;
     if header.version_class_flow.get() >> 28 != 6 || frame.l3 + frame.length as usize > platform.length() {
         return malformed(platform);
     }
-    frame.protocol = header.next_header;
-    match header.next_header {
-        protocol::TCP | protocol::UDP => {}
-        // Hop-by-hop, routing, fragment and destination options: the transport header is further on.
-        0 | 43 | 44 | 60 => {
-            platform.count(Event::ExtensionHeader);
-            return None;
-        }
-        _ => return None,
-    }
     frame.l4 = frame.l3 + Ipv6::LENGTH;
+    frame.protocol = header.next_header;
     frame.hops = header.hop_limit;
-    let Some(ports) = transport(platform, &mut frame, Ipv6::LENGTH) else { return malformed(platform) };
-    let tuple = Tuple {
-        source: halves(header.source),
-        destination: halves(header.destination),
-        ports,
-        protocol: frame.protocol,
-    };
-    Some((frame, tuple))
+    Some((frame, header))
 }
 
-/// The ports, and TCP's flags into `frame`; `None` if the packet ends within its transport header.
+/// The tuple of a packet with this header.
 #[inline(always)]
-fn transport<P: Platform>(platform: &P, frame: &mut Frame, header_length: usize) -> Option<[[u8; 2]; 2]> {
-    let room = frame.length as usize - header_length;
+pub(crate) fn tuple4(header: &Ipv4, ports: [[u8; 2]; 2], protocol: u8) -> Tuple<V4> {
+    Tuple {
+        source: u32::from_ne_bytes(header.source),
+        destination: u32::from_ne_bytes(header.destination),
+        ports,
+        protocol,
+    }
+}
+
+/// The tuple of a packet with this header.
+#[inline(always)]
+pub(crate) fn tuple6(header: &Ipv6, ports: [[u8; 2]; 2], protocol: u8) -> Tuple<V6> {
+    Tuple { source: halves(header.source), destination: halves(header.destination), ports, protocol }
+}
+
+/// Whether packets of this protocol begin with ports, and can belong to a connection.
+#[inline(always)]
+pub(crate) fn has_ports(protocol: u8) -> bool {
+    protocol == protocol::TCP || protocol == protocol::UDP
+}
+
+/// The type of an ICMP message. (Read with its code: compared for a single octet, the frame's end is not understood by the verifier.)
+#[inline(always)]
+pub(crate) fn icmp_type<P: Platform>(platform: &P, frame: &Frame) -> Option<u8> {
+    platform.read::<[u8; 2]>(frame.l4).map(|[kind, _code]| kind)
+}
+
+/// The ports, and TCP's flags into `frame`; `None`, and counted, if the packet ends within its transport header.
+#[inline(always)]
+pub(crate) fn transport<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
+    match ports_and_flags(platform, frame) {
+        Some(ports) => Some(ports),
+        None => malformed(platform),
+    }
+}
+
+#[inline(always)]
+fn ports_and_flags<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
+    let room = frame.l3 + frame.length as usize - frame.l4;
     if frame.protocol == protocol::TCP {
         if room < Tcp::LENGTH {
             return None;
@@ -179,7 +279,7 @@ fn transport<P: Platform>(platform: &P, frame: &mut Frame, header_length: usize)
 }
 
 #[inline(always)]
-fn malformed<T, P: Platform>(platform: &P) -> Option<T> {
+pub(crate) fn malformed<T, P: Platform>(platform: &P) -> Option<T> {
     platform.count(Event::Malformed);
     None
 }

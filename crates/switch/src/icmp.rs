@@ -4,11 +4,12 @@
 //! is what the sender needs to tell whose packet it was (RFC 792, RFC 4443), with new headers in front, and
 //! sent back the way it came. Its source is the address that the packet was for: the VIP.
 
+use crate::extension;
 use crate::frame::Frame;
-use crate::platform::{Platform, Verdict};
+use crate::platform::Platform;
 use rlvs_packet::checksum::{self, fold};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
-use rlvs_packet::icmp::{Cause, IcmpError};
+use rlvs_packet::icmp::IcmpError;
 use rlvs_packet::ipv4::Ipv4;
 use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
@@ -16,17 +17,17 @@ use zerocopy::network_endian::{U16, U32};
 
 /// Octets of the transport header that are quoted.
 const TRANSPORT_QUOTE: usize = 8;
-/// Words of the longest quote: an IPv4 header with all options.
-const QUOTE_WORDS_MAX: usize = (60 + TRANSPORT_QUOTE) / 4;
+/// Words of the longest quote of IPv4: a header with all options.
+const WORDS_MAX_4: usize = (60 + TRANSPORT_QUOTE) / 4;
+/// The same for IPv6: the fixed header and as many extension headers as are walked over.
+const WORDS_MAX_6: usize = (extension::OCTETS_MAX + 1 + TRANSPORT_QUOTE) / 4;
 
-/// Turns the IPv4 packet into an ICMP error.
-#[inline(always)]
-pub fn reject4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Verdict {
-    answer4(platform, frame, cause).unwrap_or(Verdict::Drop)
-}
+/// Type, code and second word of an error.
+pub(crate) type Message = (u8, u8, u32);
 
+/// Turns the IPv4 packet into an ICMP error for its sender.
 #[inline(always)]
-fn answer4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Verdict> {
+pub(crate) fn answer4<P: Platform>(platform: &P, frame: &Frame, (kind, code, word): Message) -> Option<()> {
     let link = platform.read::<Ethernet>(0)?;
     let ip = platform.read::<Ipv4>(frame.l3)?;
     if ip.source[0] == 0 || ip.source[0] == 127 || ip.source[0] >= 224 {
@@ -34,9 +35,8 @@ fn answer4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
         return None;
     }
     let quote = frame.l4 - frame.l3 + TRANSPORT_QUOTE;
-    let sum = sum_of_quote(platform, frame.l3, quote)?;
-    let (kind, code, mtu) = cause.in_icmp();
-    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(mtu) };
+    let sum = sum_of_quote::<P, WORDS_MAX_4>(platform, frame.l3, quote)?;
+    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(word) };
     error.checksum = checksum::finish(sum + checksum::sum_of(&error));
     let outer = Ipv4 {
         version_length: Ipv4::PLAIN,
@@ -52,28 +52,21 @@ fn answer4<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
     };
     prepend(platform, frame, &link, ethernet::IPV4, quote, Ipv4::LENGTH + IcmpError::LENGTH)?;
     platform.write(frame.l3, outer.with_checksum())?;
-    platform.write(frame.l3 + Ipv4::LENGTH, error)?;
-    Some(Verdict::Transmit)
+    platform.write(frame.l3 + Ipv4::LENGTH, error)
 }
 
-/// Turns the IPv6 packet into an ICMPv6 error.
+/// Turns the IPv6 packet into an ICMPv6 error for its sender.
 #[inline(always)]
-pub fn reject6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Verdict {
-    answer6(platform, frame, cause).unwrap_or(Verdict::Drop)
-}
-
-#[inline(always)]
-fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Verdict> {
-    const QUOTE: usize = Ipv6::LENGTH + TRANSPORT_QUOTE;
+pub(crate) fn answer6<P: Platform>(platform: &P, frame: &Frame, (kind, code, word): Message) -> Option<()> {
+    let quote = frame.l4 - frame.l3 + TRANSPORT_QUOTE;
     let link = platform.read::<Ethernet>(0)?;
     let ip = platform.read::<Ipv6>(frame.l3)?;
     if ip.source == [0; 16] || ip.source[0] == 0xff {
         return None;
     }
-    let quoted = sum_of_quote(platform, frame.l3, QUOTE)?;
-    let (kind, code, mtu) = cause.in_icmpv6();
-    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(mtu) };
-    let length = (IcmpError::LENGTH + QUOTE) as u16;
+    let quoted = sum_of_quote::<P, WORDS_MAX_6>(platform, frame.l3, quote)?;
+    let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(word) };
+    let length = (IcmpError::LENGTH + quote) as u16;
     let outer = Ipv6 {
         version_class_flow: Ipv6::version_and_class(0),
         payload_length: U16::new(length),
@@ -89,18 +82,21 @@ fn answer6<P: Platform>(platform: &P, frame: &Frame, cause: Cause) -> Option<Ver
         + u16::from_ne_bytes([0, protocol::ICMPV6]) as u32;
     let sum = pseudo + checksum::sum_of(&error) + quoted;
     error.checksum = (!fold(sum as u64)).to_ne_bytes();
-    prepend(platform, frame, &link, ethernet::IPV6, QUOTE, Ipv6::LENGTH + IcmpError::LENGTH)?;
+    prepend(platform, frame, &link, ethernet::IPV6, quote, Ipv6::LENGTH + IcmpError::LENGTH)?;
     platform.write(frame.l3, outer)?;
-    platform.write(frame.l3 + Ipv6::LENGTH, error)?;
-    Some(Verdict::Transmit)
+    platform.write(frame.l3 + Ipv6::LENGTH, error)
 }
 
 /// Adds up the octets that will be quoted.
 #[inline(always)]
-fn sum_of_quote<P: Platform>(platform: &P, offset: usize, quote: usize) -> Option<u32> {
+fn sum_of_quote<P: Platform, const WORDS_MAX: usize>(
+    platform: &P,
+    offset: usize,
+    quote: usize,
+) -> Option<u32> {
     let mut sum = 0u32;
     let mut word = 0;
-    while word < QUOTE_WORDS_MAX {
+    while word < WORDS_MAX {
         if word * 4 >= quote {
             break;
         }

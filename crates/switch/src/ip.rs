@@ -1,9 +1,12 @@
 //! What differs between IPv4 and IPv6 in a packet.
 
 use crate::destination::Hop;
-use crate::frame::{self, Frame, Link, halves, octets};
+use crate::fragment::Keyed;
+use crate::frame::{self, Frame, Link, Sight, halves, octets};
+use crate::icmp::{self, Message};
 use crate::platform::Platform;
-use crate::table::{Family, Tuple, V4, V6};
+use crate::table::{Tuple, V4, V6};
+use crate::uncommon;
 use rlvs_packet::checksum::{self, Change};
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::{self, Ipv6};
@@ -18,8 +21,16 @@ pub enum Side {
     Destination,
 }
 
+impl Side {
+    /// The other one.
+    #[inline(always)]
+    pub fn opposite(self) -> Side {
+        if self == Side::Source { Side::Destination } else { Side::Source }
+    }
+}
+
 /// An IP version.
-pub trait Ip: Family {
+pub trait Ip: Keyed {
     /// Its EtherType.
     const ETHER_TYPE: u16;
     /// Its number as the content of a tunnel.
@@ -31,12 +42,31 @@ pub trait Ip: Family {
     fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
     /// Replaces an address and takes one hop off; what the transport checksum must follow.
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: Self::Address) -> Option<Change>;
+    /// Replaces an address in the header that an ICMP error quotes at `offset`, hops left alone; what the error's
+    /// checksum must follow.
+    fn replace_quoted<P: Platform>(
+        platform: &P,
+        offset: usize,
+        side: Side,
+        new: Self::Address,
+    ) -> Option<Change>;
     /// What an outer header inherits: DSCP and ECN; and for an outer IPv4 header identification and flags.
     fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited>;
     /// What the IP header adds to a checksum.
     fn header_sum<P: Platform>(platform: &P, frame: &Frame) -> Option<u32>;
-    /// Reads the headers from the IP header on. `None`: nothing for the switch; what is malformed or fragmented is counted.
+    /// What the packet is at first sight: all that most packets need.
+    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<Self>
+    where
+        Self: Sized;
+    /// Reads the headers of any packet that may belong to a connection. `None`: nothing for the switch; what is malformed is
+    /// counted.
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<Self>)>;
+    /// Of a packet of which at least the beginning is quoted at `offset`: where its transport header is, and its tuple.
+    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<Self>)>
+    where
+        Self: Sized;
+    /// Turns the packet into an ICMP error of its version for its sender.
+    fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()>;
     /// How the kernel would send a packet of this length on.
     fn route<P: Platform>(
         platform: &P,
@@ -88,12 +118,26 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn replace_quoted<P: Platform>(platform: &P, offset: usize, side: Side, new: u32) -> Option<Change> {
+        let mut header = platform.read::<Ipv4>(offset)?;
+        let place = if side == Side::Source { &mut header.source } else { &mut header.destination };
+        let change = Change::new().double_word(u32::from_ne_bytes(*place), new);
+        *place = new.to_ne_bytes();
+        let old = header.checksum;
+        header.checksum = change.apply(old);
+        platform.write(offset, header)?;
+        Some(change.word(old, header.checksum))
+    }
+
+    #[inline(always)]
     fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
         let header = platform.read::<Ipv4>(frame.l3)?;
+        let fragment = header.fragment.get();
         Some(Inherited {
             tos: outer_tos(header.tos),
-            identification: header.identification.get(),
-            fragment: header.fragment.get() & ipv4::DONT_FRAGMENT,
+            // Fragments of one packet travel in packets of their own.
+            identification: header.identification.get().wrapping_add(fragment & ipv4::OFFSET_MASK),
+            fragment: fragment & ipv4::DONT_FRAGMENT,
         })
     }
 
@@ -104,8 +148,23 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
+        frame::sight4(platform, link)
+    }
+
+    #[inline(always)]
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
-        frame::parse4(platform, link)
+        uncommon::parse4(platform, link)
+    }
+
+    #[inline(always)]
+    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V4>)> {
+        uncommon::quoted4(platform, offset)
+    }
+
+    #[inline(always)]
+    fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()> {
+        icmp::answer4(platform, frame, message)
     }
 
     #[inline(always)]
@@ -126,10 +185,15 @@ impl Ip for V6 {
 
     #[inline(always)]
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: [u64; 2]) -> Option<Change> {
-        let offset = frame.l3 + if side == Side::Source { 8 } else { 24 };
+        Self::decrement_hops(platform, frame)?;
+        Self::replace_quoted(platform, frame.l3, side, new)
+    }
+
+    #[inline(always)]
+    fn replace_quoted<P: Platform>(platform: &P, offset: usize, side: Side, new: [u64; 2]) -> Option<Change> {
+        let offset = offset + if side == Side::Source { 8 } else { 24 };
         let old = frame::halves(platform.read::<[u8; 16]>(offset)?);
         platform.write(offset, octets(new))?;
-        Self::decrement_hops(platform, frame)?;
         let change = Change::new()
             .double_word(old[0] as u32, new[0] as u32)
             .double_word((old[0] >> 32) as u32, (new[0] >> 32) as u32)
@@ -155,8 +219,23 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
+    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
+        frame::sight6(platform, link)
+    }
+
+    #[inline(always)]
     fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
-        frame::parse6(platform, link)
+        uncommon::parse6(platform, link)
+    }
+
+    #[inline(always)]
+    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V6>)> {
+        uncommon::quoted6(platform, offset)
+    }
+
+    #[inline(always)]
+    fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()> {
+        icmp::answer6(platform, frame, message)
     }
 
     #[inline(always)]

@@ -1,10 +1,11 @@
 //! The virtual server: what a director does with a packet.
 //!
 //! ```text
-//!   steps::established: frame::parse -> table::lookup, by the packet's own tuple
+//!   steps::established: frame::sight -> table::lookup, by the packet's own tuple
 //!     hit   -> state (track) -> forward (rewrite, encapsulate, next hop)
 //!     miss  -> mark (rules), if marks have services -> steps::open (service) -> steps::schedule (scheduler) -> steps::create (table::insert) -> as a hit
 //!     neither -> pass, untouched
+//!   steps::uncommon: the same for fragments, ICMP errors and extension headers
 //! ```
 //!
 //! The crate is `no_std`, free of unsafe code and generic over [`Platform`]: the same source runs as an XDP
@@ -19,7 +20,9 @@ pub mod cell;
 pub mod config;
 pub mod counters;
 pub mod destination;
+mod extension;
 pub mod forward;
+pub mod fragment;
 pub mod frame;
 pub mod ftp;
 mod icmp;
@@ -35,10 +38,11 @@ pub mod state;
 pub mod steps;
 pub mod sync;
 pub mod table;
+mod uncommon;
 
 pub use platform::{Memory, Platform, Verdict};
 pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 8;

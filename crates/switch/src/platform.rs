@@ -4,6 +4,7 @@ use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::mark::MarkRule;
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
@@ -95,6 +96,11 @@ pub trait Platform: Memory {
     fn locality(&self, index: u32) -> Option<&locality::Bucket>;
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
+
+    /// What the packet's first fragment left for the others.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+    /// Keeps that; older records may have to go for it.
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
 
     /// What the frame's last step left for this one.
     fn handover(&self) -> Option<&Handover>;

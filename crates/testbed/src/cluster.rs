@@ -26,13 +26,12 @@ impl Cluster {
     /// When this is not root, `rlvs` is not built, or the director does not get ready.
     pub fn start(method: Method, family: Family, servers: u8) -> Result<Self> {
         let net = Topology::new(method, servers)?;
-        match method {
-            Method::Nat => {}
-            Method::Dr => net.accept_vip(family)?,
-            Method::Tun => {
-                for server in &net.servers {
-                    rlvs(server, &format!("realserver add --vip {} --tunnel", family.vip()))?;
-                }
+        if method == Method::Dr {
+            net.accept_vip(family)?;
+        }
+        if let Some(options) = method.unwrapping() {
+            for server in &net.servers {
+                rlvs(server, &format!("realserver add --vip {} {options}", family.vip()))?;
             }
         }
         let director = Some(Director::start(&net.director)?);
@@ -65,7 +64,34 @@ impl Cluster {
         self.add_service("-u", 53, u8::try_from(self.net.servers.len())?)
     }
 
-    /// Starts iperf3 on the first real server, and makes it the service VIP:5201.
+    /// Starts caddy on all real servers, and makes them the service VIP:443 over TCP and over UDP, scheduled by `rr`.
+    ///
+    /// # Errors
+    ///
+    /// When a program does not start, or the director refuses a service.
+    pub fn serve_https(&mut self) -> Result<()> {
+        for (host, number) in self.net.servers.iter().zip(1..) {
+            let address = self.net.listen_address(self.family, number);
+            self.programs.push(real_server::caddy(host, address, &format!("rs{number}"))?);
+        }
+        let used = u8::try_from(self.net.servers.len())?;
+        self.add_service("-t", 443, used)?;
+        self.add_service("-u", 443, used)
+    }
+
+    /// Starts sipp on all real servers, and makes them the service VIP:5060 over UDP, scheduled by `rr`.
+    ///
+    /// # Errors
+    ///
+    /// When a program does not start, or the director refuses the service.
+    pub fn serve_sip(&mut self) -> Result<()> {
+        for (host, number) in self.net.servers.iter().zip(1..) {
+            self.programs.push(real_server::sipp(host, self.net.listen_address(self.family, number))?);
+        }
+        self.add_service("-u", 5060, u8::try_from(self.net.servers.len())?)
+    }
+
+    /// Starts iperf3 on the first real server, and makes it the service VIP:5201 over TCP and UDP.
     ///
     /// # Errors
     ///
@@ -73,10 +99,16 @@ impl Cluster {
     pub fn serve_iperf3(&mut self) -> Result<()> {
         let address = self.net.listen_address(self.family, 1);
         self.programs.push(real_server::iperf3(&self.net.servers[0], address, 5201)?);
-        self.add_service("-t", 5201, 1)
+        self.add_service("-t", 5201, 1)?;
+        self.add_service("-u", 5201, 1)
     }
 
-    fn add_service(&self, protocol: &str, port: u16, used: u8) -> Result<()> {
+    /// Makes the first `used` real servers a service on the same port as theirs; `protocol` is ipvsadm's option for it.
+    ///
+    /// # Errors
+    ///
+    /// When the director refuses it.
+    pub fn add_service(&self, protocol: &str, port: u16, used: u8) -> Result<()> {
         let service = self.service(port);
         self.ipvsadm(&format!("-A {protocol} {service} -s rr"))?;
         for number in 1..=used {

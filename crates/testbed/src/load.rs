@@ -157,6 +157,38 @@ pub fn iperf3(client: &Namespace, address: IpAddr, port: u16, seconds: u32, reve
     Ok(rate.with_context(|| format!("iperf3's report has changed: {printed}"))? * 1000.0)
 }
 
+/// Sends UDP datagrams of so many octets for two seconds, or with `reverse` lets the server send; how many came, of how many.
+///
+/// # Errors
+///
+/// When the transfer fails.
+pub fn iperf3_udp(
+    client: &Namespace,
+    address: IpAddr,
+    port: u16,
+    octets: u32,
+    reverse: bool,
+) -> Result<(u32, u32)> {
+    let (address, port, octets) = (address.to_string(), port.to_string(), octets.to_string());
+    let mut words = vec!["iperf3", "--client", &address, "--port", &port, "--udp", "--length", &octets];
+    words.extend(["--time", "2", "--bitrate", "2M"]);
+    if reverse {
+        words.push("--reverse");
+    }
+    let printed = client.output(&words)?;
+    datagrams(&printed).with_context(|| format!("iperf3's report has changed: {printed}"))
+}
+
+/// "[  5]   0.00-2.04   sec   488 KBytes  1.95 Mbits/sec  0.012 ms  0/125 (0%)  receiver": lost of all.
+fn datagrams(report: &str) -> Option<(u32, u32)> {
+    let line = report.lines().find(|line| line.trim_end().ends_with("receiver"))?;
+    let (lost, all) = line.split_whitespace().find_map(|word| {
+        let (lost, all) = word.split_once('/')?;
+        Some((lost.parse::<u32>().ok()?, all.parse::<u32>().ok()?))
+    })?;
+    Some((all.checked_sub(lost)?, all))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +201,13 @@ mod tests {
                    Non-2xx or 3xx responses: 8\n";
         assert_eq!(report(bad), Some(Report { requests: 10, failed: 15 }));
         assert_eq!(report("unable to connect"), None);
+    }
+
+    #[test]
+    fn a_report_of_datagrams_is_read() {
+        let line = "[  5]   0.00-2.04   sec   488 KBytes  1.95 Mbits/sec  0.012 ms  3/125 (0%)  receiver\n";
+        assert_eq!(datagrams(line), Some((122, 125)));
+        assert_eq!(datagrams("unable to connect"), None);
     }
 
     #[test]

@@ -11,8 +11,14 @@ use crate::topology::with_port;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// Starts nginx, which answers every request with `name`, in the body and as the header `X-Server`. It keeps
-/// connections for as long as the client likes.
+/// Octets that nginx answers `/large` with: many packets of any size.
+pub const LARGE: usize = 200_000;
+
+/// Characters that dnsmasq answers `TXT large.test` with: more than fit in one packet of Ethernet.
+pub const LARGE_TEXT: usize = 3000;
+
+/// Starts nginx, which answers every request with `name`, in the body and as the header `X-Server`, and `/large` with
+/// [`LARGE`] octets. It keeps connections for as long as the client likes.
 ///
 /// # Errors
 ///
@@ -28,19 +34,22 @@ pub fn nginx(host: &Namespace, address: IpAddr, port: u16, name: &str) -> Result
              fastcgi_temp_path /run/nginx/fastcgi; uwsgi_temp_path /run/nginx/uwsgi; scgi_temp_path /run/nginx/scgi;
              server {{
                  listen {at} backlog=8192;
+                 location = /large {{ alias /run/nginx/large; }}
                  location / {{ default_type text/plain; add_header X-Server {name}; return 200 \"{name}\\n\"; }}
              }}
          }}",
         at = with_port(address, port),
     );
     host.write("/run/nginx/nginx.conf", &configuration)?;
+    host.write("/run/nginx/large", &"x".repeat(LARGE))?;
     let mut nginx =
         host.spawn(&["nginx", "-p", "/run/nginx", "-c", "/run/nginx/nginx.conf", "-e", "stderr"])?;
     wait_for_listener(host, &mut nginx, "-t", address, port)?;
     Ok(nginx)
 }
 
-/// Starts dnsmasq on port 53, which answers `TXT whoami.test` with `name`, over UDP and TCP.
+/// Starts dnsmasq on port 53, which answers `TXT whoami.test` with `name` and `TXT large.test` with [`LARGE_TEXT`]
+/// characters, over UDP and TCP.
 ///
 /// # Errors
 ///
@@ -58,9 +67,66 @@ pub fn dnsmasq(host: &Namespace, address: IpAddr, name: &str) -> Result<Process>
         "--bind-interfaces",
         &format!("--listen-address={address}"),
         &format!("--txt-record=whoami.test,{name}"),
+        &format!("--txt-record=large.test{}", format!(",{}", "x".repeat(250)).repeat(LARGE_TEXT / 250)),
+        "--edns-packet-max=4096",
     ])?;
     wait_for_listener(host, &mut dnsmasq, "-u", address, 53)?;
     Ok(dnsmasq)
+}
+
+/// The name that caddy's certificate is for.
+pub const TLS_NAME: &str = "rlvs.test";
+
+/// Where caddy has the certificate of its own authority, on its host.
+pub const AUTHORITY: &str = "/run/caddy/caddy/pki/authorities/local/root.crt";
+
+/// Starts caddy on port 443, which answers every request with `name`, over HTTP/1.1, HTTP/2 and HTTP/3.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn caddy(host: &Namespace, address: IpAddr, name: &str) -> Result<Process> {
+    let configuration = format!(
+        "{{
+             admin off
+             auto_https disable_redirects
+             skip_install_trust
+         }}
+         https://{TLS_NAME} {{
+             bind {address}
+             tls internal
+             respond \"{name}\"
+         }}"
+    );
+    host.write("/run/caddy/Caddyfile", &configuration)?;
+    let mut caddy = host.spawn(&[
+        "env",
+        "XDG_DATA_HOME=/run/caddy",
+        "XDG_CONFIG_HOME=/run/caddy",
+        "HOME=/run/caddy",
+        "caddy",
+        "run",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        "/run/caddy/Caddyfile",
+    ])?;
+    for kind in ["-t", "-u"] {
+        wait_for_listener(host, &mut caddy, kind, address, 443)?;
+    }
+    Ok(caddy)
+}
+
+/// Starts sipp on port 5060, which takes calls over UDP.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn sipp(host: &Namespace, address: IpAddr) -> Result<Process> {
+    let mut sipp =
+        host.spawn(&["sipp", "-sn", "uas", "-i", &address.to_string(), "-p", "5060", "-nostdin"])?;
+    wait_for_listener(host, &mut sipp, "-u", address, 5060)?;
+    Ok(sipp)
 }
 
 /// Starts an iperf3 server for any number of tests.

@@ -27,12 +27,16 @@ pub enum Method {
     Nat,
     /// Direct routing.
     Dr,
-    /// Tunnelling.
+    /// Tunnelling: IP in IP.
     Tun,
+    /// Tunnelling by GUE, with a checksum.
+    Gue,
+    /// Tunnelling by GRE, with a checksum.
+    Gre,
 }
 
 impl Method {
-    /// All of them.
+    /// One of each.
     pub const ALL: [Self; 3] = [Self::Nat, Self::Dr, Self::Tun];
 
     /// ipvsadm's option for it.
@@ -41,6 +45,18 @@ impl Method {
             Self::Nat => "-m",
             Self::Dr => "-g",
             Self::Tun => "-i",
+            Self::Gue => "-i --tun-type gue --tun-port 6080 --tun-csum",
+            Self::Gre => "-i --tun-type gre --tun-csum",
+        }
+    }
+
+    /// The option of `rlvs realserver` for it, if it is a tunnel.
+    pub fn unwrapping(self) -> Option<&'static str> {
+        match self {
+            Self::Nat | Self::Dr => None,
+            Self::Tun => Some("--tunnel"),
+            Self::Gue => Some("--tunnel --tun-type gue --tun-port 6080"),
+            Self::Gre => Some("--tunnel --tun-type gre"),
         }
     }
 }
@@ -173,7 +189,7 @@ impl Topology {
     pub fn listen_address(&self, family: Family, number: u8) -> IpAddr {
         match self.method {
             Method::Nat => family.server(number),
-            Method::Dr | Method::Tun => family.vip(),
+            _ => family.vip(),
         }
     }
 

@@ -40,6 +40,18 @@ fn tunnelling_ipv6() -> Result<()> {
     answers_are_shared(Method::Tun, Family::V6)
 }
 
+#[test]
+#[ignore = "needs root"]
+fn tunnelling_by_gue() -> Result<()> {
+    Family::ALL.into_iter().try_for_each(|family| answers_are_shared(Method::Gue, family))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn tunnelling_by_gre() -> Result<()> {
+    Family::ALL.into_iter().try_for_each(|family| answers_are_shared(Method::Gre, family))
+}
+
 /// Round robin gives each of two servers every other connection, over TCP and over UDP, and the listings say so.
 fn answers_are_shared(method: Method, family: Family) -> Result<()> {
     let mut cluster = Cluster::start(method, family, 2)?;
@@ -60,7 +72,7 @@ fn answers_are_shared(method: Method, family: Family) -> Result<()> {
     let how = match method {
         Method::Nat => "Masq",
         Method::Dr => "Route",
-        Method::Tun => "Tunnel",
+        Method::Tun | Method::Gue | Method::Gre => "Tunnel",
     };
     for number in 1..=2 {
         let line = listing.lines().find(|line| line.contains(&cluster.server(number, 80)));

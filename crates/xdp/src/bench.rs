@@ -24,7 +24,7 @@ use rlvs_switch::cell::{AtomicU32, AtomicU64};
 use rlvs_switch::config::Tick;
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::{Hop, method};
-use rlvs_switch::frame::{self, Network};
+use rlvs_switch::frame::{self, Network, Sight};
 use rlvs_switch::state::{self, tcp};
 use rlvs_switch::table::{Entry, V4};
 use rlvs_switch::{Platform, Step, Verdict, forward, order};
@@ -125,7 +125,7 @@ pub fn floor(context: XdpContext) -> u32 {
 #[inline(always)]
 fn bounce<P: Platform>(platform: &P) -> Option<Verdict> {
     let Network::V4(link) = frame::network(platform) else { return None };
-    let (frame, tuple) = frame::parse4(platform, link)?;
+    let Sight::Plain(frame, tuple) = frame::sight4(platform, link) else { return None };
     if frame.protocol != protocol::TCP || tuple.ports[1] == [0; 2] {
         return None;
     }
@@ -159,7 +159,7 @@ pub fn kernel_map(context: XdpContext) -> u32 {
 #[inline(always)]
 fn through_kernel_map<P: Platform>(platform: &P) -> Option<Step> {
     let Network::V4(link) = frame::network(platform) else { return None };
-    let (frame, tuple) = frame::parse4(platform, link)?;
+    let Sight::Plain(frame, tuple) = frame::sight4(platform, link) else { return None };
     let config = platform.config()?;
     let now = platform.now();
     let [[a, b], [c, d]] = tuple.ports;

@@ -27,6 +27,9 @@ macro_rules! steps {
 steps! {
     director = Director,
     director6 = Director6,
+    uncommon = Uncommon,
+    uncommon6 = Uncommon6,
+    tunnel_error = TunnelError,
     classify = Classify,
     open = Open,
     persist = Persist,

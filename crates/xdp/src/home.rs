@@ -14,6 +14,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
+use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -76,13 +77,13 @@ impl Kernel {
     }
 
     #[inline(always)]
-    fn look_up_route(&self, mut query: bpf_fib_lookup) -> Option<Hop> {
+    fn look_up_route(&self, query: &mut bpf_fib_lookup) -> Option<Hop> {
         query.ifindex = self.ingress();
-        // SAFETY: the structure is the helper's own and lives on the stack.
+        // SAFETY: the structure is the helper's own and lives in a map.
         let result = unsafe {
             helpers::bpf_fib_lookup(
                 self.context.cast(),
-                &raw mut query,
+                &raw mut *query,
                 size_of::<bpf_fib_lookup>() as i32,
                 0,
             )
@@ -267,6 +268,18 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        // SAFETY: a record is written once, before it is in the map; a changed one would be of a packet with the same key.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        // Fails only without memory, and then the later fragments pass.
+        let _ = maps::FRAGMENTS.insert(key, record, 0);
+    }
+
+    #[inline(always)]
     fn handover(&self) -> Option<&Handover> {
         let place = maps::HANDOVER.get_ptr(0)?;
         // SAFETY: this CPU's own element, made of atomics.
@@ -275,7 +288,7 @@ impl Platform for Kernel {
 
     #[inline(always)]
     fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop> {
-        let mut query = empty_query();
+        let query = empty_query()?;
         query.family = 2; // AF_INET
         query.__bindgen_anon_1.tot_len = length;
         query.__bindgen_anon_3.ipv4_src = source;
@@ -286,7 +299,7 @@ impl Platform for Kernel {
     #[inline(always)]
     fn route6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop> {
         let words = |[a, b]: [u64; 2]| [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32];
-        let mut query = empty_query();
+        let query = empty_query()?;
         query.family = 10; // AF_INET6
         query.__bindgen_anon_1.tot_len = length;
         query.__bindgen_anon_3.ipv6_src = words(source);
@@ -354,8 +367,13 @@ fn aligned(mac: &Mac) -> Mac {
     [a[0], a[1], b[0], b[1], c[0], c[1]]
 }
 
+/// This CPU's query for a route, with nothing in it yet. Not on the stack, which IPv6's program fills.
 #[inline(always)]
-fn empty_query() -> bpf_fib_lookup {
-    // SAFETY: the structure is made of integers.
-    unsafe { core::mem::zeroed() }
+fn empty_query<'a>() -> Option<&'a mut bpf_fib_lookup> {
+    let place = maps::ROUTE_QUERY.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own memory, made of integers; a program has one query at a time.
+    unsafe {
+        place.write_bytes(0, 1);
+        Some(&mut *place)
+    }
 }

@@ -1,11 +1,13 @@
 //! The maps. Their sizes here are the least; the director sets them when it loads the object.
 
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ProgramArray};
+use aya_ebpf::bindings::bpf_fib_lookup;
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use rlvs_switch::Program;
 use rlvs_switch::config::Config;
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
+use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
 use rlvs_switch::mark::{self, MarkRule};
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -15,6 +17,9 @@ use rlvs_switch::table::{Bucket4, Bucket6, STRIPES};
 
 /// BPF_F_MMAPABLE: the director reads and writes the array as its own memory.
 const MMAPABLE: usize = 1 << 10;
+
+/// Fragmented packets at a time: 8,192 in 30 s.
+const FRAGMENTS_MAX: usize = 1 << 13;
 
 /// Settings; one element.
 #[btf_map]
@@ -56,12 +61,20 @@ pub static COUNTERS: Array<Counters, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
 
+/// What first fragments leave for later ones. The oldest go when there are too many.
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord, FRAGMENTS_MAX, 0> = LruHashMap::new();
+
 /// The programs for the switch's steps, by their numbers.
 #[btf_map]
 pub static STEPS: ProgramArray<{ Program::COUNT }> = ProgramArray::new();
 /// What one step leaves for the next.
 #[btf_map]
 pub static HANDOVER: PerCpuArray<Handover, 1, 0> = PerCpuArray::new();
+
+/// A question for the kernel: how it would send a packet on.
+#[btf_map]
+pub static ROUTE_QUERY: PerCpuArray<bpf_fib_lookup, 1, 0> = PerCpuArray::new();
 
 /// Octets of the frame on their way to be added up.
 #[btf_map]

@@ -63,6 +63,10 @@ impl Twins {
         for (cell, word) in kernel.tables.settings().seed.iter().zip(key) {
             cell.store(word.load(order::PLAIN), order::PLAIN);
         }
+        // How many ICMP errors a tick takes depends on the pace of the machine: no limit.
+        for config in [kernel.tables.settings(), simulation.config().context("settings")?] {
+            config.errors_per_tick.store(u32::MAX, order::PLAIN);
+        }
         Ok(Twins { kernel, simulation })
     }
 

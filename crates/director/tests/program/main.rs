@@ -11,3 +11,4 @@ mod look_up;
 mod refusals;
 mod scheduling;
 mod stream;
+mod uncommon;

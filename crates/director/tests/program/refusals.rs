@@ -56,10 +56,8 @@ fn headers_that_contradict_themselves_pass_untouched() {
     run(SLOTS, |twins| {
         services(twins, MASQUERADE)?;
         let good = Packet::tcp(nets()[0].client, nets()[0].vip, SYN).frame();
-        // Version, header lengths, total lengths, fragments.
-        for (place, octet) in
-            [(14, 0x55), (14, 0x44), (14, 0x4f), (16, 0x40), (17, 19), (17, 39), (20, 0x20), (21, 1)]
-        {
+        // Version, header lengths, total lengths, a fragment without its first.
+        for (place, octet) in [(14, 0x55), (14, 0x44), (14, 0x4f), (16, 0x40), (17, 19), (17, 39), (21, 1)] {
             let mut frame = good.clone();
             frame[place] = octet;
             passes_untouched(twins, &frame);

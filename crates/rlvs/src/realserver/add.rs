@@ -9,11 +9,20 @@ use super::host::{Assigned, Host, Link, Netlink, full_length};
 use super::state::{State, Store};
 use super::sysctl::{self, Setting};
 use super::tunnel::{self, Tunnel};
-use super::{Add, Unwrap};
+use super::{Add, TunType, Unwrap};
 
 /// Prepares this host. What was there before is written down before it is changed, and the VIP comes last: until
 /// then no ARP answer can go wrong.
 pub(super) async fn add(options: &Add) -> Result<()> {
+    ensure!(
+        options.tun_type == TunType::Ipip || options.unwrap != Unwrap::Kernel,
+        "for GUE and GRE, the kernel's devices are yours to set up ('ip fou add', 'ip link add type gre'): leave \
+         --tunnel out, or have the XDP program unwrap them (--unwrap xdp)"
+    );
+    ensure!(
+        options.tun_port.is_none() || options.tun_type == TunType::Gue,
+        "only GUE has a port: --tun-port goes with --tun-type gue"
+    );
     let netlink = Netlink::open()?;
     let host = netlink.look().await?;
     for vip in &options.vips {
@@ -100,7 +109,7 @@ impl Setup<'_> {
         let running = Decapsulation::running(&host)?;
         let by_kernel = match self.options.unwrap {
             Unwrap::Xdp => false,
-            Unwrap::Auto if running.is_some() => false,
+            Unwrap::Auto if running.is_some() || self.options.tun_type != TunType::Ipip => false,
             Unwrap::Auto => self.unwrap_by_kernel(&host, &tunnels).await?,
             Unwrap::Kernel => {
                 let done = self.unwrap_by_kernel(&host, &tunnels).await?;
@@ -115,7 +124,7 @@ impl Setup<'_> {
             devices.clone()
         } else {
             let program = running.map_or_else(Decapsulation::load, Ok)?;
-            self.unwrap_by_xdp(&host, program, &own, facing).await?;
+            self.unwrap_by_xdp(&host, program, &own, &tunnelled, facing).await?;
             facing.iter().map(|link| link.interface.name.as_str()).collect()
         };
         // The client's packet comes from where its answer may not go: through the tunnel.
@@ -151,11 +160,15 @@ impl Setup<'_> {
         host: &Host,
         mut program: Decapsulation,
         own: &[IpAddr],
+        vips: &[IpAddr],
         facing: &[&Link],
     ) -> Result<()> {
         program.set_own(own).context("cannot tell the XDP program this host's addresses")?;
-        for vip in &self.options.vips {
+        for vip in vips {
             program.add_vip(*vip)?;
+        }
+        if let Some(port) = self.options.tun_port {
+            program.add_port(port)?;
         }
         for link in facing {
             let link = host.by_index(link.interface.index).context("an interface has just gone")?;

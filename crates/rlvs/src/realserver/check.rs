@@ -143,6 +143,10 @@ async fn unwrapping(
                 findings.push(reverse_path(name, sysctl::effective(name, "rp_filter")?, None));
             }
         }
+        None if !state.unwrapping.is_empty() => findings.push(Finding::Wrong {
+            what: "nobody unwraps tunnelled packets: the XDP program that 'add' attached is gone".to_owned(),
+            fix: "rlvs realserver add --tunnel, as before".to_owned(),
+        }),
         None => {
             for tunnel in tunnel::needed(&own, &tunnelled) {
                 findings.push(device(host, tunnel).await?);
@@ -199,6 +203,9 @@ fn program_findings(
         } else {
             Finding::Wrong { what: format!("packets for {vip} are not unwrapped"), fix: again(vip) }
         });
+    }
+    for port in program.ports()? {
+        findings.push(Finding::Right(format!("GUE packets to port {port} are unwrapped")));
     }
     let taken = program.own()?;
     for address in own.iter().filter(|address| !taken.contains(address)) {

@@ -1,10 +1,11 @@
-//! Unwrapping by our XDP program, for kernels without tunnel devices.
+//! Unwrapping by our XDP program, for kernels without tunnel devices, and for GUE and GRE.
 //!
 //! The program is attached to interfaces by netlink, and nothing is pinned: it lives as long as it is attached,
 //! goes with the interface or the namespace, and works where no BPF file system is mounted to stay ("ip netns
 //! exec" gives each command one of its own). One program with one set of maps serves all interfaces of a namespace;
 //! the way back to it leads from the interface over the program's id.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,10 +19,11 @@ use super::host::{Host, Link, Netlink, XdpMode};
 const PROGRAM: &str = "decapsulate";
 const OWN: &str = "OWN";
 const VIPS: &str = "VIPS";
+const PORTS: &str = "PORTS";
 const OUTCOMES: &str = "OUTCOMES";
 
-/// What the program counts, in the order of its counters; see crates/xdp/src/decapsulate.rs.
-const OUTCOME_NAMES: [&str; 7] = [
+/// What the program counts, in the order of its counters; see crates/xdp/src/decapsulate/main.rs.
+const OUTCOME_NAMES: [&str; 8] = [
     "unwrapped",
     "left wrapped: fragments (the tunnel's MTU is too large)",
     "left wrapped: sent to an address that is not this host's",
@@ -29,6 +31,7 @@ const OUTCOME_NAMES: [&str; 7] = [
     "left wrapped: malformed inner header",
     "dropped: marked for congestion, and the sender cannot know (RFC 6040)",
     "dropped: the kernel could not shorten the frame",
+    "left wrapped: a GUE or GRE header that no director sends",
 ];
 
 type Address = [u8; 16];
@@ -39,6 +42,7 @@ pub(super) struct Decapsulation {
     program: ProgramFd,
     own: HashMap<MapData, Address, u8>,
     vips: HashMap<MapData, Address, u8>,
+    ports: HashMap<MapData, [u8; 2], u8>,
     outcomes: PerCpuArray<MapData, u64>,
 }
 
@@ -124,6 +128,18 @@ impl Decapsulation {
         }
     }
 
+    /// Has GUE to this UDP port unwrapped too.
+    pub(super) fn add_port(&mut self, port: u16) -> Result<()> {
+        self.ports
+            .insert(port.to_be_bytes(), 1, 0)
+            .with_context(|| format!("no room for GUE's port {port}: too many of them"))
+    }
+
+    /// GUE's UDP ports, in order.
+    pub(super) fn ports(&self) -> Result<BTreeSet<u16>> {
+        self.ports.keys().map(|port| Ok(u16::from_be_bytes(port?))).collect()
+    }
+
     /// What became of tunnelled packets so far: the words for it and how many, without those that never happened.
     pub(super) fn outcomes(&self) -> Result<Vec<(&'static str, u64)>> {
         let mut counts = Vec::new();
@@ -142,20 +158,21 @@ impl Decapsulation {
         if info.name_as_str() != Some(PROGRAM) {
             return Ok(None);
         }
-        let (mut own, mut vips, mut outcomes) = (None, None, None);
+        let (mut own, mut vips, mut ports, mut outcomes) = (None, None, None, None);
         for map in info.map_ids().context("cannot list the maps of the XDP program")?.unwrap_or_default() {
             let data = || MapData::from_id(map).context("cannot open a map of the XDP program");
             match MapInfo::from_id(map)?.name_as_str() {
                 Some(OWN) => own = Some(HashMap::try_from(Map::HashMap(data()?))?),
                 Some(VIPS) => vips = Some(HashMap::try_from(Map::HashMap(data()?))?),
+                Some(PORTS) => ports = Some(HashMap::try_from(Map::HashMap(data()?))?),
                 Some(OUTCOMES) => outcomes = Some(PerCpuArray::try_from(Map::PerCpuArray(data()?))?),
                 _ => {}
             }
         }
-        Ok(match (own, vips, outcomes) {
-            (Some(own), Some(vips), Some(outcomes)) => {
+        Ok(match (own, vips, ports, outcomes) {
+            (Some(own), Some(vips), Some(ports), Some(outcomes)) => {
                 let program = info.fd().context("cannot open the XDP program")?;
-                Some(Decapsulation { id, program, own, vips, outcomes })
+                Some(Decapsulation { id, program, own, vips, ports, outcomes })
             }
             _ => None,
         })

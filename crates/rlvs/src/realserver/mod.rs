@@ -66,17 +66,39 @@ struct Add {
     /// Interface that faces director and clients; default: all Ethernet ones with an address.
     #[arg(long = "interface", value_name = "IF")]
     interfaces: Vec<String>,
+    /// How the director wraps them (its ipvsadm --tun-type).
+    #[arg(long, value_enum, default_value_t = TunType::Ipip, requires = "tunnel")]
+    tun_type: TunType,
+    /// UDP port of GUE (the director's ipvsadm --tun-port).
+    #[arg(
+        long,
+        value_name = "PORT",
+        required_if_eq("tun_type", "gue"),
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    tun_port: Option<u16>,
     /// Who unwraps tunnelled packets.
     #[arg(long, value_enum, default_value_t = Unwrap::Auto, requires = "tunnel")]
     unwrap: Unwrap,
 }
 
+/// What is between the outer and the inner IP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TunType {
+    /// Nothing.
+    Ipip,
+    /// A UDP and a GUE header.
+    Gue,
+    /// A GRE header.
+    Gre,
+}
+
 /// Who takes the outer header off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Unwrap {
-    /// The kernel's tunnel devices where it has them, else the XDP program.
+    /// The kernel's tunnel devices where it has them, else the XDP program, as for GUE and GRE.
     Auto,
-    /// The kernel's tunnel devices (tunl0, sit0, ip6tnl0).
+    /// The kernel's tunnel devices (tunl0, sit0, ip6tnl0); IPIP only.
     Kernel,
     /// The XDP program, on each interface.
     Xdp,

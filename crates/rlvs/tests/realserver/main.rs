@@ -164,6 +164,13 @@ fn mistakes_are_told_and_change_nothing() {
         (&["add", "--vip", "192.0.2.20"], "answers for it in place of the director"),
         (&["add", "--vip", "192.0.2.21"], "whole network local"),
         (&["add", "--vip", "somewhere"], "invalid IP address"),
+        (&["add", "--vip", VIP_V4, "--tun-type", "gre"], "--tunnel"),
+        (&["add", "--vip", VIP_V4, "--tunnel", "--tun-type", "gue"], "--tun-port"),
+        (&["add", "--vip", VIP_V4, "--tunnel", "--tun-port", "6080"], "only GUE has a port"),
+        (
+            &["add", "--vip", VIP_V4, "--tunnel", "--tun-type", "gre", "--unwrap", "kernel"],
+            "ip link add type gre",
+        ),
         (&["add"], "--vip"),
         (&["check"], "--vip"),
     ] {
@@ -202,4 +209,13 @@ fn check_names_each_fault() {
     assert_eq!(found.len(), 5, "{found:#?}");
     lab.rlvs_must(&["add", "--tunnel", "--vip", VIP_V4]);
     assert_eq!(faults(&lab), [""; 0]);
+
+    lab.rlvs_must(&["add", "--tunnel", "--tun-type", "gue", "--tun-port", "6080", "--vip", VIP_V4]);
+    let report = String::from_utf8(lab.rlvs_must(&["check"]).stdout).unwrap();
+    assert!(report.contains("GUE packets to port 6080 are unwrapped"), "{report}");
+    for interface in ["s0", "s1"] {
+        lab.server(&format!("link set {interface} xdp off"));
+    }
+    let found = faults(&lab);
+    assert!(found.iter().any(|line| line.contains("XDP program that 'add' attached is gone")), "{found:#?}");
 }

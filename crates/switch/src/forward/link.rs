@@ -34,10 +34,16 @@ pub(super) fn replace<P: Platform>(
         platform.write(Ethernet::LENGTH, VlanTag { control: U16::new(hop.vlan()), kind })?;
     }
     let kind = if tagged { U16::new(ethernet::VLAN) } else { kind };
-    platform.write(0, hop.start)?;
-    platform.write(8, hop.end as u32)?;
+    address(platform, hop)?;
     platform.write(12, kind)?;
     Some(header)
+}
+
+/// Writes the hop's MACs.
+#[inline(always)]
+pub(crate) fn address<P: Platform>(platform: &P, hop: &Hop) -> Option<()> {
+    platform.write(0, hop.start)?;
+    platform.write(8, hop.end as u32)
 }
 
 /// By the interface that it came in by, or by another one.

@@ -1,6 +1,6 @@
 //! Forwarding methods: what becomes of a packet on its way to a destination, or back.
 
-mod link;
+pub(crate) mod link;
 mod nat;
 pub(crate) mod tunnel;
 
@@ -8,14 +8,14 @@ use crate::config::Config;
 use crate::counters::Event;
 use crate::destination::tunnel::IPIP;
 use crate::destination::{Destination, Egress, Hop, method};
-use crate::frame::{Frame, Link};
+use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, encapsulate_for, reject_for};
 use crate::table::lookup::Found;
-use crate::table::{Entry, slot};
+use crate::table::{Entry, Meta, slot};
 use rlvs_packet::icmp::Cause;
 
 /// Sends a client's packet to its destination.
@@ -46,7 +46,8 @@ pub fn to_destination<P: Platform, F: Ip>(
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
-    if method == method::TUNNEL && destination.tunnel().kind() != IPIP {
+    // The outer header of IPv6 packets would not fit into this step's stack.
+    if method == method::TUNNEL && (F::NUMBER == 6 || destination.tunnel().kind() != IPIP) {
         return encapsulate_for::<P, F>(platform, entry.destination);
     }
     let hop = egress.hop();
@@ -73,16 +74,13 @@ pub fn to_client<P: Platform, F: Ip>(
     if frame.hops <= 1 {
         return drop(platform, Event::TimeExceeded);
     }
-    let Some(hop) = way_to_client(platform, config, frame, found, entry) else {
-        return drop(platform, Event::Contended);
-    };
+    let hop = way_to_client(platform, config, frame, found, entry);
     let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, entry.address, entry.port)
         .and_then(|()| link::send::<P, F>(platform, frame, &hop));
     verdict.unwrap_or_else(|| drop(platform, Event::NoRoom))
 }
 
-/// The hop that the entry holds, looked up anew if routes or neighbours have changed since; `None` if the entry has gone
-/// meanwhile.
+/// The hop that the entry holds, looked up anew if routes or neighbours have changed since.
 #[inline(always)]
 fn way_to_client<P: Platform, F: Ip>(
     platform: &P,
@@ -90,30 +88,32 @@ fn way_to_client<P: Platform, F: Ip>(
     frame: &Frame,
     found: &Found<'_, F>,
     entry: &Entry<F>,
-) -> Option<Hop> {
+) -> Hop {
     if entry.hop.generation() == config.generation() {
-        return Some(entry.hop);
+        return entry.hop;
     }
-    let link = Link { l3: frame.l3, vlan: frame.vlan, multicast: false };
-    look_up_way::<P, F>(platform, found.index, link.pack());
-    found.slot.entry(found.meta).map(|entry| entry.hop)
+    look_up_way::<P, F>(platform, found.index, found.meta.0, frame.length);
+    found.slot.entry(found.meta).map_or(entry.hop, |entry| entry.hop)
 }
 
-/// Looks the way to the client up, for the reply entry in this slot. Where the kernel has no answer, it stays the way that
-/// the request came. A BPF function of its own, for what it takes of the stack.
+/// Puts the way that the kernel has now into the reply entry in the slot `index`, found with this `meta`, for a packet of this length. Where
+/// the kernel has no answer, the way that the request came stays. Scalars only, for it is a BPF function of its own:
+/// its callers' stack has no room for the query.
 #[inline(never)]
-fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, link: u32) -> u32 {
-    let Some((frame, tuple)) = F::parse(platform, Link::unpack(link)) else { return 0 };
-    let (Some(config), Some(slot)) = (platform.config(), slot::<P, F>(platform, index)) else { return 0 };
-    let Some(entry) = slot.entry(slot.meta()) else { return 0 };
-    let hop = match F::route(platform, entry.address, tuple.destination, frame.length as u16) {
+fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: u32) -> u32 {
+    let (Some(config), Some(place)) = (platform.config(), slot::<P, F>(platform, index)) else { return 0 };
+    let generation = config.generation();
+    let (Some(tuple), Some(entry)) = (place.tuple(Meta(meta)), place.entry(Meta(meta))) else { return 0 };
+    let hop = match F::route(platform, entry.address, tuple.destination, length as u16) {
         Some(hop) => hop,
         None => {
             platform.count(Event::ReplyMirrored);
+            // Read again, not kept meanwhile: the stack is short.
+            let Some(entry) = place.entry(Meta(meta)) else { return 0 };
             entry.hop
         }
     };
-    slot.store_hop(&hop.in_generation(config.generation()));
+    place.store_hop(&hop.in_generation(generation));
     1
 }
 

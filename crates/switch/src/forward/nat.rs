@@ -1,8 +1,10 @@
 //! NAT: one address and its port are replaced, and the checksums follow.
 
-use crate::frame::Frame;
+use crate::frame::{Content, Frame};
 use crate::ip::{Ip, Side};
 use crate::platform::Platform;
+use rlvs_packet::checksum::Change;
+use rlvs_packet::icmp::IcmpError;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::Tcp;
 use rlvs_packet::udp::Udp;
@@ -17,17 +19,42 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
     port: [u8; 2],
 ) -> Option<()> {
     let change = F::replace(platform, frame, side, address)?;
-    let port_offset = if side == Side::Source { frame.l4 } else { frame.l4 + 2 };
-    let old_port = platform.read::<[u8; 2]>(port_offset)?;
-    platform.write(port_offset, port)?;
-    let change = change.word(old_port, port);
-    if frame.protocol == protocol::TCP {
-        let offset = frame.l4 + Tcp::CHECKSUM;
-        let checksum = platform.read::<[u8; 2]>(offset)?;
-        platform.write(offset, change.apply(checksum))
-    } else {
-        let offset = frame.l4 + Udp::CHECKSUM;
-        let checksum = platform.read::<[u8; 2]>(offset)?;
-        platform.write(offset, change.apply_udp(checksum))
+    match frame.content {
+        Content::Transport | Content::FirstFragment => {
+            let change = change.then(replace_port(platform, frame.l4, side, port)?);
+            if frame.protocol == protocol::TCP {
+                let offset = frame.l4 + Tcp::CHECKSUM;
+                let checksum = platform.read::<[u8; 2]>(offset)?;
+                platform.write(offset, change.apply(checksum))
+            } else {
+                let offset = frame.l4 + Udp::CHECKSUM;
+                let checksum = platform.read::<[u8; 2]>(offset)?;
+                platform.write(offset, change.apply_udp(checksum))
+            }
+        }
+        // The checksum over the whole packet is in the first fragment.
+        Content::LaterFragment => Some(()),
+        Content::Error => {
+            // The quoted packet went the other way: its sender was whom the error now goes to. Its own transport checksum stays as it
+            // is: most of what it covers is not there.
+            let side = side.opposite();
+            let quoted_l4 = frame.detail as usize;
+            let quoted = F::replace_quoted(platform, frame.l4 + IcmpError::LENGTH, side, address)?;
+            let quoted = quoted.then(replace_port(platform, quoted_l4, side, port)?);
+            // ICMPv6 covers the addresses, too.
+            let change = if F::NUMBER == 6 { change.then(quoted) } else { quoted };
+            let offset = frame.l4 + IcmpError::CHECKSUM;
+            let checksum = platform.read::<[u8; 2]>(offset)?;
+            platform.write(offset, change.apply(checksum))
+        }
     }
+}
+
+/// Replaces one of the ports of the transport header at `l4`.
+#[inline(always)]
+fn replace_port<P: Platform>(platform: &P, l4: usize, side: Side, port: [u8; 2]) -> Option<Change> {
+    let offset = if side == Side::Source { l4 } else { l4 + 2 };
+    let old = platform.read::<[u8; 2]>(offset)?;
+    platform.write(offset, port)?;
+    Some(Change::new().word(old, port))
 }

@@ -16,6 +16,7 @@ const TRIES: u32 = 256;
 
 /// IPVS's keys: of the first slot, and of the distance to the next.
 const FIRST_KEY: u64 = 2_654_435_761;
+#[cfg(not(target_arch = "bpf"))]
 const STEP_KEY: u64 = 2_654_446_892;
 
 /// How far a search came.

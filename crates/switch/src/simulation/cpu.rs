@@ -5,6 +5,7 @@ use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::frame::octets;
 use crate::mark::MarkRule;
 use crate::order;
@@ -31,7 +32,6 @@ pub struct Cpu<'a> {
     simulation: &'a Simulation,
     number: usize,
     ingress: u32,
-    handover: Handover,
     frame: RefCell<Frame>,
 }
 
@@ -44,19 +44,13 @@ impl<'a> Cpu<'a> {
     /// A CPU of this number (below [`super::CPUS`]) with a frame that came in by this interface.
     pub fn new(simulation: &'a Simulation, number: usize, ingress: u32, frame: &[u8]) -> Cpu<'a> {
         let held = Frame { octets: [&[UNDEFINED; HEADROOM], frame].concat(), start: HEADROOM };
-        Cpu { simulation, number, ingress, handover: Handover::default(), frame: RefCell::new(held) }
+        Cpu { simulation, number, ingress, frame: RefCell::new(held) }
     }
 
     /// The first CPU with a frame that has so little room before it, as after another program has used it up.
     pub fn with_headroom(simulation: &'a Simulation, headroom: usize, frame: &[u8]) -> Cpu<'a> {
         let held = Frame { octets: [&vec![UNDEFINED; headroom], frame].concat(), start: headroom };
-        Cpu {
-            simulation,
-            number: 0,
-            ingress: CLIENT_SIDE,
-            handover: Handover::default(),
-            frame: RefCell::new(held),
-        }
+        Cpu { simulation, number: 0, ingress: CLIENT_SIDE, frame: RefCell::new(held) }
     }
 
     /// The frame as it is now.
@@ -216,8 +210,18 @@ impl Platform for Cpu<'_> {
         self.simulation.counters(self.number, destination)
     }
 
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        self.simulation.fragments.lock().ok()?.get(key).copied()
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        if let Ok(mut fragments) = self.simulation.fragments.lock() {
+            fragments.insert(*key, *record);
+        }
+    }
+
     fn handover(&self) -> Option<&Handover> {
-        Some(&self.handover)
+        self.simulation.handovers.get(self.number)
     }
 
     fn route4(&self, _source: u32, destination: u32, _length: u16) -> Option<Hop> {

@@ -9,28 +9,33 @@ mod cpu;
 pub mod decode;
 pub mod packet;
 mod services;
+mod uncommon;
 
 pub use audit::Connection;
 pub use cpu::{Cpu, HEADROOM};
 pub use decode::{Between, Decoded, Transport, decode};
 pub use packet::Packet;
 pub use services::{GUE_PORT, Server};
+pub use uncommon::icmp_error;
 
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
+use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::mark::{LISTS, MarkRule, RULES_MAX};
 use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
+use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
 use rlvs_packet::ethernet::Mac;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Mutex;
 
 /// CPUs that a simulation has counters for.
 pub const CPUS: usize = 8;
@@ -59,6 +64,9 @@ pub struct Simulation {
     /// By CPU, then by destination.
     counters: [Vec<Counters>; CPUS],
     events: Vec<AtomicU32>,
+    /// By CPU.
+    handovers: [Handover; CPUS],
+    fragments: Mutex<HashMap<FragmentKey, FragmentRecord>>,
     clock: AtomicU32,
     /// Where the sequence of random numbers is.
     random: AtomicU64,
@@ -87,6 +95,8 @@ impl Simulation {
             stripes: std::iter::repeat_with(AtomicU32::default).take(STRIPES as usize).collect(),
             counters: Default::default(),
             events: std::iter::repeat_with(AtomicU32::default).take(Event::COUNT).collect(),
+            handovers: Default::default(),
+            fragments: Mutex::default(),
             // Close to the wrap, so that times on both its sides are met.
             clock: AtomicU32::new(u32::MAX - 20),
             random: AtomicU64::new(seed),

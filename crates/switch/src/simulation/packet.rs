@@ -139,7 +139,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// RFC 1071, word by word, of parts of even length but the last.
-fn ones_complement_sum(parts: &[&[u8]]) -> u16 {
+pub fn ones_complement_sum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for part in parts {
         for pair in part.chunks(2) {

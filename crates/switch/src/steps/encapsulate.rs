@@ -1,4 +1,4 @@
-//! A packet for a destination behind a GUE or GRE tunnel.
+//! A packet for a destination behind a tunnel that takes a step of its own.
 
 use super::{Step, handed_over};
 use crate::forward::tunnel;

@@ -7,14 +7,15 @@ use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
 use crate::forward;
-use crate::frame::{self, Frame, Link, Network};
+use crate::fragment;
+use crate::frame::{self, Content, Frame, Link, Network, Sight};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state::{self, Direction, tcp};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
-use crate::table::{Entry, V4, V6, insert, slot, template};
+use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 
@@ -39,34 +40,57 @@ pub fn process6<P: Platform>(platform: &P) -> Step {
 
 #[inline(always)]
 fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let (frame, tuple) = match F::sight(platform, link) {
+        Sight::Plain(frame, tuple) => (frame, tuple),
+        Sight::Uncommon if F::NUMBER == 6 => return Step::Next(Program::Uncommon6),
+        Sight::Uncommon => return Step::Next(Program::Uncommon),
+        Sight::Foreign => return Step::Done(Verdict::Pass),
+    };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let found = find(platform, config, &tuple, F::hash(config, &tuple));
+    switch(platform, config, link, &frame, &tuple, found)
+}
+
+/// What becomes of a packet that is read, and whose tuple was looked up.
+#[inline(always)]
+pub(super) fn switch<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    link: Link,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+    found: Option<Found<'_, F>>,
+) -> Step {
     let now = platform.now();
-    let hash = F::hash(config, &tuple);
-    if let Some(found) = find(platform, config, &tuple, hash)
+    if let Some(found) = found
         && !is_expired(platform, found.slot, found.index, now)
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
-        if ftp::is_control(&frame, &tuple, found.meta, &entry) {
+        if ftp::is_control(frame, tuple, found.meta, &entry) {
             return ftp::read::<P, F>(platform, found.index, found.meta);
         }
         if found.meta.is_reply() {
-            return reply(platform, config, &frame, &found, &entry, now);
+            return reply(platform, config, frame, &found, &entry, now);
         }
-        if !is_reusable(platform, config, &frame, &found, &entry) {
-            return request(platform, config, &frame, &found, &entry, now);
+        if !is_reusable(platform, config, frame, &found, &entry) {
+            return request(platform, config, frame, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
-    if link.multicast || !may_open(config, &frame) {
+    if link.multicast || !may_open(config, frame) {
         return Step::Done(Verdict::Pass);
     }
-    open::begin(platform, config, &frame, &tuple, link)
+    open::begin(platform, config, frame, tuple)
 }
 
 /// Whether the packet may be a connection's first.
 #[inline(always)]
 fn may_open(config: &Config, frame: &Frame) -> bool {
+    match frame.content {
+        Content::Transport | Content::FirstFragment => {}
+        Content::LaterFragment => return false,
+        Content::Error => return config.settings.schedule_icmp.load(order::PLAIN) != 0,
+    }
     frame.protocol != protocol::TCP
         || frame.tcp_flags & (RST | SYN) == SYN
         || (frame.tcp_flags & RST == 0 && config.settings.sloppy_tcp.load(order::PLAIN) != 0)
@@ -174,6 +198,17 @@ fn track<P: Platform, F: Ip>(
     direction: Direction,
     now: Tick,
 ) {
+    match frame.content {
+        Content::Transport => {}
+        Content::FirstFragment => {
+            // The packet's own tuple, read from where it was found: the stack is short.
+            if let Some(tuple) = found.slot.tuple(found.meta) {
+                fragment::remember(platform, &tuple, frame.detail);
+            }
+        }
+        // Its first one said all there is to know. An error is no sign of life.
+        Content::LaterFragment | Content::Error => return,
+    }
     let mut state = found.meta.state();
     let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
     if frame.protocol == protocol::TCP && !plain {

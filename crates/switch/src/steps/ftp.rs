@@ -6,7 +6,7 @@ use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::config::Tick;
 use crate::counters::Event;
 use crate::destination::{Destination, Hop, method};
-use crate::frame::{self, Frame, Link, Network};
+use crate::frame::{self, Content, Frame, Link, Network, Sight};
 use crate::ftp::{self, command, reply, text};
 use crate::ip::Ip;
 use crate::order;
@@ -67,6 +67,7 @@ pub(super) fn is_control<F: Ip>(frame: &Frame, tuple: &Tuple<F>, meta: Meta, ent
     let port = if meta.is_reply() { entry.port } else { tuple.ports[1] };
     port == ftp::CONTROL
         && frame.protocol == protocol::TCP
+        && frame.content == Content::Transport
         && frame.tcp_flags & SYN == 0
         && entry.method as u32 == method::MASQUERADE
         && meta.state() == tcp::ESTABLISHED
@@ -101,7 +102,7 @@ fn on<F: Ip>() -> Step {
 
 #[inline(always)]
 fn command_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, _)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Sight::Plain(frame, _) = F::sight(platform, link) else { return on::<F>() };
     let Some((start, end)) = text::payload(platform, &frame) else { return on::<F>() };
     if !text::copy(platform, start, end) {
         return on::<F>();
@@ -128,7 +129,7 @@ fn command_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 
 #[inline(always)]
 fn answer_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Sight::Plain(frame, tuple) = F::sight(platform, link) else { return on::<F>() };
     let Some((start, end)) = text::payload(platform, &frame) else { return on::<F>() };
     if !text::copy(platform, start, end) {
         return on::<F>();
@@ -291,7 +292,7 @@ fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
     }
-    open::by_service(platform, config, &frame, &tuple, link)
+    open::by_service(platform, config, &frame, &tuple)
 }
 
 /// How long an entry without the client's port stays when the client has come.

@@ -15,6 +15,8 @@ mod open;
 mod persist;
 mod reject;
 mod schedule;
+mod tunnel_error;
+mod uncommon;
 
 use crate::cell::AtomicU32;
 use crate::counters::Event;
@@ -68,6 +70,12 @@ programs! {
     Director = "director" => established::process,
     /// The same for IPv6.
     Director6 = "director6" => established::process6,
+    /// Switches fragments, ICMP errors about connections, and packets with extension headers.
+    Uncommon = "uncommon" => uncommon::process,
+    /// The same for IPv6.
+    Uncommon6 = "uncommon6" => uncommon::process6,
+    /// Tells clients of ICMP errors from the way of their tunnel.
+    TunnelError = "tunnel_error" => tunnel_error::tunnel_error,
     /// Finds the [`Handover::mark`] of a packet that may open a connection, if there are marks' services.
     Classify = "classify" => open::classify,
     /// Finds the service for a packet that may open a connection.
@@ -108,9 +116,9 @@ programs! {
     CreateReply = "create_reply" => create_reply::create_reply,
     /// The same for IPv6.
     CreateReply6 = "create_reply6" => create_reply::create_reply6,
-    /// Sends the packet to the [`Handover::destination`] through a GUE or GRE tunnel.
+    /// Sends the packet to the [`Handover::destination`] through a tunnel: GUE or GRE.
     Encapsulate = "encapsulate" => encapsulate::encapsulate,
-    /// The same for IPv6.
+    /// The same for IPv6, and all tunnels.
     Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
     /// Reads a client's packet of an FTP control connection over NAT.
     FtpCommand = "ftp_command" => ftp::command,
@@ -186,6 +194,16 @@ pub struct Handover {
     pub found_by: AtomicU32,
     /// The address that the packet is for, as the locality-based schedulers go by it.
     pub wanted: [AtomicU32; 4],
+    /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
+    pub(crate) headers: AtomicU32,
+    /// The identification in an IPv6 fragment header.
+    pub(crate) identification: AtomicU32,
+    /// Not of one frame, but of this CPU: the tick in which it sent ICMP errors last.
+    pub(crate) errors_tick: AtomicU32,
+    /// How many in that tick.
+    pub(crate) errors: AtomicU32,
+    /// Keeps the size a multiple of 8.
+    reserved: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

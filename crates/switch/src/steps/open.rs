@@ -40,14 +40,13 @@ pub(super) fn begin<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     tuple: &Tuple<F>,
-    link: Link,
 ) -> Step {
     if frame.protocol == protocol::TCP
         && platform.now().until(Tick(config.ftp_data_until.load(order::PLAIN))) > 0
     {
         return look_for_data::<F>();
     }
-    by_service(platform, config, frame, tuple, link)
+    by_service(platform, config, frame, tuple)
 }
 
 /// [`begin`], when no FTP data connection is expected that the packet may open.
@@ -57,25 +56,16 @@ pub(super) fn by_service<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     tuple: &Tuple<F>,
-    link: Link,
 ) -> Step {
     let look_ups = config.look_ups::<F>();
     if look_ups & look_up::MARK != 0 {
         return Step::Next(Program::Classify);
     }
     hand_over(platform, |words| &words.mark, 0);
-    let has_service = match F::NUMBER {
-        6 => has_service6(platform, link.pack()) != 0,
-        _ => platform.find_service(&service_key(frame, tuple, tuple.ports[1])).is_some(),
-    };
-    if look_ups != 0 || has_service { Step::Next(Program::Open) } else { Step::Done(Verdict::Pass) }
-}
-
-/// Whether (1) or not (0) there is a service for the packet's own port: apart, for the stack that an IPv6 key takes.
-#[inline(never)]
-fn has_service6<P: Platform>(platform: &P, link: u32) -> u32 {
-    let Some((frame, tuple)) = V6::parse(platform, Link::unpack(link)) else { return 0 };
-    platform.find_service(&service_key(&frame, &tuple, tuple.ports[1])).is_some() as u32
+    if look_ups != 0 || platform.find_service(&service_key(frame, tuple, tuple.ports[1])).is_some() {
+        return Step::Next(Program::Open);
+    }
+    Step::Done(Verdict::Pass)
 }
 
 /// Finds the packet's mark.

@@ -306,7 +306,7 @@ fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
 
 /// Whether the connection of a slot whose own time has passed has expired (1) or not (0): of a connection with packets
 /// one way only, the other half's time passes. It is put off here, so that the slot is not looked at in vain again.
-#[inline(never)]
+#[inline(always)]
 fn is_over<M: Memory, F: Family>(memory: &M, index: u32, now: u32) -> u32 {
     let Some(place) = slot::<M, F>(memory, index) else { return 0 };
     if is_expired(memory, place, index, Tick(now)) {

@@ -120,3 +120,17 @@ fn senders_that_cannot_be_answered_get_no_error() {
         }
     }
 }
+
+#[test]
+fn errors_are_limited_in_rate() {
+    for net in [v4(), v6()] {
+        let simulation = director(net, &Server::nat(net.server));
+        let packet = Packet { hops: 1, ..Packet::udp(net.client, net.vip) }.frame();
+        for tick in 1..=2 {
+            let sent = (0..1000).filter(|_| simulation.receive(&packet).0 == Verdict::Transmit).count();
+            assert_eq!(sent, 67, "a thousand a second, in ticks of 67 ms");
+            assert_eq!(simulation.events(Event::ErrorSuppressed), tick * (1000 - 67));
+            simulation.advance_ticks(1);
+        }
+    }
+}

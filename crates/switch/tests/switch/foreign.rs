@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::Verdict;
 use rlvs_switch::counters::Event;
-use rlvs_switch::simulation::{Packet, Server, Simulation};
+use rlvs_switch::simulation::{Packet, Server, Simulation, icmp_error};
 
 #[test]
 fn packets_for_other_addresses_ports_and_protocols() {
@@ -62,21 +62,34 @@ fn other_ether_types_and_two_tags() {
 }
 
 #[test]
-fn fragments_and_extension_headers() {
-    let simulation = director(v4(), &Server::nat(v4().server));
-    for fragment in [0x2000u16, 0x0001, 0x2001] {
-        let mut frame = Packet::udp(v4().client, v4().vip).frame();
-        frame[20..22].copy_from_slice(&fragment.to_be_bytes());
-        passes_untouched(&simulation, &frame);
+fn fragments_of_foreign_packets() {
+    for net in [v4(), v6()] {
+        let simulation = director(net, &Server::nat(net.server));
+        let mut other_port = net.vip;
+        other_port.set_port(81);
+        for frame in (Packet { payload: vec![5; 100], ..Packet::udp(net.client, other_port) }).fragments(48) {
+            passes_untouched(&simulation, &frame);
+        }
+        assert_eq!(simulation.events(Event::Fragment), 2, "all but the first");
+        assert_eq!(simulation.connections(), vec![]);
     }
-    assert_eq!(simulation.events(Event::Fragment), 3);
-    let simulation = director(v6(), &Server::nat(v6().server));
-    for header in [0, 43, 44, 60] {
-        let mut frame = Packet::udp(v6().client, v6().vip).frame();
-        frame[20] = header;
-        passes_untouched(&simulation, &frame);
+}
+
+#[test]
+fn icmp_that_is_no_error_or_about_no_connection() {
+    for net in [v4(), v6()] {
+        let simulation = director(net, &Server::nat(net.server));
+        let about = &Packet::udp(net.vip, net.client).frame()[14..];
+        let kinds: &[u8] =
+            if net.client.is_ipv4() { &[0, 3, 4, 5, 8, 11, 12] } else { &[1, 2, 3, 4, 128, 135] };
+        for kind in kinds {
+            let frame = icmp_error(net.client.ip(), net.vip.ip(), (*kind, 0), 0, about);
+            for length in 14..=frame.len() {
+                passes_untouched(&simulation, &frame[..length]);
+            }
+        }
+        assert_eq!(simulation.connections(), vec![]);
     }
-    assert_eq!(simulation.events(Event::ExtensionHeader), 4);
 }
 
 #[test]

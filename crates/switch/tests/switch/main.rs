@@ -4,15 +4,20 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod choices;
 mod direct_route;
 mod errors;
+mod extensions;
 mod fixture;
 mod foreign;
+mod fragments;
 mod ftp;
 mod life;
 mod link;
 mod look_up;
 mod nat;
 mod persistence;
+mod related;
 mod scheduling;
 mod tunnel;
+mod tunnel_errors;

@@ -8,10 +8,10 @@ use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
-use rlvs_switch::Verdict;
 use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server, Simulation, decode};
+use rlvs_switch::{Memory, Verdict};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +34,8 @@ recordings! {
     rr_of_udp_with_ports_used_again: "rr-udp-reuse",
     rr_of_ipv6: "rr-v6",
     rr_of_a_mark: "fwmark-rr",
+    rr_with_persistence: "rr-persistent",
+    rr_packet_by_packet: "rr-udp-ops",
     wrr: "wrr",
     wrr_with_a_common_divisor: "wrr-common-divisor",
     wrr_with_a_weight_of_0: "wrr-weight0",
@@ -48,6 +50,12 @@ recordings! {
     fo_with_thresholds: "fo-thresholds",
     ovf: "ovf",
     dh_of_one_address: "dh-one-address",
+    dh: "dh",
+    dh_with_a_weight_of_0: "dh-quiesced",
+    lblc: "lblc",
+    lblc_of_busy_servers: "lblc-overload",
+    lblc_with_a_weight_of_0: "lblc-quiesced",
+    lblcr: "lblcr",
     sh: "sh",
     sh_by_weight: "sh-weights",
     sh_through_changes: "sh-changes",
@@ -94,6 +102,8 @@ impl Replay {
         let protocol = if scenario["proto"] == "u" { UDP } else { TCP };
         let mut simulation = Simulation::new(1 << 12, 3);
         let scheduler = Scheduler::from_name(scenario["sched"].as_str().unwrap()).unwrap();
+        // No time passes, and each refusal is to be seen.
+        simulation.config().unwrap().errors_per_tick.store(u32::MAX, rlvs_switch::order::PLAIN);
         let service = if scenario["kind"] == "fwm" {
             simulation.set_mark_rules(&[Rule { mark: 1, ..Rule::default() }]);
             simulation.add_mark_service(1, 4, scheduler)
@@ -104,6 +114,12 @@ impl Replay {
         simulation.set_flags(service, if option.ends_with("-fallback") { 0x8 } else { 0 });
         if option.ends_with("-port") {
             simulation.set_flags(service, 0x10);
+        }
+        if let Some(seconds) = option.strip_prefix("-p ") {
+            simulation.make_persistent(service, seconds.parse().unwrap(), u32::MAX);
+        }
+        if option == "--ops" {
+            simulation.schedule_each_packet(service);
         }
         let port = recorded_port(scenario["name"].as_str().unwrap());
         let (destinations, deleted, open) = Default::default();

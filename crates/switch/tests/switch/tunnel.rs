@@ -3,9 +3,10 @@
 use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::tcp::{ACK, SYN};
-use rlvs_switch::Verdict;
-use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, REMOTE_CHECKSUM};
-use rlvs_switch::simulation::{Between, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Transport};
+use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP, REMOTE_CHECKSUM};
+use rlvs_switch::simulation::packet::ones_complement_sum;
+use rlvs_switch::simulation::{Between, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Transport, icmp_error};
+use rlvs_switch::{Memory, Verdict, order};
 
 /// Inner and outer family.
 fn pairs() -> [(Net, Net); 4] {
@@ -124,6 +125,47 @@ fn gue_and_gre_carry_each_family_in_each_family() {
 }
 
 #[test]
+fn the_headers_between_are_those_of_ipvs() {
+    for (inner, outer) in pairs() {
+        let v4 = inner.client.is_ipv4();
+        let (number, ethertype) = if v4 { (4, [0x08, 0x00]) } else { (41, [0x86, 0xdd]) };
+        for (kind, flags, _) in KINDS {
+            let server = Server::tunnel_of(kind, flags, outer.server);
+            let request = Packet::udp(inner.client, inner.vip).frame();
+            let (_, sent) = director(inner, &server).receive(&request);
+            let between = &sent[14 + if outer.client.is_ipv4() { 20 } else { 40 }..];
+            match (kind, flags) {
+                (GUE, 0) => {
+                    assert_eq!(between[2..4], server.tunnel.port());
+                    assert_eq!(between[6..12], [0, 0, 0, number, 0, 0]);
+                }
+                (GUE, _) => {
+                    assert_ne!(between[6..8], [0, 0]);
+                    assert_eq!(between[8..12], [0, number, 0, 0]);
+                }
+                (_, CHECKSUM) => {
+                    assert_eq!(between[..4], [0x80, 0, ethertype[0], ethertype[1]]);
+                    assert_eq!(between[6..8], [0, 0]);
+                }
+                _ => assert_eq!(between[..4], [0, 0, ethertype[0], ethertype[1]]),
+            }
+        }
+    }
+}
+
+#[test]
+fn without_pmtu_disc_the_outer_packet_may_be_fragmented() {
+    for (kind, flags) in [(IPIP, 0), (GUE, CHECKSUM), (GRE, 0)] {
+        let net = v4();
+        let simulation = director(net, &Server::tunnel_of(kind, flags, net.server));
+        let request = Packet { dont_fragment: true, ..Packet::tcp(net.client, net.vip, SYN) };
+        assert!(to_server(&simulation, &request).ip[0].dont_fragment);
+        simulation.config().unwrap().settings.pmtu_disc.store(0, order::PLAIN);
+        assert!(!to_server(&simulation, &request).ip[0].dont_fragment);
+    }
+}
+
+#[test]
 fn connections_have_their_own_gue_source_ports() {
     let net = v4();
     let simulation = director(net, &Server::tunnel_of(GUE, 0, net.server));
@@ -214,5 +256,35 @@ proptest! {
         let length = frame.len() - inside - if inner.client.is_ipv4() { 12 } else { 8 };
         // From the addresses on, nothing has changed.
         prop_assert_eq!(&sent[sent.len() - length..], &frame[frame.len() - length..]);
+    }
+}
+
+/// Fragments, ICMP errors and packets behind extension headers have no checksum over all of them.
+#[test]
+fn the_outer_checksum_covers_packets_without_one_of_their_own() {
+    for net in [v4(), v6()] {
+        let whole =
+            Packet { payload: vec![7; 2001], dont_fragment: false, ..Packet::tcp(net.client, net.vip, SYN) };
+        let answer = Packet { source: net.vip, destination: net.client, flags: ACK, ..whole.clone() }.frame();
+        let kind = if net.vip.is_ipv4() { (3, 3) } else { (1, 4) };
+        let mut frames = whole.fragments(1024);
+        frames.push(icmp_error(net.client.ip(), net.vip.ip(), kind, 0, &answer[14..137]));
+        if net.vip.is_ipv6() {
+            frames.push(
+                Packet { payload: vec![7; 9], ..whole }.with_extensions(&[(60, vec![1, 4, 0, 0, 0, 0])]),
+            );
+        }
+        for kind in [GUE, GRE] {
+            let simulation = director(net, &Server::tunnel_of(kind, CHECKSUM, v4().server));
+            for frame in &frames {
+                let (verdict, out) = simulation.receive(frame);
+                assert_eq!(verdict, Verdict::Redirect(SERVER_SIDE));
+                let (header, content) = out[14..].split_at(20);
+                let length = [[0, 17], (content.len() as u16).to_be_bytes()].concat();
+                let pseudo: &[&[u8]] = if kind == GUE { &[&header[12..], &length] } else { &[] };
+                let sum = ones_complement_sum(&[pseudo, &[content]].concat());
+                assert_eq!(sum, 0xffff, "{kind}: {frame:x?}");
+            }
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 const ORDERS: usize = 400;
+/// Octets of stack for each CPU.
+const STACK: usize = 1 << 20;
 
 fn client() -> SocketAddr {
     "10.9.0.7:20000".parse().unwrap()
@@ -96,7 +98,7 @@ fn race_in(
     };
     let mut config = shuttle::Config::new();
     // Without optimisation, a packet's steps take more than the 32 KiB of the default.
-    config.stack_size = 1 << 18;
+    config.stack_size = STACK;
     Runner::new(RandomScheduler::new(ORDERS), config.clone()).run(once);
     Runner::new(PctScheduler::new(3, ORDERS), config).run(once);
 }

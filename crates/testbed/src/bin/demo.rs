@@ -42,9 +42,9 @@ fn show(method: Method) -> Result<()> {
     let vip = Family::V4.vip();
 
     if method != Method::Nat {
-        let tunnel = if method == Method::Tun { " --tunnel" } else { "" };
+        let tunnel = method.unwrapping().unwrap_or_default();
         for server in &net.servers {
-            typed(server, &format!("rlvs realserver add --vip {vip}{tunnel}"))?;
+            typed(server, format!("rlvs realserver add --vip {vip} {tunnel}").trim_end())?;
         }
     }
     let serve = |(host, number)| {
@@ -114,6 +114,8 @@ fn title(method: Method) -> &'static str {
         Method::Dr => {
             "Direct routing: the director rewrites MAC addresses, servers answer clients themselves"
         }
-        Method::Tun => "Tunnelling: the director encapsulates, servers answer clients themselves",
+        Method::Tun | Method::Gue | Method::Gre => {
+            "Tunnelling: the director encapsulates, servers answer clients themselves"
+        }
     }
 }

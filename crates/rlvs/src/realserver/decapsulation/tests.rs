@@ -19,6 +19,8 @@ const MACS: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 const IPIP: u8 = 4;
 const IPV6: u8 = 41;
 const UDP: u8 = 17;
+const GRE: u8 = 47;
+const GUE_PORT: u16 = 6080;
 
 #[test]
 fn all_four_pairs_of_families_with_and_without_a_tag() {
@@ -38,12 +40,69 @@ fn all_four_pairs_of_families_with_and_without_a_tag() {
 }
 
 #[test]
+fn gue_and_gre_in_all_four_pairs_of_families_with_and_without_a_tag() {
+    let mut program = Program::load();
+    for (outer, inner) in [(OWN_V4, VIP_V4), (OWN_V4, VIP_V6), (OWN_V6, VIP_V4), (OWN_V6, VIP_V6)] {
+        for tag in [None, Some(100)] {
+            let packet = from_client(inner);
+            for wrapped in [gue(outer, [0; 4], &packet), gre(outer, 0, &packet), gre(outer, 0x8000, &packet)]
+            {
+                let passed = (XDP_PASS, ethernet(tag, &packet));
+                assert_eq!(program.run(&ethernet(tag, &wrapped)), passed, "{inner} in {outer}, tag {tag:?}");
+            }
+        }
+    }
+    program.assert_counted("unwrapped", 24);
+}
+
+#[test]
+fn gue_and_gre_that_no_director_sends_pass_untouched() {
+    let mut program = Program::load();
+    let packet = from_client(VIP_V4);
+    let foreign = [
+        // Variant 1, a message of control, an extension, a content of TCP.
+        gue(OWN_V4, [0x40, 0, 0, 0], &packet),
+        gue(OWN_V4, [0x20, 0, 0, 0], &packet),
+        gue(OWN_V4, [0x01, 0, 0, 0], &packet),
+        gue(OWN_V4, [0, 2, 0, 0], &packet),
+        // A key, a sequence number, version 1.
+        gre(OWN_V4, 0x2000, &packet),
+        gre(OWN_V6, 0x1000, &packet),
+        gre(OWN_V4, 1, &packet),
+    ];
+    for packet in &foreign {
+        let frame = ethernet(None, packet);
+        assert_eq!(program.run(&frame), (XDP_PASS, frame.clone()));
+    }
+    program.assert_counted("no director sends", foreign.len() as u64);
+
+    let mut other_port = gue(OWN_V4, [0; 4], &packet);
+    other_port[23] += 1;
+    let mut first_fragment = gue(OWN_V4, [0; 4], &packet);
+    first_fragment[6] = 0x20;
+    let mut later_fragment = gue(OWN_V4, [0; 4], &packet);
+    later_fragment[7] = 1;
+    let cut_off = gue(OWN_V6, [0; 4], &packet)[..50].to_vec();
+    for packet in [other_port, first_fragment, later_fragment, cut_off] {
+        let frame = ethernet(None, &packet);
+        assert_eq!(program.run(&frame), (XDP_PASS, frame.clone()));
+    }
+    program.assert_counted("fragments", 1);
+    program.assert_counted("malformed", 1);
+    program.assert_counted("unwrapped", 0);
+}
+
+#[test]
 fn options_of_the_outer_header_go_too() {
     let mut program = Program::load();
     let packet = from_client(VIP_V4);
     let mut outer = wrapped(OWN_V4, &packet);
     outer[0] = 0x46;
     outer.splice(20..20, [1, 1, 1, 1]);
+    assert_eq!(program.run(&ethernet(None, &outer)), (XDP_PASS, ethernet(None, &packet)));
+    let mut outer = gue(OWN_V4, [0; 4], &packet);
+    outer[0] = 0x4f;
+    outer.splice(20..20, [1; 40]);
     assert_eq!(program.run(&ethernet(None, &outer)), (XDP_PASS, ethernet(None, &packet)));
 }
 
@@ -129,6 +188,7 @@ impl Program {
         maps.set_own(&[ip(OWN_V4), ip(OWN_V6)]).unwrap();
         maps.add_vip(ip(VIP_V4)).unwrap();
         maps.add_vip(ip(VIP_V6)).unwrap();
+        maps.add_port(GUE_PORT).unwrap();
         Program { object, maps }
     }
 
@@ -178,9 +238,38 @@ fn from_client(destination: &str) -> Vec<u8> {
 }
 
 fn wrapped(destination: &str, inner: &[u8]) -> Vec<u8> {
-    let source = if ip(destination).is_ipv4() { "10.0.0.1" } else { "2001:db8:1::1" };
     let protocol = if inner[0] >> 4 == 6 { IPV6 } else { IPIP };
-    packet(source, destination, protocol, inner)
+    packet(director(destination), destination, protocol, inner)
+}
+
+/// By GUE: `change` is what its header has otherwise.
+fn gue(destination: &str, change: [u8; 4], inner: &[u8]) -> Vec<u8> {
+    let mut header = [0, if inner[0] >> 4 == 6 { IPV6 } else { IPIP }, 0, 0];
+    header.iter_mut().zip(change).for_each(|(octet, change)| *octet ^= change);
+    let mut datagram = vec![0x80, 0];
+    datagram.extend(GUE_PORT.to_be_bytes());
+    datagram.extend((12 + inner.len() as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(header);
+    datagram.extend(inner);
+    packet(director(destination), destination, UDP, &datagram)
+}
+
+/// By GRE with these flags.
+fn gre(destination: &str, flags: u16, inner: &[u8]) -> Vec<u8> {
+    let ethertype: u16 = if inner[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
+    let mut content = [flags.to_be_bytes(), ethertype.to_be_bytes()].concat();
+    if flags & 0x8000 != 0 {
+        // The checksum; nobody looks at it.
+        content.extend([1, 2, 0, 0]);
+    }
+    content.extend(inner);
+    packet(director(destination), destination, GRE, &content)
+}
+
+/// Its address, of the same family.
+fn director(destination: &str) -> &'static str {
+    if ip(destination).is_ipv4() { "10.0.0.1" } else { "2001:db8:1::1" }
 }
 
 fn packet(source: &str, destination: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Tunnels: the packet, less one hop, travels inside another IP packet.
 //!
-//! IPIP is sent at once. GUE and GRE put headers of their own between the two IP headers, and may have a checksum over
-//! all of it: they are a step, and in the kernel a program, of their own.
+//! IPIP with an IPv4 packet is sent at once. GUE and GRE put headers of their own between the two IP headers, and may
+//! have a checksum over all of it: they, and all IPv6 packets, take a step, and in the kernel a program, of their own.
 
 mod gre;
 mod gue;
@@ -50,7 +50,7 @@ pub(super) fn send_ipip<P: Platform, F: Ip>(
     Some(link::leave(platform, hop))
 }
 
-/// Sends a packet to the destination of this index, through a GUE or GRE tunnel that it was found to fit.
+/// Sends a packet to the destination of this index, through a tunnel that it was found to fit.
 #[inline(always)]
 pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Verdict {
     let Some(destination) = platform.destination(index) else { return Verdict::Drop };
@@ -78,12 +78,18 @@ fn wrap<P: Platform, F: Ip>(
     F::decrement_hops(platform, &frame)?;
     let tunnel = destination.tunnel();
     let sum = if tunnel.has_checksum() { Some(sum::of_packet(platform, &frame, &tuple)?) } else { None };
-    let is_gue = tunnel.kind() == tunnel::GUE;
     let room = between(tunnel);
-    let content = (if is_gue { protocol::UDP } else { protocol::GRE }, room);
-    let offset = outer::put::<P, F>(platform, &frame, destination, egress, hop, content)?;
-    if !is_gue {
+    let number = match tunnel.kind() {
+        tunnel::GUE => protocol::UDP,
+        tunnel::GRE => protocol::GRE,
+        _ => F::IN_TUNNEL,
+    };
+    let offset = outer::put::<P, F>(platform, &frame, destination, egress, hop, (number, room))?;
+    if number == protocol::GRE {
         return gre::write::<P, F>(platform, offset, sum);
+    }
+    if number != protocol::UDP {
+        return Some(());
     }
     let ports = [gue::source_port(F::hash(platform.config()?, &tuple) as u32), tunnel.port()];
     let sum = sum.map(|inside| sum::of_addresses(egress, destination) + inside as u64);

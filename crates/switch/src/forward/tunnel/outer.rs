@@ -40,13 +40,15 @@ fn put4<P: Platform, F: Ip>(
     (protocol, between): (u8, usize),
 ) -> Option<usize> {
     let inherited = F::inherited(platform, frame)?;
-    let may_fragment = inherited.fragment & DONT_FRAGMENT == 0;
+    let inherits = platform.config()?.settings.pmtu_disc.load(order::PLAIN) != 0;
+    let fragment = if inherits { inherited.fragment } else { 0 };
+    let may_fragment = fragment & DONT_FRAGMENT == 0;
     let outer = Ipv4 {
         version_length: Ipv4::PLAIN,
         tos: inherited.tos,
         total_length: U16::new((frame.length as usize + Ipv4::LENGTH + between) as u16),
         identification: U16::new(if may_fragment { inherited.identification } else { 0 }),
-        fragment: U16::new(inherited.fragment),
+        fragment: U16::new(fragment),
         ttl: frame.hops.wrapping_sub(1),
         protocol,
         checksum: [0; 2],

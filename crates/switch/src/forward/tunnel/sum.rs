@@ -5,19 +5,20 @@
 //! the inner checksum was wrong, the outer one will be, and the packet is dropped at the tunnel's end instead of behind it.
 
 use crate::destination::{Destination, Egress};
-use crate::frame::Frame;
+use crate::frame::{Content, Frame};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::Platform;
 use crate::table::Tuple;
 use rlvs_packet::checksum::{fold, sum_of_pseudo};
+use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
 use rlvs_packet::udp::Udp;
 
 /// The sum of the packet's octets, folded.
 #[inline(always)]
 pub(super) fn of_packet<P: Platform, F: Ip>(platform: &P, frame: &Frame, tuple: &Tuple<F>) -> Option<u16> {
-    if !has_checksum(platform, frame)? {
+    if !has_checksum::<P, F>(platform, frame)? {
         return platform.sum(frame.l3, frame.length as usize);
     }
     let length = frame.length as u16 - (frame.l4 - frame.l3) as u16;
@@ -28,9 +29,13 @@ pub(super) fn of_packet<P: Platform, F: Ip>(platform: &P, frame: &Frame, tuple: 
     Some(fold(F::header_sum(platform, frame)? as u64 + transport as u64))
 }
 
-/// Whether the transport header has a checksum over all that follows the IP header.
+/// Whether the transport header has a checksum over all that follows the IP header, and that is whole.
 #[inline(always)]
-fn has_checksum<P: Platform>(platform: &P, frame: &Frame) -> Option<bool> {
+fn has_checksum<P: Platform, F: Ip>(platform: &P, frame: &Frame) -> Option<bool> {
+    let has_extensions = F::NUMBER == 6 && frame.l4 != frame.l3 + Ipv6::LENGTH;
+    if frame.content != Content::Transport || has_extensions {
+        return Some(false);
+    }
     match frame.protocol {
         protocol::TCP => Some(true),
         protocol::UDP => {

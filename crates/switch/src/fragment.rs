@@ -1,0 +1,91 @@
+//! What first fragments leave for later ones: the ports, for as long as a receiver would wait for the rest.
+
+use crate::config::Tick;
+use crate::platform::Platform;
+use crate::table::{Family, Tuple, V4, V6};
+use zerocopy::{Immutable, IntoBytes};
+
+/// Ticks that a record lives: 30 s, as the kernel waits for the rest of a packet.
+const LIFE: u32 = 448;
+const _: () = assert!((LIFE as u64) << Tick::SHIFT >= 30_000_000_000);
+
+/// What tells the fragments of one packet from those of another (RFC 791, 3.2; RFC 8200, 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoBytes, Immutable)]
+#[repr(C, align(8))]
+pub struct FragmentKey {
+    /// Sender and receiver, as they lie in memory; IPv4 addresses take the first word.
+    pub addresses: [u64; 4],
+    /// The packet's identification.
+    pub identification: u32,
+    /// With IPv4 the protocol; 0 with IPv6, whose later fragments need not name it.
+    pub protocol: u32,
+}
+
+/// What the first fragment said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct FragmentRecord {
+    /// Both ports, as they stand in the packet.
+    pub ports: u32,
+    /// The transport protocol.
+    pub protocol: u32,
+    /// The tick in which the record ends.
+    pub expires: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
+}
+
+/// An address family whose fragments can be told apart.
+pub trait Keyed: Family {
+    /// The key of a packet's fragments.
+    fn key(tuple: &Tuple<Self>, identification: u32) -> FragmentKey
+    where
+        Self: Sized;
+}
+
+impl Keyed for V4 {
+    #[inline(always)]
+    fn key(tuple: &Tuple<V4>, identification: u32) -> FragmentKey {
+        FragmentKey {
+            addresses: [tuple.source as u64, 0, tuple.destination as u64, 0],
+            identification,
+            protocol: tuple.protocol as u32,
+        }
+    }
+}
+
+impl Keyed for V6 {
+    #[inline(always)]
+    fn key(tuple: &Tuple<V6>, identification: u32) -> FragmentKey {
+        let ([a, b], [c, d]) = (tuple.source, tuple.destination);
+        FragmentKey { addresses: [a, b, c, d], identification, protocol: 0 }
+    }
+}
+
+/// Leaves the first fragment's ports for the others.
+#[inline(always)]
+pub(crate) fn remember<P: Platform, F: Keyed>(platform: &P, tuple: &Tuple<F>, identification: u32) {
+    let [[a, b], [c, d]] = tuple.ports;
+    let record = FragmentRecord {
+        ports: u32::from_ne_bytes([a, b, c, d]),
+        protocol: tuple.protocol as u32,
+        expires: platform.now().plus(LIFE).0,
+        reserved: 0,
+    };
+    platform.remember_fragment(&F::key(tuple, identification), &record);
+}
+
+/// The ports and the protocol that the packet's first fragment had; those in `tuple` do not count.
+#[inline(always)]
+pub(crate) fn recall<P: Platform, F: Keyed>(
+    platform: &P,
+    tuple: &Tuple<F>,
+    identification: u32,
+) -> Option<([[u8; 2]; 2], u8)> {
+    let record = platform.fragment(&F::key(tuple, identification))?;
+    if platform.now().until(Tick(record.expires)) <= 0 {
+        return None;
+    }
+    let [a, b, c, d] = record.ports.to_ne_bytes();
+    Some(([[a, b], [c, d]], record.protocol as u8))
+}

@@ -1,0 +1,36 @@
+//! Fragments, ICMP errors about connections, packets with IPv6 extension headers.
+
+use super::established::switch;
+use super::{Program, Step};
+use crate::frame::{self, Link, Network};
+use crate::ip::Ip;
+use crate::platform::{Platform, Verdict};
+use crate::table::lookup::{Found, locate};
+use crate::table::{V4, V6, slot};
+
+/// Switches them as the first step does plain packets.
+#[inline(always)]
+pub fn process<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V4(link) => uncommon::<P, V4>(platform, link),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+/// The same for IPv6.
+#[inline(always)]
+pub fn process6<P: Platform>(platform: &P) -> Step {
+    match frame::network(platform) {
+        Network::V6(link) => uncommon::<P, V6>(platform, link),
+        _ => Step::Done(Verdict::Pass),
+    }
+}
+
+#[inline(always)]
+fn uncommon<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Next(Program::TunnelError) };
+    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let found = locate(platform, &tuple, F::hash(config, &tuple))
+        .and_then(|(index, meta)| slot::<P, F>(platform, index).map(|slot| Found { slot, index, meta }));
+    switch(platform, config, link, &frame, &tuple, found)
+}

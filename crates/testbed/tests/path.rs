@@ -1,0 +1,133 @@
+//! Packets that do not fit, on paths that are narrow in the middle: path MTU discovery, fragments, ICMP errors.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rlvs_testbed::real_server::{LARGE, LARGE_TEXT};
+use rlvs_testbed::{Cluster, Family, Lan, Method, Namespace, Port, load, with_port};
+
+/// What the link behind the router carries: less than Ethernet, more than IPv6's least.
+const NARROW: &str = "1300";
+
+/// A client behind a router on the client network, and a narrow link between the two. The client does not know how
+/// narrow: its own interface takes whole Ethernet frames.
+struct Afar {
+    client: Namespace,
+    _router: Namespace,
+    _link: Lan,
+}
+
+impl Afar {
+    fn new(cluster: &Cluster) -> Result<Afar> {
+        let link = Lan::new("narrow link")?;
+        let (router, client) = (Namespace::new("router")?, Namespace::new("client afar")?);
+        router.sysctl("net.ipv4.ip_forward=1")?;
+        router.sysctl("net.ipv6.conf.all.forwarding=1")?;
+        let addresses = ["192.168.0.200/24", "2001:db8::c8/64"];
+        cluster.net.client_network.plug(&router, &Port { interface: "near", addresses: &addresses })?;
+        let addresses = ["10.99.0.1/24", "2001:db8:99::1/64"];
+        link.plug(&router, &Port { interface: "far", addresses: &addresses })?;
+        let addresses = ["10.99.0.100/24", "2001:db8:99::64/64"];
+        link.plug(&client, &Port { interface: "eth0", addresses: &addresses })?;
+        router.ip(&format!("link set far mtu {NARROW}"))?;
+        client.ip("route add default via 10.99.0.1\n-6 route add default via 2001:db8:99::1")?;
+        let back = "route add 10.99.0.0/24 via 192.168.0.200\n-6 route add 2001:db8:99::/64 via 2001:db8::c8";
+        cluster.net.director.ip(back)?;
+        if cluster.net.method() != Method::Nat {
+            for server in &cluster.net.servers {
+                server.ip(back)?;
+            }
+        }
+        Ok(Afar { client, _router: router, _link: link })
+    }
+
+    fn address(family: Family) -> IpAddr {
+        match family {
+            Family::V4 => [10, 99, 0, 100].into(),
+            Family::V6 => [0x2001, 0xdb8, 0x99, 0, 0, 0, 0, 0x64].into(),
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn servers_learn_what_the_path_to_the_client_carries() -> Result<()> {
+    for method in Method::ALL {
+        for family in Family::ALL {
+            let mut cluster = Cluster::start(method, family, 1)?;
+            cluster.serve_http(1)?;
+            let afar = Afar::new(&cluster)?;
+            let url = format!("http://{}/large", with_port(family.vip(), 80));
+            let large = afar
+                .client
+                .output(&["curl", "-sS", "-f", "-m", "20", &url])
+                .with_context(|| format!("{method:?}, {family:?}"))?;
+            assert_eq!(large.len(), LARGE, "{method:?}, {family:?}");
+            let (client, vip) = (Afar::address(family).to_string(), family.vip().to_string());
+            let mut words = vec!["ip", "route", "get", &client];
+            if method != Method::Nat {
+                words.extend(["from", &vip]);
+            }
+            let route = cluster.net.servers[0].output(&words)?;
+            assert!(route.contains(&format!("mtu {NARROW}")), "{method:?}, {family:?}: {route}");
+        }
+    }
+    Ok(())
+}
+
+/// Both ways through the director with NAT; requests only with the other methods.
+#[test]
+#[ignore = "needs root"]
+fn datagrams_larger_than_a_frame_arrive() -> Result<()> {
+    for method in Method::ALL {
+        for family in Family::ALL {
+            let mut cluster = Cluster::start(method, family, 2)?;
+            cluster.serve_dns()?;
+            let (client, server) = (&cluster.net.client, format!("@{}", family.vip()));
+            for _ in 0..4 {
+                let words = ["dig", "+short", "+tries=1", "+time=3", "+bufsize=4096", "+ignore"];
+                let answer = client
+                    .output(&[&words[..], &["TXT", "large.test", &server]].concat())
+                    .with_context(|| format!("{method:?}, {family:?}"))?;
+                let characters = answer.chars().filter(|c| *c == 'x').count();
+                assert_eq!(characters, LARGE_TEXT, "{method:?}, {family:?}: {answer}");
+            }
+            if method == Method::Tun {
+                // What fills the client's frames does not fit the tunnel; answers come directly.
+                let narrow = format!("route replace {} dev eth0 mtu 1400", family.vip());
+                client.ip(&if family == Family::V6 { format!("-6 {narrow}") } else { narrow })?;
+            }
+            cluster.serve_iperf3()?;
+            let client = &cluster.net.client;
+            for reverse in [false, true] {
+                let (came, all) = load::iperf3_udp(client, family.vip(), 5201, 4000, reverse)?;
+                ensure!(all > 10 && came * 2 > all, "{method:?}, {family:?}, {reverse}: {came} of {all}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_port_without_a_program_is_unreachable_for_the_client() -> Result<()> {
+    for method in Method::ALL {
+        for family in Family::ALL {
+            let cluster = Cluster::start(method, family, 1)?;
+            cluster.add_service("-u", 7, 1)?;
+            let vip = family.vip();
+            let refused = cluster.net.client.run(move || {
+                let any: IpAddr = if vip.is_ipv4() { [0; 4].into() } else { [0u8; 16].into() };
+                let socket = UdpSocket::bind((any, 0))?;
+                socket.connect((vip, 7))?;
+                socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+                socket.send(b"anybody there?")?;
+                Ok(socket.recv(&mut [0; 64]).map_err(|error| error.kind()))
+            })?;
+            assert_eq!(refused, Err(ErrorKind::ConnectionRefused), "{method:?}, {family:?}");
+        }
+    }
+    Ok(())
+}
