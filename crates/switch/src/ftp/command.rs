@@ -49,7 +49,9 @@ pub(crate) fn active<P: Platform>(platform: &P, version: u32) -> u32 {
     text.go_to(4);
     let mut spaces = 0;
     while spaces < SPACES {
-        text.skip(b' ' as u32);
+        if !text.skip(b' ' as u32) {
+            break;
+        }
         spaces += 1;
     }
     if text.octet(4) != b' ' as u32 {

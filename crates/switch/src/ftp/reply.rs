@@ -1,6 +1,6 @@
 //! What a server says on the control connection.
 
-use super::text::{NONE, Text, letters, numbers, port, write_back};
+use super::text::{NONE, Text, above, letters, numbers, port, write_back};
 use crate::order;
 use crate::platform::Platform;
 use crate::steps::Handover;
@@ -61,8 +61,7 @@ fn find(text: &Text, lowest: u32, highest: u32) {
     let mut i = WORDS;
     while i < SCAN {
         let octet = text.peek();
-        let ahead = octet < lowest || octet > highest;
-        text.go_to(text.place() + ahead as u32);
+        text.skip_if(above(lowest, octet) | above(octet, highest));
         i += 1;
     }
 }
@@ -83,25 +82,22 @@ fn rewrite(handover: &Handover, all: u64) -> bool {
     let mut n = 0;
     while n < 6 {
         let number = (all >> (8 * n)) as u32 & 0xff;
-        text.write_before(b'0' as u32 + number % 10);
-        if number > 9 {
-            text.write_before(b'0' as u32 + number / 10 % 10);
-        }
-        if number > 99 {
-            text.write_before(b'0' as u32 + number / 100);
-        }
+        text.write_before(b'0' as u32 + number % 10, 1);
+        // What is written and not moved over is written over: in the end by what stands before the numbers.
+        text.write_before(b'0' as u32 + number / 10 % 10, above(number, 9));
+        text.write_before(b'0' as u32 + number / 100, above(number, 99));
         n += 1;
         if n < 6 {
-            text.write_before(b',' as u32);
+            text.write_before(b',' as u32, 1);
         }
     }
-    text.write_before(before);
+    text.write_before(before, 1);
     n = 0;
     while n < NUMBERS_MAX {
         if text.place() < old {
             break;
         }
-        text.write_before(b' ' as u32);
+        text.write_before(b' ' as u32, 1);
         n += 1;
     }
     true
@@ -115,8 +111,8 @@ const NUMBERS_MAX: u32 = 23;
 fn length(all: u64) -> u32 {
     let (mut n, mut sum) = (0, 5);
     while n < 6 {
-        let number = (all >> (8 * n)) as u8;
-        sum += 1 + (number > 9) as u32 + (number > 99) as u32;
+        let number = (all >> (8 * n)) as u32 & 0xff;
+        sum += 1 + above(number, 9) + above(number, 99);
         n += 1;
     }
     sum

@@ -105,29 +105,58 @@ impl Text {
         self.octet(self.place())
     }
 
-    /// Reading goes on behind this octet, if it is the next one.
+    /// Reading goes on behind this octet; false if it is not the next one.
     #[inline(always)]
     pub(super) fn skip(&self, octet: u32) -> bool {
-        let is_next = self.peek() == octet;
-        self.go_to(self.place() + is_next as u32);
-        is_next
+        if self.peek() != octet {
+            return false;
+        }
+        self.go_to(self.place() + 1);
+        true
     }
 
-    /// The value of the decimal digit where reading goes on, which then goes on behind it; above 9 if there is none.
+    /// Reading goes on behind the next octet if `skips` is 1.
     #[inline(always)]
-    fn digit(&self) -> u32 {
-        let digit = self.peek().wrapping_sub(b'0' as u32);
-        self.go_to(self.place() + (digit < 10) as u32);
-        digit
+    pub(super) fn skip_if(&self, skips: u32) {
+        self.go_to(self.place() + skips);
     }
 
-    /// Writes an octet before the place, which moves there.
+    /// The decimal digit where reading goes on, which then goes on behind it, and 1; two zeros if there is none.
     #[inline(always)]
-    pub(super) fn write_before(&self, octet: u32) {
-        let place = self.place().wrapping_sub(1);
-        self.go_to(place);
-        self.set(place, octet);
+    fn digit(&self) -> [u32; 2] {
+        // Digits are the octets 0x30 to 0x39.
+        let digit = self.peek() ^ b'0' as u32;
+        let is_digit = 1 - above(digit, 9);
+        self.skip_if(is_digit);
+        [digit * is_digit, is_digit]
     }
+
+    /// A decimal number of so many digits at most, and how many it has.
+    #[inline(always)]
+    fn number(&self, most: u32) -> [u32; 2] {
+        let (mut number, mut digits, mut n) = (0, 0, 0);
+        while n < most {
+            let [digit, is_digit] = self.digit();
+            number = number * (1 + 9 * is_digit) + digit;
+            digits += is_digit;
+            n += 1;
+        }
+        [number, digits]
+    }
+
+    /// Writes an octet before the place, which moves there if `moves` is 1.
+    #[inline(always)]
+    pub(super) fn write_before(&self, octet: u32, moves: u32) {
+        let place = self.place();
+        self.set(place.wrapping_sub(1), octet);
+        self.go_to(place.wrapping_sub(moves));
+    }
+}
+
+/// 1 if `a` is above `b`, both small, else 0: without a branch, whose both ways the verifier would follow.
+#[inline(always)]
+pub(super) fn above(a: u32, b: u32) -> u32 {
+    core::hint::black_box(b.wrapping_sub(a)) >> 31
 }
 
 /// The four letters of a command, for [`Text::word`].
@@ -150,20 +179,8 @@ pub(super) fn numbers<P: Platform>(platform: &P, form: u32) -> u64 {
         if n > 0 && !text.skip(separator) {
             return NONE;
         }
-        let mut number = text.digit();
-        if number > 9 {
-            return NONE;
-        }
-        let mut more = 0;
-        while more < 2 {
-            let digit = text.digit();
-            if digit > 9 {
-                break;
-            }
-            number = number * 10 + digit;
-            more += 1;
-        }
-        if number > 255 {
+        let [number, digits] = text.number(3);
+        if digits == 0 || number > 255 {
             return NONE;
         }
         all = all << 8 | number as u64;
@@ -179,15 +196,7 @@ pub(super) const NONE: u64 = u64::MAX;
 #[inline(never)]
 pub(super) fn port<P: Platform>(platform: &P) -> u32 {
     let Some(handover) = platform.handover() else { return 0 };
-    let (mut number, mut digits) = (0, 0);
-    while digits < 5 {
-        let digit = handover.text.digit();
-        if digit > 9 {
-            break;
-        }
-        number = number * 10 + digit;
-        digits += 1;
-    }
+    let [number, _] = handover.text.number(5);
     if number > u16::MAX as u32 { 0 } else { number }
 }
 
