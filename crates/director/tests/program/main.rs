@@ -6,6 +6,7 @@
 mod concurrency;
 mod control;
 mod forwarding;
+mod ftp;
 mod lab;
 mod look_up;
 mod refusals;
