@@ -6,7 +6,9 @@ use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::Verdict;
 use rlvs_switch::destination::Hop;
 use rlvs_switch::scheduler::Scheduler;
-use rlvs_switch::simulation::{CLIENT_SIDE, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Simulation, decode};
+use rlvs_switch::simulation::{
+    CLIENT_SIDE, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Simulation, decode, icmp_error,
+};
 use std::net::{IpAddr, SocketAddr};
 
 const FRAMES: usize = 300;
@@ -102,12 +104,16 @@ impl World {
             2 => self.change(random),
             3 => audit(&self.simulation),
             _ => {
-                let mut frame = self.packet(random).frame();
-                if random.once_in(3) {
-                    random.spoil(&mut frame);
-                }
                 let interface = random.of(&[CLIENT_SIDE, SERVER_SIDE]);
-                self.switch(interface, &frame);
+                for mut frame in self.frames(random) {
+                    if random.once_in(3) {
+                        random.spoil(&mut frame);
+                    }
+                    self.switch(interface, &frame);
+                }
+                for (_, frame) in self.simulation.receive_kept() {
+                    let _what_was_spoilt = decode(&frame);
+                }
             }
         }
     }
@@ -124,6 +130,35 @@ impl World {
             self.simulation.restore_destination(*service, *index);
         }
         *present = !*present;
+    }
+
+    /// A packet's frame, its fragments in some order, an error about it, or the packet behind extension headers.
+    fn frames(&self, random: &mut Random) -> Vec<Vec<u8>> {
+        let packet = self.packet(random);
+        let plain = Packet { vlan: None, padding: 0, ..packet.clone() };
+        match random.below(8) {
+            0 => {
+                let mut fragments = plain.fragments(8 * (1 + random.below(180)));
+                let first = random.below(fragments.len());
+                fragments.rotate_left(first);
+                fragments
+            }
+            1 => {
+                let kind = random.of(&[(3, 4), (3, 1), (11, 0), (2, 0), (1, 4), (4, 1), (8, 0), (128, 0)]);
+                let quoted = plain.frame();
+                let end = 14 + random.below(quoted.len() - 13);
+                let (sender, receiver) = (plain.destination.ip(), plain.source.ip());
+                vec![icmp_error(sender, receiver, kind, random.number() as u32, &quoted[14..end])]
+            }
+            2 if plain.source.is_ipv6() => {
+                let one = |random: &mut Random| {
+                    (random.of(&[0, 43, 60, 60]), vec![random.of(&[0, 1]); 8 * (1 + random.below(12)) - 2])
+                };
+                let headers: Vec<_> = (0..1 + random.below(8)).map(|_| one(random)).collect();
+                vec![plain.with_extensions(&headers)]
+            }
+            _ => vec![packet.frame()],
+        }
     }
 
     /// A client's packet or a server's.

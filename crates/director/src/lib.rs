@@ -10,6 +10,7 @@
 //! - [`registry`]: services and destinations; answers the control protocol
 //! - [`egress`]: the way to each destination, from the kernel's routes and neighbours
 //! - [`connections`]: listing and expiring connections
+//! - `fragments`: those that came before the first of their packet
 //! - `estimator`: rates, as IPVS computes them
 //! - [`run()`]: the loop that ties these together
 
@@ -21,6 +22,7 @@ pub mod dataplane;
 pub mod egress;
 mod error;
 mod estimator;
+mod fragments;
 pub mod memory;
 pub mod namespace;
 pub mod object;

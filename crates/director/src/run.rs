@@ -114,6 +114,11 @@ impl Director {
     ) -> Result<Director, DirectorError> {
         let tables = Arc::new(plane.tables);
         warn_of_other_sizes(&tables, config);
+        tokio::spawn(async {
+            if let Err(error) = plane.early_fragments.run().await {
+                tracing::warn!("fragments that come before the first of their packet are lost: {error}");
+            }
+        });
         let mut registry = Registry::new(Arc::clone(&tables), plane.service_index);
         registry.set_interfaces(interfaces.iter().map(|i| (i.name.clone(), i.index)).collect());
         registry.configure_marks(&config.marks);

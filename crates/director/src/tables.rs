@@ -56,9 +56,14 @@ impl Tables {
 
     /// The time, as the switch counts it.
     pub fn now(&self) -> Tick {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-        Tick::from_nanoseconds(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+        now()
     }
+}
+
+/// The time, as the switch counts it.
+pub(crate) fn now() -> Tick {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    Tick::from_nanoseconds(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
 
 impl Memory for Tables {

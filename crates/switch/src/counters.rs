@@ -70,7 +70,8 @@ macro_rules! events {
 events! {
     /// The IP header contradicts itself or the frame. Passed: the kernel drops it and counts it as its own.
     Malformed = "passed: malformed IP or transport header",
-    /// A fragment that came before the first of its packet, or that is none of the switch's business. Passed.
+    /// A fragment that came before the first of its packet, or that is none of the switch's business. Passed; a copy comes back
+    /// when the first one has come.
     Fragment = "passed: IP fragment whose first one was not seen",
     /// An IPv6 packet with more extension headers than are walked over, or to be routed by its own list. Passed.
     ExtensionHeader = "passed: too many IPv6 extension headers, or a routing header",

@@ -3,14 +3,14 @@
 use crate::config::Tick;
 use crate::platform::Platform;
 use crate::table::{Family, Tuple, V4, V6};
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Ticks that a record lives: 30 s, as the kernel waits for the rest of a packet.
 const LIFE: u32 = 448;
 const _: () = assert!((LIFE as u64) << Tick::SHIFT >= 30_000_000_000);
 
 /// What tells the fragments of one packet from those of another (RFC 791, 3.2; RFC 8200, 4.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoBytes, Immutable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct FragmentKey {
     /// Sender and receiver, as they lie in memory; IPv4 addresses take the first word.
@@ -22,7 +22,7 @@ pub struct FragmentKey {
 }
 
 /// What the first fragment said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct FragmentRecord {
     /// Both ports, as they stand in the packet.
@@ -33,6 +33,31 @@ pub struct FragmentRecord {
     pub expires: u32,
     /// Keeps the size a multiple of 8.
     pub reserved: u32,
+}
+
+impl FragmentRecord {
+    /// Whether the rest of the packet is still waited for.
+    #[inline(always)]
+    pub fn is_valid(&self, now: Tick) -> bool {
+        now.until(Tick(self.expires)) > 0
+    }
+}
+
+/// Octets of a frame that can be kept: one of Ethernet, with a tag.
+pub const KEPT_MAX: usize = 1536;
+
+/// A fragment that came before the first of its packet, on its way to the director.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct EarlyFragment {
+    /// What its packet's fragments are known by.
+    pub key: FragmentKey,
+    /// Index of the interface that it came in by.
+    pub interface: u32,
+    /// Octets of the frame.
+    pub length: u32,
+    /// The frame; what follows it is undefined.
+    pub frame: [u8; KEPT_MAX],
 }
 
 /// An address family whose fragments can be told apart.
@@ -83,7 +108,7 @@ pub(crate) fn recall<P: Platform, F: Keyed>(
     identification: u32,
 ) -> Option<([[u8; 2]; 2], u8)> {
     let record = platform.fragment(&F::key(tuple, identification))?;
-    if platform.now().until(Tick(record.expires)) <= 0 {
+    if !record.is_valid(platform.now()) {
         return None;
     }
     let [a, b, c, d] = record.ports.to_ne_bytes();

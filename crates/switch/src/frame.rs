@@ -43,6 +43,8 @@ pub enum Content {
     FirstFragment,
     /// The middle or end of a packet whose transport header came in another fragment.
     LaterFragment,
+    /// The same, and that other fragment has not come yet; [`Frame::detail`] is their identification, the ports are not known.
+    EarlyFragment,
     /// An ICMP error about a packet of the connection; [`Frame::detail`] is the offset of the transport header that it quotes.
     Error,
 }

@@ -102,6 +102,10 @@ pub trait Platform: Memory {
     /// Keeps that; older records may have to go for it.
     fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
 
+    /// Gives the director a copy of this frame, a fragment with this key that came before the first of its packet: to be
+    /// received again when that has come. Without room for it nothing is done.
+    fn keep_fragment(&self, key: &FragmentKey);
+
     /// What the frame's last step left for this one.
     fn handover(&self) -> Option<&Handover>;
 

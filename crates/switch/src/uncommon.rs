@@ -5,7 +5,6 @@
 //! - An ICMP error quotes a packet that went the other way. Its tuple, turned round, is that of the connection's packets
 //!   in the error's own direction: from the client, or from the real server.
 
-use crate::counters::Event;
 use crate::extension::{self, Part};
 use crate::fragment;
 use crate::frame::{Content, Frame, Link, has_ports, header4, header6, icmp_type, transport, tuple4, tuple6};
@@ -82,13 +81,18 @@ fn later<P: Platform, F: fragment::Keyed>(
     tuple: Tuple<F>,
     identification: u32,
 ) -> Option<(Frame, Tuple<F>)> {
-    let Some((ports, protocol)) = fragment::recall(platform, &tuple, identification) else {
-        platform.count(Event::Fragment);
-        return None;
-    };
-    frame.content = Content::LaterFragment;
-    frame.protocol = protocol;
-    Some((frame, Tuple { ports, protocol, ..tuple }))
+    match fragment::recall(platform, &tuple, identification) {
+        Some((ports, protocol)) => {
+            frame.content = Content::LaterFragment;
+            frame.protocol = protocol;
+            Some((frame, Tuple { ports, protocol, ..tuple }))
+        }
+        None => {
+            frame.content = Content::EarlyFragment;
+            frame.detail = identification;
+            Some((frame, tuple))
+        }
+    }
 }
 
 /// An ICMP error: the tuple of the packet that it quotes, turned round.

@@ -1,12 +1,14 @@
 //! Packets that do not fit, on paths that are narrow in the middle: path MTU discovery, fragments, ICMP errors.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rlvs_testbed::real_server::{LARGE, LARGE_TEXT};
 use rlvs_testbed::{Cluster, Family, Lan, Method, Namespace, Port, load, with_port};
+use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType};
 
 /// What the link behind the router carries: less than Ethernet, more than IPv6's least.
 const NARROW: &str = "1300";
@@ -130,4 +132,99 @@ fn a_port_without_a_program_is_unreachable_for_the_client() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The last fragment first, and the first one last.
+#[test]
+#[ignore = "needs root"]
+fn fragments_arrive_in_any_order() -> Result<()> {
+    for method in Method::ALL {
+        for family in Family::ALL {
+            let mut cluster = Cluster::start(method, family, 2)?;
+            cluster.serve_dns()?;
+            let vip = SocketAddr::new(family.vip(), 53);
+            for _ in 0..4 {
+                let answer = cluster.net.client.run(move || ask_in_reverse(vip));
+                let answer = answer.with_context(|| format!("{method:?}, {family:?}"))?;
+                assert!(answer.windows(2).any(|name| name == b"rs"), "{method:?}, {family:?}: {answer:x?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks for `TXT whoami.test` in three fragments; the answer.
+fn ask_in_reverse(server: SocketAddr) -> Result<Vec<u8>> {
+    let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0u8; 16].into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let raw = rustix::net::socket(family, SocketType::RAW, NonZeroU32::new(255).map(Protocol::from_raw))?;
+    let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x06whoami\x04test\0\0\x10\0\x01";
+    let client = socket.local_addr()?;
+    let mut fragments = fragments(client, server, question);
+    let first = fragments.remove(0);
+    // Raw sockets of IPv6 take no port.
+    let to = SocketAddr::new(server.ip(), 0);
+    for early in fragments.iter().rev() {
+        rustix::net::sendto(&raw, early, SendFlags::empty(), &to)?;
+    }
+    // Not only the one that is on its way anyway comes late.
+    std::thread::sleep(Duration::from_millis(20));
+    rustix::net::sendto(&raw, &first, SendFlags::empty(), &to)?;
+    let mut answer = vec![0; 512];
+    let length = socket.recv(&mut answer).context("no answer")?;
+    answer.truncate(length);
+    Ok(answer)
+}
+
+/// A UDP datagram in IP packets of 16 octets of it each.
+fn fragments(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<Vec<u8>> {
+    let length = 8 + payload.len() as u16;
+    let mut datagram =
+        [from.port().to_be_bytes(), to.port().to_be_bytes(), length.to_be_bytes(), [0; 2]].concat();
+    datagram.extend(payload);
+    let addresses = match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => [from.octets(), to.octets()].concat(),
+        (IpAddr::V6(from), IpAddr::V6(to)) => [from.octets(), to.octets()].concat(),
+        _ => Vec::new(),
+    };
+    let pseudo = [&addresses[..], &[0, 17], &length.to_be_bytes()].concat();
+    let words = pseudo.chunks(2).chain(datagram.chunks(2));
+    let mut sum: u32 =
+        words.map(|word| (u32::from(word[0]) << 8) | word.get(1).map_or(0, |low| u32::from(*low))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    datagram[6..8].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    let last = datagram.len().div_ceil(16) - 1;
+    let one = |(n, part): (usize, &[u8])| {
+        let (offset, more) = ((n * 16) as u16, n < last);
+        let mut packet = if from.is_ipv4() {
+            let place = (offset / 8) | if more { 0x2000 } else { 0 };
+            let length = (20 + part.len()) as u16;
+            // The kernel fills in the checksum.
+            [
+                &[0x45, 0][..],
+                &length.to_be_bytes(),
+                &from.port().to_be_bytes(),
+                &place.to_be_bytes(),
+                &[64, 17, 0, 0],
+            ]
+            .concat()
+        } else {
+            let length = (8 + part.len()) as u16;
+            [&[0x60, 0, 0, 0][..], &length.to_be_bytes(), &[44, 64]].concat()
+        };
+        packet.extend(&addresses);
+        if from.is_ipv6() {
+            packet.extend([17, 0]);
+            packet.extend((offset | u16::from(more)).to_be_bytes());
+            packet.extend(u32::from(from.port()).to_be_bytes());
+        }
+        packet.extend(part);
+        packet
+    };
+    datagram.chunks(16).enumerate().map(one).collect()
 }

@@ -14,7 +14,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
-use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
+use rlvs_switch::fragment::{EarlyFragment, FragmentKey, FragmentRecord, KEPT_MAX};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -277,6 +277,30 @@ impl Platform for Kernel {
     fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
         // Fails only without memory, and then the later fragments pass.
         let _ = maps::FRAGMENTS.insert(key, record, 0);
+    }
+
+    #[inline(always)]
+    fn keep_fragment(&self, key: &FragmentKey) {
+        let length = self.length();
+        if length > KEPT_MAX {
+            return;
+        }
+        // Hidden from the compiler, which would make one comparison of both, after which the verifier knows no limits.
+        let length = core::hint::black_box(length);
+        if length == 0 {
+            return;
+        }
+        let Some(mut entry) = maps::EARLY_FRAGMENTS.reserve_untyped::<EarlyFragment>(0) else { return };
+        let place = entry.as_mut_ptr();
+        // SAFETY: this entry is nobody else's until it is submitted, and the helper writes within it.
+        let copied = unsafe {
+            (&raw mut (*place).key).write(*key);
+            (&raw mut (*place).interface).write(self.ingress());
+            (&raw mut (*place).length).write(length as u32);
+            let frame = (&raw mut (*place).frame).cast();
+            helpers::bpf_xdp_load_bytes(self.context, 0, frame, length as u32) == 0
+        };
+        if copied { entry.submit(0) } else { entry.discard(0) }
     }
 
     #[inline(always)]

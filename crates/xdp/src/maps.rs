@@ -1,7 +1,7 @@
 //! The maps. Their sizes here are the least; the director sets them when it loads the object.
 
 use aya_ebpf::bindings::bpf_fib_lookup;
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use rlvs_switch::Program;
 use rlvs_switch::config::Config;
@@ -20,6 +20,9 @@ const MMAPABLE: usize = 1 << 10;
 
 /// Fragmented packets at a time: 8,192 in 30 s.
 const FRAGMENTS_MAX: usize = 1 << 13;
+
+/// Room for some 650 fragments that the director has not taken yet.
+const EARLY_OCTETS: usize = 1 << 20;
 
 /// Settings; one element.
 #[btf_map]
@@ -64,6 +67,10 @@ pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
 /// What first fragments leave for later ones. The oldest go when there are too many.
 #[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord, FRAGMENTS_MAX, 0> = LruHashMap::new();
+
+/// [`rlvs_switch::fragment::EarlyFragment`]s on their way to the director, which keeps them until the first of their packet has come.
+#[btf_map]
+pub static EARLY_FRAGMENTS: RingBuf<(), EARLY_OCTETS> = RingBuf::new();
 
 /// The programs for the switch's steps, by their numbers.
 #[btf_map]

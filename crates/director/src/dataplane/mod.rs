@@ -17,6 +17,7 @@ pub use pins::detach;
 
 use crate::config::Config;
 use crate::error::DirectorError;
+use crate::fragments::EarlyFragments;
 use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::tables::Tables;
@@ -34,7 +35,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 16] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -48,6 +49,8 @@ const MAPS: [&str; 14] = [
     "DESTINATIONS",
     "COUNTERS",
     "EVENTS",
+    "FRAGMENTS",
+    "EARLY_FRAGMENTS",
     "STEPS",
 ];
 
@@ -63,6 +66,8 @@ pub struct DataPlane {
     pub tables: Tables,
     /// From identity to service.
     pub service_index: aya::maps::HashMap<MapData, KeyOctets, u32>,
+    /// Fragments that came before the first of their packet.
+    pub early_fragments: EarlyFragments,
     /// Where the first step is attached.
     pub attachments: Attachments,
     /// Whether there was one to adopt.
@@ -117,14 +122,22 @@ impl DataPlane {
             counters: mapped(&ebpf, "COUNTERS")?,
         };
         set_up(&tables, cpus)?;
-        let service_index = ebpf
-            .take_map("SERVICE_INDEX")
-            .ok_or_else(|| missing("SERVICE_INDEX"))
-            .and_then(|map| map.try_into().map_err(|error| unusable("SERVICE_INDEX", error)))?;
-        let (first, same_programs) = programs(&mut ebpf, &pins)?;
-        let attachments = Attachments::adopt(first, &pins)?;
-        Ok(DataPlane { tables, service_index, attachments, adopted, same_programs })
+        let service_index = map(&mut ebpf, "SERVICE_INDEX")?;
+        let (ring, records) = (map(&mut ebpf, "EARLY_FRAGMENTS")?, map(&mut ebpf, "FRAGMENTS")?);
+        let same_programs = programs(&mut ebpf, &pins)?;
+        let early_fragments = EarlyFragments::new(ring, records, first_step(&pins)?);
+        let attachments = Attachments::adopt(first_step(&pins)?, &pins)?;
+        Ok(DataPlane { tables, service_index, early_fragments, attachments, adopted, same_programs })
     }
+}
+
+/// Takes the map of this name, as what it is.
+fn map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DirectorError>
+where
+    T: TryFrom<Map, Error: std::fmt::Display>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| missing(name))?;
+    map.try_into().map_err(|error| unusable(name, error))
 }
 
 fn missing(name: &'static str) -> DirectorError {
@@ -180,9 +193,9 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
     Ok(())
 }
 
-/// The first step's program, and whether all of this object's were loaded already. Else loads them and puts them
-/// in the places of their predecessors.
-fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<(Xdp, bool), DirectorError> {
+/// Whether all of this object's programs were loaded already. Else loads them and puts them in the places of their
+/// predecessors.
+fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
     let pinned = Program::ALL.iter().all(|program| pins.program(program.name()).exists());
     if !pinned {
         pins.make_program_folder()?;
@@ -196,15 +209,18 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<(Xdp, bool), DirectorError> 
                 .map_err(|error| DirectorError::Pin { path: path.clone(), reason: error.to_string() })?;
         }
     }
-    let map = ebpf.take_map("STEPS").ok_or_else(|| missing("STEPS"))?;
-    let mut steps = ProgramArray::try_from(map).map_err(|error| unusable("STEPS", error))?;
+    let mut steps: ProgramArray<MapData> = map(ebpf, "STEPS")?;
     for &step in Program::ALL {
         let program = Xdp::from_pin(pins.program(step.name()), XdpAttachType::Interface)?;
         steps.set(step as u32, program.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
     }
-    let first = Xdp::from_pin(pins.program(Program::Director.name()), XdpAttachType::Interface)?;
     pins.forget_other_programs();
-    Ok((first, pinned))
+    Ok(pinned)
+}
+
+/// The program of the first step.
+fn first_step(pins: &Pins) -> Result<Xdp, DirectorError> {
+    Ok(Xdp::from_pin(pins.program(Program::Director.name()), XdpAttachType::Interface)?)
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, DirectorError> {

@@ -33,7 +33,7 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
             }
         }
         // The checksum over the whole packet is in the first fragment.
-        Content::LaterFragment => Some(()),
+        Content::LaterFragment | Content::EarlyFragment => Some(()),
         Content::Error => {
             // The quoted packet went the other way: its sender was whom the error now goes to. Its own transport checksum stays as it
             // is: most of what it covers is not there.

@@ -94,6 +94,9 @@ impl Memory for Cpu<'_> {
     }
 }
 
+/// Early fragments that are kept.
+const KEPT_FRAGMENTS: usize = 1 << 10;
+
 impl Platform for Cpu<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         let frame = self.frame.borrow();
@@ -217,6 +220,15 @@ impl Platform for Cpu<'_> {
     fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
         if let Ok(mut fragments) = self.simulation.fragments.lock() {
             fragments.insert(*key, *record);
+        }
+    }
+
+    fn keep_fragment(&self, key: &FragmentKey) {
+        let frame = self.frame.borrow();
+        if let Ok(mut kept) = self.simulation.kept_fragments.lock()
+            && kept.len() < KEPT_FRAGMENTS
+        {
+            kept.push((*key, self.ingress, frame.octets[frame.start..].to_vec()));
         }
     }
 

@@ -67,6 +67,8 @@ pub struct Simulation {
     /// By CPU.
     handovers: [Handover; CPUS],
     fragments: Mutex<HashMap<FragmentKey, FragmentRecord>>,
+    /// Fragments that came before the first of their packet, and the interfaces that they came in by.
+    kept_fragments: Mutex<Vec<(FragmentKey, u32, Vec<u8>)>>,
     clock: AtomicU32,
     /// Where the sequence of random numbers is.
     random: AtomicU64,
@@ -97,6 +99,7 @@ impl Simulation {
             events: std::iter::repeat_with(AtomicU32::default).take(Event::COUNT).collect(),
             handovers: Default::default(),
             fragments: Mutex::default(),
+            kept_fragments: Mutex::default(),
             // Close to the wrap, so that times on both its sides are met.
             clock: AtomicU32::new(u32::MAX - 20),
             random: AtomicU64::new(seed),
@@ -137,6 +140,15 @@ impl Simulation {
         let cpu = Cpu::new(self, 0, interface, frame);
         let verdict = crate::run(&cpu);
         (verdict, cpu.into_frame())
+    }
+
+    /// Receives those early fragments again whose first one has come, as a director does; what became of them.
+    pub fn receive_kept(&self) -> Vec<(Verdict, Vec<u8>)> {
+        let Ok(mut kept) = self.kept_fragments.lock() else { return Vec::new() };
+        let Ok(firsts) = self.fragments.lock() else { return Vec::new() };
+        let ready: Vec<_> = kept.extract_if(.., |(key, ..)| firsts.contains_key(key)).collect();
+        drop((kept, firsts));
+        ready.iter().map(|(_, interface, frame)| self.receive_from(*interface, frame)).collect()
     }
 
     /// Lets time pass: to the first tick at which so many seconds are over.

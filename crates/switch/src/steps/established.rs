@@ -88,7 +88,7 @@ pub(super) fn switch<P: Platform, F: Ip>(
 fn may_open(config: &Config, frame: &Frame) -> bool {
     match frame.content {
         Content::Transport | Content::FirstFragment => {}
-        Content::LaterFragment => return false,
+        Content::LaterFragment | Content::EarlyFragment => return false,
         Content::Error => return config.settings.schedule_icmp.load(order::PLAIN) != 0,
     }
     frame.protocol != protocol::TCP
@@ -207,7 +207,7 @@ fn track<P: Platform, F: Ip>(
             }
         }
         // Its first one said all there is to know. An error is no sign of life.
-        Content::LaterFragment | Content::Error => return,
+        Content::LaterFragment | Content::EarlyFragment | Content::Error => return,
     }
     let mut state = found.meta.state();
     let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;

@@ -2,7 +2,8 @@
 
 use super::established::switch;
 use super::{Program, Step};
-use crate::frame::{self, Link, Network};
+use crate::counters::Event;
+use crate::frame::{self, Content, Link, Network};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
 use crate::table::lookup::{Found, locate};
@@ -29,6 +30,11 @@ pub fn process6<P: Platform>(platform: &P) -> Step {
 #[inline(always)]
 fn uncommon<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Next(Program::TunnelError) };
+    if frame.content == Content::EarlyFragment {
+        platform.count(Event::Fragment);
+        platform.keep_fragment(&F::key(&tuple, frame.detail));
+        return Step::Done(Verdict::Pass);
+    }
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let found = locate(platform, &tuple, F::hash(config, &tuple))
         .and_then(|(index, meta)| slot::<P, F>(platform, index).map(|slot| Found { slot, index, meta }));

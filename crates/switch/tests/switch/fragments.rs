@@ -69,7 +69,7 @@ fn direct_routing_and_tunnels_send_each_fragment_to_the_same_server() {
 }
 
 #[test]
-fn later_fragments_without_their_first_pass_and_are_counted() {
+fn fragments_before_their_first_pass_and_are_counted() {
     for net in [v4(), v6()] {
         let simulation = director(net, &Server::nat(net.server));
         let fragments = large(net, UDP).fragments(512);
@@ -78,6 +78,7 @@ fn later_fragments_without_their_first_pass_and_are_counted() {
         }
         assert_eq!(simulation.events(Event::Fragment), 3);
         assert_eq!(simulation.connections(), vec![]);
+        assert_eq!(simulation.receive_kept(), vec![], "the first one has not come");
         // In any order after the first.
         sent(&simulation, CLIENT_SIDE, SERVER_SIDE, &fragments[..1]);
         for fragment in fragments[1..].iter().rev() {
@@ -86,6 +87,42 @@ fn later_fragments_without_their_first_pass_and_are_counted() {
         // Another packet's fragments are not these.
         let other = Packet { identification: 8, ..large(net, UDP) }.fragments(512);
         passes_untouched(&simulation, &other[1]);
+    }
+}
+
+#[test]
+fn fragments_before_their_first_come_back_after_it() {
+    for net in [v4(), v6()] {
+        for protocol in [TCP, UDP] {
+            let simulation = director(net, &Server::nat(net.server));
+            let request = large(net, protocol);
+            for (from, to, packet, rewritten) in [
+                (
+                    CLIENT_SIDE,
+                    SERVER_SIDE,
+                    request.clone(),
+                    Packet { destination: net.server, ..request.clone() },
+                ),
+                (
+                    SERVER_SIDE,
+                    CLIENT_SIDE,
+                    Packet { source: net.server, destination: net.client, ..request.clone() },
+                    Packet { source: net.vip, destination: net.client, ..request },
+                ),
+            ] {
+                let fragments = packet.fragments(512);
+                for early in fragments[1..].iter().rev() {
+                    assert_eq!(simulation.receive_from(from, early), (Verdict::Pass, early.clone()));
+                }
+                let mut out = sent(&simulation, from, to, &fragments[..1]);
+                for (verdict, frame) in simulation.receive_kept().into_iter().rev() {
+                    assert_eq!(verdict, Verdict::Redirect(to));
+                    out.push(frame[14..].to_vec());
+                }
+                assert_eq!(out, one_hop_on(&rewritten, 512));
+                assert_eq!(simulation.receive_kept(), vec![]);
+            }
+        }
     }
 }
 
