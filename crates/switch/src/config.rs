@@ -83,6 +83,8 @@ pub struct Config {
     pub look_ups6: AtomicU32,
     /// The first port that is not privileged: connections to it and those after it may have been arranged by FTP.
     pub unprivileged_port_start: AtomicU32,
+    /// The [`Tick`] until which FTP data connections are expected whose client's port is not known; written by the switch.
+    pub ftp_data_until: AtomicU32,
     /// The lists of mark rules.
     pub marks: MarkLists,
     /// What IPVS has as sysctls.

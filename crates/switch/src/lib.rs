@@ -25,6 +25,7 @@ mod extension;
 pub mod forward;
 pub mod fragment;
 pub mod frame;
+pub mod ftp;
 mod icmp;
 mod ip;
 pub mod mark;
@@ -45,4 +46,4 @@ pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 9;
+pub const LAYOUT: u32 = 10;

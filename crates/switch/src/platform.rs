@@ -61,6 +61,11 @@ pub trait Platform: Memory {
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
     /// ends before. For packets without a checksum that would make it needless.
     fn sum(&self, offset: usize, length: usize) -> Option<u16>;
+    /// Copies up to 128 octets of the frame, at least one, into words, the first octet lowest; what is behind them is
+    /// undefined. `None` if the frame ends before.
+    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
+    /// The reverse of [`Self::load`].
+    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
     /// Octets of the frame, link header included.
     fn length(&self) -> usize;
     /// Moves the start of the frame: a positive number takes octets away, a negative one adds some, whose

@@ -7,6 +7,7 @@ mod concurrency;
 mod control;
 mod defence;
 mod forwarding;
+mod ftp;
 mod lab;
 mod look_up;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use super::established::request_direction;
 use super::persist::WANTED;
-use super::{Program, Step, drop_for, hand_over, handed_over};
+use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
 use crate::frame::{self, Link, Network};
@@ -54,7 +54,9 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let state = state::next(config, frame.protocol, tcp::NONE, direction, frame.tcp_flags);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
-            if let Some(counters) = platform.counters(chosen) {
+            if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA
+                && let Some(counters) = platform.counters(chosen)
+            {
                 counters.connection();
             }
             if half.entry.method as u32 == method::MASQUERADE {

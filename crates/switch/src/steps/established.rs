@@ -1,5 +1,6 @@
 //! Packets of known connections.
 
+use super::ftp;
 use super::open;
 use super::{Program, Step, drop_for};
 use crate::config::{Config, Tick};
@@ -65,11 +66,14 @@ pub(super) fn switch<P: Platform, F: Ip>(
         && !is_expired(platform, found.slot, found.index, now)
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
+        if ftp::is_control(frame, tuple, found.meta, &entry) {
+            return ftp::read::<P, F>(platform, found.index, found.meta);
+        }
         if found.meta.is_reply() {
             return reply(platform, config, frame, &found, &entry, now);
         }
         if !is_reusable(platform, config, frame, &found, &entry) {
-            return request(platform, config, frame, tuple, &found, &entry, now);
+            return request(platform, config, frame, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
@@ -124,11 +128,10 @@ fn is_reusable<P: Platform, F: Ip>(
 
 /// A client's packet of a known connection.
 #[inline(always)]
-fn request<P: Platform, F: Ip>(
+pub(super) fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
@@ -143,7 +146,7 @@ fn request<P: Platform, F: Ip>(
             release::<P, F>(platform, found.index, found.meta);
         }
         if opens || (expire && may_open(config, frame)) {
-            return open::begin(platform, config, frame, tuple);
+            return ftp::look_for_data::<F>();
         }
         if expire {
             return Step::Done(Verdict::Pass);
@@ -159,7 +162,7 @@ fn request<P: Platform, F: Ip>(
 
 /// A real server's packet of a NATed connection.
 #[inline(always)]
-fn reply<P: Platform, F: Ip>(
+pub(super) fn reply<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,

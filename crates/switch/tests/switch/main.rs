@@ -12,6 +12,7 @@ mod extensions;
 mod fixture;
 mod foreign;
 mod fragments;
+mod ftp;
 mod life;
 mod link;
 mod look_up;
