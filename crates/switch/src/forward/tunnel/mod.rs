@@ -22,14 +22,14 @@ use rlvs_packet::protocol;
 
 /// Octets that the tunnel takes of what the route to the destination carries.
 #[inline(always)]
-pub(super) fn overhead(destination: &Destination) -> u32 {
+pub(crate) fn overhead(destination: &Destination) -> u32 {
     let outer = if destination.family.load(order::PLAIN) == 6 { Ipv6::LENGTH } else { Ipv4::LENGTH };
     (outer + between(destination.tunnel())) as u32
 }
 
 /// Octets between the outer and the inner IP header.
 #[inline(always)]
-fn between(tunnel: Tunnel) -> usize {
+pub(crate) fn between(tunnel: Tunnel) -> usize {
     match tunnel.kind() {
         tunnel::GUE => gue::LENGTH,
         tunnel::GRE => gre::length(tunnel.has_checksum()),
