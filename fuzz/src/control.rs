@@ -39,6 +39,10 @@ fn bare_requests() -> Vec<Request> {
         Request::Flush,
         Request::ListConnections,
         Request::GetFacts,
+        Request::ListSettings,
+        Request::ListEvents,
+        Request::TakeSamples,
+        Request::GetTotals,
     ]
 }
 

@@ -2,8 +2,11 @@
 
 mod marks;
 
+use crate::settings::{self, SettingError};
 use rlvs_ipvs::{MarkRule, Readers};
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The whole file.
@@ -19,6 +22,43 @@ pub struct Config {
     /// `[[mark]]`: mark rules, in their order.
     #[serde(rename = "mark", deserialize_with = "marks::deserialize")]
     pub marks: Vec<MarkRule>,
+    /// IPVS's files of `/proc`.
+    pub proc: Proc,
+    /// `[sysctl]`: values of IPVS's sysctls for a data plane that is new, by name.
+    pub sysctl: BTreeMap<String, SettingValue>,
+}
+
+/// `[proc]`: where IPVS's files of `/proc` are to be found.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proc {
+    /// The folder that they are mounted at; empty: nowhere.
+    pub mount: PathBuf,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Proc { mount: PathBuf::from("/run/rlvs/proc") }
+    }
+}
+
+/// A sysctl's value in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum SettingValue {
+    /// As a number.
+    Number(i64),
+    /// As sysctl(8) has it; needed where there is more than one number.
+    Text(String),
+}
+
+impl fmt::Display for SettingValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingValue::Number(number) => number.fmt(f),
+            SettingValue::Text(text) => text.fmt(f),
+        }
+    }
 }
 
 /// `[tables]`: sizes, fixed for the life of the data plane.
@@ -82,6 +122,18 @@ pub enum ConfigError {
         /// The most allowed.
         most: u32,
     },
+    /// A sysctl is unknown or does not take its value.
+    #[error("{path}: sysctl.{name} = {value}: {reason}")]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        name: String,
+        /// Its value.
+        value: SettingValue,
+        /// What is wrong.
+        reason: SettingError,
+    },
 }
 
 impl Config {
@@ -108,6 +160,14 @@ impl Config {
         }
         tables.connections = tables.connections.next_power_of_two();
         tables.connections6 = tables.connections6.next_power_of_two();
+        for (name, value) in &config.sysctl {
+            settings::check(name, &value.to_string()).map_err(|reason| ConfigError::Setting {
+                path: path.to_owned(),
+                name: name.clone(),
+                value: value.clone(),
+                reason,
+            })?;
+        }
         Ok(config)
     }
 
@@ -147,5 +207,14 @@ mod tests {
         );
         let error = parse("[tables]\nservices = 0").unwrap_err();
         assert_eq!(error, "rlvs.toml: tables.services = 0: must be 1 to 65536");
+    }
+
+    #[test]
+    fn sysctls_are_checked() {
+        let good = parse("[sysctl]\ndrop_entry = 1\nsync_threshold = \"1 5\"").unwrap().sysctl;
+        assert_eq!(good["drop_entry"].to_string(), "1");
+        let error = parse("[sysctl]\ndrop_entry = 4").unwrap_err();
+        assert!(error.starts_with("rlvs.toml: sysctl.drop_entry = 4: not a value"), "{error}");
+        assert!(parse("[sysctl]\nconntrack = 1").unwrap_err().contains("no such setting"));
     }
 }

@@ -43,7 +43,7 @@ fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
         protocol: Protocol(protocol.into()),
         state: meta.state(),
         flags: u32::from(entry.method) | kind,
-        expires: ((left.max(0) as u64 * (1 << Tick::SHIFT)) / 1_000_000_000) as u32,
+        expires: Tick::to_seconds(left.max(0) as u32),
         client: endpoint(F::ip(tuple.source), tuple.ports[0]),
         virtual_server: endpoint(F::ip(tuple.destination), tuple.ports[1]),
         destination: endpoint(address_of(destination), entry.port),

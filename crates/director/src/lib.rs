@@ -10,6 +10,10 @@
 //! - [`registry`]: services and destinations; answers the control protocol
 //! - [`egress`]: the way to each destination, from the kernel's routes and neighbours
 //! - [`connections`]: listing and expiring connections
+//! - [`settings`]: IPVS's sysctls
+//! - `proc`: IPVS's files of /proc, by FUSE
+//! - `defence`: against floods
+//! - `totals`: statistics of all services together
 //! - `fragments`: those that came before the first of their packet
 //! - `estimator`: rates, as IPVS computes them
 //! - [`run()`]: the loop that ties these together
@@ -19,16 +23,21 @@
 pub mod config;
 pub mod connections;
 pub mod dataplane;
+mod defence;
 pub mod egress;
 mod error;
 mod estimator;
+mod events;
 mod fragments;
 pub mod memory;
 pub mod namespace;
 pub mod object;
+mod proc;
 pub mod registry;
 mod run;
+pub mod settings;
 pub mod tables;
+mod totals;
 
 pub use error::DirectorError;
 pub use run::run;

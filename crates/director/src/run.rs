@@ -3,15 +3,22 @@
 use crate::config::Config;
 use crate::connections::Sweeper;
 use crate::dataplane::{self, Attached, Attachments, DataPlane};
-use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent, Medium, Path};
+use crate::defence;
+use crate::egress::{self, EgressTracker, Event, Interface, InterfaceEvent, Medium};
 use crate::error::DirectorError;
 use crate::estimator;
+use crate::events;
+use crate::proc;
 use crate::registry::{Registry, Watch, localities};
+use crate::settings;
 use crate::tables::Tables;
-use rlvs_ipvs::{Errno, Fact, Reply, Request, SOCKET_NAME, Server, ServerConfig};
+use crate::totals::Totals;
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use rlvs_ipvs::{Errno, Fact, Reply, Request, SOCKET_NAME, Server, ServerConfig, Setting};
 use rlvs_switch::order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,10 +41,16 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
     let mut sweep = interval(SWEEP / Sweeper::PARTS as u32);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut estimate = interval(Duration::from_secs(estimator::INTERVAL));
+    let mut defend = interval(Duration::from_secs(1));
+    let (_mounted, mut asks) = mount_proc(&config.proc.mount, &director.tables);
     let mut forget = interval(localities::INTERVAL);
     director.announce();
     loop {
         tokio::select! {
+            Some(ask) = asks.recv() => {
+                let answer = director.handle(ask.request);
+                let _reader_has_left = ask.answer.send(answer);
+            }
             call = server.next() => match call {
                 Some(call) => {
                     let answer = director.handle(call.request.clone());
@@ -59,8 +72,9 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
             _ = sweep.tick() => {
                 director.sweeper.sweep(&director.tables);
             }
+            _ = defend.tick() => defence::every_second(&director.tables),
             _ = estimate.tick() => {
-                director.registry.estimate();
+                director.estimate();
                 director.registry.empty_trash();
             }
             _ = forget.tick() => director.registry.forget_unwanted(),
@@ -72,6 +86,24 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
     Ok(())
 }
 
+/// Mounts IPVS's files of `/proc`; a director that cannot says so and goes on.
+fn mount_proc(path: &Path, tables: &Arc<Tables>) -> (Option<proc::Mounted>, UnboundedReceiver<proc::Ask>) {
+    let nobody_asks = || (None, tokio::sync::mpsc::unbounded_channel().1);
+    if path.as_os_str().is_empty() {
+        return nobody_asks();
+    }
+    match proc::mount(path, Arc::clone(tables)) {
+        Ok((mounted, asks)) => {
+            tracing::info!("IPVS's files of /proc are at {}", path.display());
+            (Some(mounted), asks)
+        }
+        Err(error) => {
+            tracing::warn!("{error}");
+            nobody_asks()
+        }
+    }
+}
+
 fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DirectorError> {
     signal(kind).map_err(|source| DirectorError::System { action: "wait for signals", reason: source })
 }
@@ -79,6 +111,9 @@ fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DirectorError
 struct Director {
     tables: Arc<Tables>,
     registry: Registry,
+    totals: Totals,
+    events_counted: PerCpuArray<MapData, u64>,
+    samples: RingBuf<MapData>,
     attachments: Attachments,
     sweeper: Sweeper,
     tracker: EgressTracker,
@@ -114,6 +149,12 @@ impl Director {
     ) -> Result<Director, DirectorError> {
         let tables = Arc::new(plane.tables);
         warn_of_other_sizes(&tables, config);
+        if !plane.adopted {
+            for (name, value) in &config.sysctl {
+                // Checked when the file was read.
+                let _accepted = settings::write(tables.settings(), name, &value.to_string());
+            }
+        }
         tokio::spawn(async {
             if let Err(error) = plane.early_fragments.run().await {
                 tracing::warn!("fragments that come before the first of their packet are lost: {error}");
@@ -122,9 +163,13 @@ impl Director {
         let mut registry = Registry::new(Arc::clone(&tables), plane.service_index);
         registry.set_interfaces(interfaces.iter().map(|i| (i.name.clone(), i.index)).collect());
         registry.configure_marks(&config.marks);
+        let totals = Totals::new(&tables);
         let mut director = Director {
             tables,
             registry,
+            totals,
+            events_counted: plane.events,
+            samples: plane.samples,
             attachments: plane.attachments,
             sweeper: Sweeper::default(),
             tracker,
@@ -209,7 +254,7 @@ impl Director {
             Event::Path { destination, path } => {
                 tracing::debug!("{destination}: {path:?}");
                 self.registry.set_path(destination, &path);
-                if path != Path::Unresolved {
+                if path != egress::Path::Unresolved {
                     self.unsettled.remove(&destination);
                 }
             }
@@ -234,18 +279,51 @@ impl Director {
     }
 
     fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
-        if request == Request::GetFacts {
-            return Ok(Reply::Facts(self.facts()));
-        }
-        let reply = match request {
+        match request {
+            Request::GetFacts => Ok(Reply::Facts(self.facts())),
+            Request::ListSettings => Ok(Reply::Settings(self.settings()?)),
+            Request::GetSetting(name) => Ok(Reply::Settings(vec![self.setting(&name)?])),
+            Request::SetSetting(setting) => self.set_setting(&setting).map(|()| Reply::Done),
+            Request::ListEvents => Ok(Reply::Events(events::counts(&self.events_counted)?)),
+            Request::TakeSamples => {
+                Ok(Reply::Samples(events::take_samples(&mut self.samples, self.tables.settings())))
+            }
+            Request::GetTotals => Ok(Reply::Totals(self.totals.report(&self.tables))),
             Request::NewDaemon(daemon) => {
                 let mtu = self.mtu_of(&daemon.interface);
                 self.registry.start_daemon(&daemon, mtu).map(|()| Reply::Done)
             }
-            request => self.registry.handle(request),
-        };
-        self.tell_tracker();
-        reply
+            request => {
+                if request == Request::Zero(None) {
+                    self.totals.zero(&self.tables);
+                }
+                let reply = self.registry.handle(request);
+                self.tell_tracker();
+                reply
+            }
+        }
+    }
+
+    fn settings(&self) -> Result<Vec<Setting>, Errno> {
+        settings::names().map(|name| self.setting(name)).collect()
+    }
+
+    fn setting(&self, name: &str) -> Result<Setting, Errno> {
+        Ok(Setting { name: name.into(), value: settings::read(self.tables.settings(), name)? })
+    }
+
+    fn set_setting(&mut self, setting: &Setting) -> Result<(), Errno> {
+        settings::write(self.tables.settings(), &setting.name, &setting.value)?;
+        defence::settings_changed(&self.tables);
+        Ok(())
+    }
+
+    /// Renews the rates, unless `run_estimation` says that they are to stay.
+    fn estimate(&mut self) {
+        if self.tables.settings().director.run_estimation.load(order::PLAIN) != 0 {
+            self.registry.estimate();
+            self.totals.estimate(&self.tables);
+        }
     }
 
     /// An interface's MTU; the usual one for those that are not followed, loopback for example.

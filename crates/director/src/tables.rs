@@ -7,7 +7,6 @@ use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::Destination;
 use rlvs_switch::mark::MarkRule;
-use rlvs_switch::order;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::Service;
@@ -45,10 +44,8 @@ impl Tables {
         let mut sum = [0u64; 5];
         for cpu in 0..cpus {
             let Some(one) = self.counters.get(destination * cpus + cpu) else { continue };
-            let cells =
-                [&one.connections, &one.packets_in, &one.packets_out, &one.octets_in, &one.octets_out];
-            for (sum, cell) in sum.iter_mut().zip(cells) {
-                *sum = sum.wrapping_add(cell.load(order::PLAIN));
+            for (sum, more) in sum.iter_mut().zip(one.load()) {
+                *sum = sum.wrapping_add(more);
             }
         }
         sum

@@ -1,9 +1,11 @@
 //! The Linux Virtual Server on XDP.
 
+mod drops;
 mod ipvsadm;
 mod mark;
 mod realserver;
 mod run;
+mod sysctl;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,8 @@ enum Command {
     Run(run::Run),
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
+    Drops(drops::Drops),
+    Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
     Mark(mark::Mark),
     /// Prepare this host to be a real server for direct routing or tunnelling.
@@ -74,6 +78,8 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
+        Command::Drops(command) => drops::run(command).await,
+        Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,
         // Unreachable by name, which main has seen to; listed above for the help.

@@ -30,6 +30,11 @@ impl Tick {
         (seconds as u64 * 1_000_000_000).div_ceil(1 << Self::SHIFT).min(i32::MAX as u64) as u32
     }
 
+    /// Whole seconds in so many ticks.
+    pub fn to_seconds(ticks: u32) -> u32 {
+        (((ticks as u64) << Self::SHIFT) / 1_000_000_000) as u32
+    }
+
     /// Ticks from `self` to `later`; negative if `later` has passed.
     #[inline(always)]
     pub fn until(self, later: Tick) -> i32 {
@@ -80,10 +85,20 @@ pub struct Config {
     pub look_ups6: AtomicU32,
     /// The first port that is not privileged: connections to it and those after it may have been arranged by FTP.
     pub unprivileged_port_start: AtomicU32,
+    /// The [`Tick`] until which FTP data connections are expected whose client's port is not known; written by the switch.
+    pub ftp_data_until: AtomicU32,
     /// The lists of mark rules.
     pub marks: MarkLists,
     /// What IPVS has as sysctls.
     pub settings: Settings,
+    /// Director only: the other sysctls.
+    pub director: DirectorSettings,
+    /// Packets that may yet be copied for whoever watches drops; 0 unless somebody does. The switch counts down.
+    pub samples: AtomicU32,
+    /// Keeps what follows aligned.
+    reserved: AtomicU32,
+    /// Director only: what all counters together showed when everything was last zeroed.
+    pub zero: [AtomicU64; 5],
     /// Director only: the master daemon and the backup daemon.
     pub daemons: [SyncDaemon; 2],
 }
@@ -141,6 +156,45 @@ pub struct Settings {
     pub lblcr_expiration: AtomicU32,
 }
 
+/// The rest of IPVS's sysctls: those that only the director reads, here for the next one to find. Signed numbers are
+/// stored as their bits.
+#[derive(Default)]
+#[repr(C, align(8))]
+pub struct DirectorSettings {
+    /// Free pages below which memory counts as short.
+    pub amemthresh: AtomicU32,
+    /// The rate for mode 3 of `drop_packet`.
+    pub am_droprate: AtomicU32,
+    /// 0: never, 1 and 2: while memory is short (2: it is), 3: always take entries out of the table at random.
+    pub drop_entry: AtomicU32,
+    /// The same for dropping packets that would open a connection.
+    pub drop_packet: AtomicU32,
+    /// The same for the TCP state table against SYN floods.
+    pub secure_tcp: AtomicU32,
+    /// Always 1: replies are routed as packets of the VIP.
+    pub snat_reroute: AtomicU32,
+    /// 0: rates stay as they are.
+    pub run_estimation: AtomicU32,
+    /// Synchronisation: version of the messages.
+    pub sync_version: AtomicU32,
+    /// Packets of a connection before it is first sent.
+    pub sync_threshold: AtomicU32,
+    /// ... and between two times that it is.
+    pub sync_period: AtomicU32,
+    /// Seconds after which a connection is sent again if its timer changed little.
+    pub sync_refresh_period: AtomicU32,
+    /// Repetitions within a refresh period.
+    pub sync_retries: AtomicU32,
+    /// Ports, and threads, of the daemons.
+    pub sync_ports: AtomicU32,
+    /// Only templates are sent for persistent connections.
+    pub sync_persist_mode: AtomicU32,
+    /// Messages that may wait to be sent.
+    pub sync_qlen_max: AtomicU32,
+    /// Octets of the sockets' buffers; 0: the system's default.
+    pub sync_sock_size: AtomicU32,
+}
+
 impl Config {
     /// Says which look-ups can succeed with these services, and with or without mark rules.
     pub fn set_look_ups(&self, services: impl Iterator<Item = ServiceKey>, mark_rules: bool) {
@@ -173,6 +227,19 @@ impl Config {
             cell.store(Tick::in_seconds(LOCALITY_EXPIRATION), order::PLAIN);
         }
         self.settings.pmtu_disc.store(1, order::PLAIN);
+        let director = &self.director;
+        for (cell, value) in [
+            (&director.amemthresh, 1024),
+            (&director.am_droprate, 10),
+            (&director.snat_reroute, 1),
+            (&director.run_estimation, 1),
+            (&director.sync_version, 1),
+            (&director.sync_threshold, 3),
+            (&director.sync_period, 50),
+            (&director.sync_ports, 1),
+        ] {
+            cell.store(value, order::PLAIN);
+        }
     }
 
     /// [`look_up`] bits for packets of this IP version.

@@ -2,6 +2,7 @@
 
 use crate::cell::AtomicU64;
 use crate::order;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// One CPU's counters of one destination: a cache line of its own, so that nothing shared is written per packet.
 #[repr(C, align(64))]
@@ -20,6 +21,12 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// All five, in the order of the fields.
+    pub fn load(&self) -> [u64; 5] {
+        [&self.connections, &self.packets_in, &self.packets_out, &self.octets_in, &self.octets_out]
+            .map(|cell| cell.load(order::PLAIN))
+    }
+
     /// A connection was scheduled.
     #[inline(always)]
     pub fn connection(&self) {
@@ -58,6 +65,11 @@ macro_rules! events {
         impl Event {
             /// All events, in the order of their numbers.
             pub const ALL: &'static [Event] = &[$(Event::$name,)*];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Event::$name => stringify!($name),)* }
+            }
 
             /// The event in words.
             pub const fn words(self) -> &'static str {
@@ -99,6 +111,29 @@ events! {
     ErrorSuppressed = "suppressed: ICMP error beyond the rate limit",
     /// A reply whose way to the client the kernel does not know was sent back the way the request came.
     ReplyMirrored = "sent: reply along the way that the request came",
+    /// The defence against floods (`drop_packet`) took a packet that would have opened a connection.
+    DropRate = "dropped: one in drop_rate packets that open a connection",
+    /// The sender may not be told, or the frame has no room for it.
+    Unanswered = "dropped: no ICMP error could be sent to this sender",
+    /// A step's program is not in its table, or a packet went through too many of them.
+    NoStep = "dropped: next step of the switch missing",
+}
+
+/// A copy of the beginning of a packet that was dropped or answered with an error, for whoever watches.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Sample {
+    /// Why: the [`Event`]'s number.
+    pub event: u32,
+    /// Octets of the frame that follow, at most [`Sample::OCTETS`].
+    pub length: u32,
+    /// The frame, from its link header on. What is beyond `length` means nothing.
+    pub frame: [u8; Self::OCTETS],
+}
+
+impl Sample {
+    /// Octets kept: tagged Ethernet, the longest IPv4 header, and ports.
+    pub const OCTETS: usize = 88;
 }
 
 impl Event {

@@ -19,11 +19,13 @@
 pub mod cell;
 pub mod config;
 pub mod counters;
+mod defence;
 pub mod destination;
 mod extension;
 pub mod forward;
 pub mod fragment;
 pub mod frame;
+pub mod ftp;
 mod icmp;
 mod ip;
 pub mod mark;
@@ -44,4 +46,4 @@ pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 9;
+pub const LAYOUT: u32 = 11;

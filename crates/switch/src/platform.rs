@@ -61,6 +61,11 @@ pub trait Platform: Memory {
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
     /// ends before. For packets without a checksum that would make it needless.
     fn sum(&self, offset: usize, length: usize) -> Option<u16>;
+    /// Copies up to 128 octets of the frame, at least one, into words, the first octet lowest; what is behind them is
+    /// undefined. `None` if the frame ends before.
+    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
+    /// The reverse of [`Self::load`].
+    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
     /// Octets of the frame, link header included.
     fn length(&self) -> usize;
     /// Moves the start of the frame: a positive number takes octets away, a negative one adds some, whose
@@ -103,6 +108,9 @@ pub trait Platform: Memory {
 
     /// What the frame's last step left for this one.
     fn handover(&self) -> Option<&Handover>;
+
+    /// Gives a copy of the frame's beginning to whoever watches; `event` is the number of what happened to it.
+    fn show(&self, event: u32);
 
     /// How the kernel would send a packet of this length on: for replies, whose receivers are not among the
     /// destinations. `None` if it has no route, or no neighbour yet.

@@ -129,6 +129,29 @@ pub fn sipp(host: &Namespace, address: IpAddr) -> Result<Process> {
     Ok(sipp)
 }
 
+/// Starts vsftpd on port 21, which gives away a file called `file` to anybody.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn vsftpd(host: &Namespace, address: IpAddr, content: &str) -> Result<Process> {
+    let (listen, other) =
+        if address.is_ipv4() { ("listen", "listen_ipv6") } else { ("listen_ipv6", "listen") };
+    let listen_address = if address.is_ipv4() { "listen_address" } else { "listen_address6" };
+    let configuration = format!(
+        "{listen}=YES\n{other}=NO\n{listen_address}={address}\nbackground=NO\n\
+         anonymous_enable=YES\nlocal_enable=NO\nno_anon_password=YES\nanon_root=/run/ftp/files\n\
+         secure_chroot_dir=/run/ftp/empty\nconnect_from_port_20=YES\nisolate=NO\nisolate_network=NO\n\
+         seccomp_sandbox=NO\nxferlog_enable=NO\n"
+    );
+    host.write("/run/ftp/files/file", content)?;
+    host.write("/run/ftp/empty/none", "")?;
+    host.write("/run/ftp/vsftpd.conf", &configuration)?;
+    let mut vsftpd = host.spawn(&["vsftpd", "/run/ftp/vsftpd.conf"])?;
+    wait_for_listener(host, &mut vsftpd, "-t", address, 21)?;
+    Ok(vsftpd)
+}
+
 /// Starts an iperf3 server for any number of tests.
 ///
 /// # Errors

@@ -52,7 +52,20 @@ steps! {
     create_reply6 = CreateReply6,
     encapsulate = Encapsulate,
     encapsulate6 = Encapsulate6,
+    ftp_command = FtpCommand,
+    ftp_command6 = FtpCommand6,
+    ftp_answer = FtpAnswer,
+    ftp_answer6 = FtpAnswer6,
+    ftp_expect = FtpExpect,
+    ftp_expect6 = FtpExpect6,
+    ftp_expect_r = FtpExpectReply,
+    ftp_expect_r6 = FtpExpectReply6,
+    ftp_deliver = FtpDeliver,
+    ftp_deliver6 = FtpDeliver6,
+    ftp_data = FtpData,
+    ftp_data6 = FtpData6,
     reject = Reject,
+    watch = Watch,
 }
 
 #[panic_handler]

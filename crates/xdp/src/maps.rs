@@ -64,6 +64,9 @@ pub static COUNTERS: Array<Counters, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static EVENTS: PerCpuArray<u64, { Event::COUNT }, 0> = PerCpuArray::new();
 
+/// Copies of packets that were dropped (`Sample`s), while somebody watches.
+#[btf_map]
+pub static SAMPLES: RingBuf<(), { 1 << 16 }> = RingBuf::new();
 /// What first fragments leave for later ones. The oldest go when there are too many.
 #[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord, FRAGMENTS_MAX, 0> = LruHashMap::new();

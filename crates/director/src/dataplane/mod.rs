@@ -16,12 +16,13 @@ pub use attach::{Attached, Attachments, Mode};
 pub use pins::detach;
 
 use crate::config::Config;
+use crate::defence;
 use crate::error::DirectorError;
 use crate::fragments::EarlyFragments;
 use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::tables::Tables;
-use aya::maps::{Map, MapData, ProgramArray};
+use aya::maps::{Map, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
@@ -35,7 +36,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 17] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -49,6 +50,7 @@ const MAPS: [&str; 16] = [
     "DESTINATIONS",
     "COUNTERS",
     "EVENTS",
+    "SAMPLES",
     "FRAGMENTS",
     "EARLY_FRAGMENTS",
     "STEPS",
@@ -66,6 +68,10 @@ pub struct DataPlane {
     pub tables: Tables,
     /// From identity to service.
     pub service_index: aya::maps::HashMap<MapData, KeyOctets, u32>,
+    /// What happened to packets other than being switched, by [`rlvs_switch::counters::Event`] and CPU.
+    pub events: PerCpuArray<MapData, u64>,
+    /// Copies of packets, for whoever watches.
+    pub samples: RingBuf<MapData>,
     /// Fragments that came before the first of their packet.
     pub early_fragments: EarlyFragments,
     /// Where the first step is attached.
@@ -123,11 +129,21 @@ impl DataPlane {
         };
         set_up(&tables, cpus)?;
         let service_index = map(&mut ebpf, "SERVICE_INDEX")?;
+        let (events, samples) = (map(&mut ebpf, "EVENTS")?, map(&mut ebpf, "SAMPLES")?);
         let (ring, records) = (map(&mut ebpf, "EARLY_FRAGMENTS")?, map(&mut ebpf, "FRAGMENTS")?);
         let same_programs = programs(&mut ebpf, &pins)?;
         let early_fragments = EarlyFragments::new(ring, records, first_step(&pins)?);
         let attachments = Attachments::adopt(first_step(&pins)?, &pins)?;
-        Ok(DataPlane { tables, service_index, early_fragments, attachments, adopted, same_programs })
+        Ok(DataPlane {
+            tables,
+            service_index,
+            events,
+            samples,
+            early_fragments,
+            attachments,
+            adopted,
+            same_programs,
+        })
     }
 }
 
@@ -188,6 +204,9 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
     settings.mask4.store(tables.connections4.all().len() as u32 - 1, order::PLAIN);
     settings.mask6.store(tables.connections6.all().len() as u32 - 1, order::PLAIN);
     settings.set_defaults();
+    // As IPVS has it: what a backlog of messages may take of the memory that is free now.
+    let messages = (defence::available_pages() / 32).min(i32::MAX as u64) as u32;
+    settings.director.sync_qlen_max.store(messages, order::PLAIN);
     // Last, for it says that the rest is done.
     settings.cpus.store(cpus, order::PUBLISH);
     Ok(())

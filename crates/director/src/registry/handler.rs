@@ -14,7 +14,7 @@ use std::sync::Arc;
 const PAGE: usize = 4096;
 
 impl Registry {
-    /// Carries a request out. Facts about the director are not the registry's.
+    /// Carries a request out. What concerns the director as a whole is not the registry's.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
         match request {
             Request::NewService(service) => self.add_service(&service).map(|()| Reply::Done),
@@ -54,8 +54,15 @@ impl Registry {
             Request::NewMarkRule { rule, before } => self.add_mark_rule(rule, before).map(|()| Reply::Done),
             Request::DeleteMarkRule(id) => self.delete_mark_rule(id).map(|()| Reply::Done),
             Request::ListMarkRules => Ok(Reply::MarkRules(self.mark_rules())),
-            // These need to know interfaces.
-            Request::NewDaemon(_) | Request::GetFacts => Err(Errno::OPNOTSUPP),
+            // These need more than services and connections.
+            Request::NewDaemon(_)
+            | Request::GetFacts
+            | Request::ListSettings
+            | Request::GetSetting(_)
+            | Request::SetSetting(_)
+            | Request::ListEvents
+            | Request::TakeSamples
+            | Request::GetTotals => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -75,11 +82,10 @@ impl Registry {
 
     fn timeouts(&self) -> Timeouts {
         let settings = self.tables.settings();
-        let seconds = |ticks: u32| (u64::from(ticks) * (1 << Tick::SHIFT) / 1_000_000_000) as u32;
         Timeouts {
-            tcp: seconds(settings.tcp_timeouts[tcp::ESTABLISHED as usize].load(order::PLAIN)),
-            tcp_fin: seconds(settings.tcp_timeouts[tcp::FIN_WAIT as usize].load(order::PLAIN)),
-            udp: seconds(settings.udp_timeout.load(order::PLAIN)),
+            tcp: Tick::to_seconds(settings.tcp_timeouts[tcp::ESTABLISHED as usize].load(order::PLAIN)),
+            tcp_fin: Tick::to_seconds(settings.tcp_timeouts[tcp::FIN_WAIT as usize].load(order::PLAIN)),
+            udp: Tick::to_seconds(settings.udp_timeout.load(order::PLAIN)),
         }
     }
 }

@@ -146,7 +146,7 @@ fn add(sum: &mut [u64; 5], more: [u64; 5]) {
 }
 
 /// Counters since they were zeroed, and rates, as IPVS's statistics.
-fn stats(counted: [u64; 5], zero: [u64; 5], rates: [u64; 5]) -> Stats {
+pub(crate) fn stats(counted: [u64; 5], zero: [u64; 5], rates: [u64; 5]) -> Stats {
     let since = |i: usize| counted[i].wrapping_sub(zero[i]);
     Stats {
         connections: since(0),

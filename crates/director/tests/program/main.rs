@@ -5,7 +5,9 @@
 
 mod concurrency;
 mod control;
+mod defence;
 mod forwarding;
+mod ftp;
 mod lab;
 mod look_up;
 mod refusals;

@@ -4,7 +4,9 @@ use crate::lab::*;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, SYN};
 use rlvs_switch::Verdict;
+use rlvs_switch::counters::Event;
 use rlvs_switch::destination::method::{DIRECT_ROUTE, MASQUERADE, TUNNEL};
+use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP};
 use rlvs_switch::simulation::{Packet, icmp_error};
 use std::net::SocketAddr;
 
@@ -106,6 +108,36 @@ fn icmp_errors_follow_the_packet_that_they_quote() {
                 }
             }
         }
+        twins.compare()
+    });
+}
+
+#[test]
+fn icmp_errors_from_the_way_of_a_tunnel_are_known_by_it() {
+    run(SLOTS, |twins| {
+        let mut told = 0;
+        let [a, b] = nets();
+        let kinds = [(IPIP, 0), (GUE, 0), (GUE, CHECKSUM), (GRE, 0), (GRE, CHECKSUM)];
+        for (inner, outer) in [(a, a), (a, b), (b, a), (b, b)] {
+            for (port, (kind, flags)) in (100..).zip(kinds) {
+                let mut vip = inner.vip;
+                vip.set_port(port + if outer.server.is_ipv4() { 0 } else { 10 });
+                let end = server_behind(kind, flags, outer.server);
+                twins.add_service(UDP, vip, std::slice::from_ref(&end))?;
+                let (verdict, sent) = twins.receive(&Packet::udp(inner.client, vip).frame());
+                is_sent(verdict);
+                let too_big = if outer.server.is_ipv4() { (3, 4) } else { (2, 0) };
+                let error = |quote| icmp_error(outer.server.ip(), end.source, too_big, 1400, quote);
+                // There is no route to the client here, or he would be told.
+                assert_eq!(twins.receive(&error(&sent[14..])).0, Verdict::Drop);
+                told += 1;
+                let outside = if outer.server.is_ipv4() { 20 } else { 40 };
+                for length in (0..outside + 16).step_by(3) {
+                    assert_eq!(twins.receive(&error(&sent[14..14 + length])).0, Verdict::Pass, "{length}");
+                }
+            }
+        }
+        assert_eq!(twins.simulation.events(Event::Unresolved), told);
         twins.compare()
     });
 }

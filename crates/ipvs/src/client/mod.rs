@@ -238,6 +238,52 @@ impl Client {
         .await
     }
 
+    /// All of IPVS's sysctls that the rlvs director has.
+    ///
+    /// # Errors
+    /// [`ClientError::NotOnKernel`] with the kernel's IPVS, which has them below /proc/sys/net/ipv4/vs.
+    pub async fn settings(&mut self) -> Result<Vec<Setting>, ClientError> {
+        self.all(Request::ListSettings, setting).await
+    }
+
+    /// One of them: ENOENT if there is none such.
+    pub async fn setting(&mut self, name: &str) -> Result<Setting, ClientError> {
+        self.one(Request::GetSetting(name.into()), setting).await
+    }
+
+    /// Changes one of them: ENOENT, or EINVAL if it does not take the value.
+    pub async fn set_setting(&mut self, setting: Setting) -> Result<(), ClientError> {
+        self.change(Request::SetSetting(setting)).await
+    }
+
+    /// What happened to packets other than being switched.
+    pub async fn events(&mut self) -> Result<Vec<EventCount>, ClientError> {
+        self.all(Request::ListEvents, |item| match item {
+            Item::Event(event) => Some(event),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Packets that were dropped since the last call, on whatever client; some of them if there were many. Nothing is
+    /// copied for nobody: those before the first call were not.
+    pub async fn take_samples(&mut self) -> Result<Vec<Sample>, ClientError> {
+        self.all(Request::TakeSamples, |item| match item {
+            Item::Sample(sample) => Some(sample),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Statistics of all services together.
+    pub async fn totals(&mut self) -> Result<Totals, ClientError> {
+        self.one(Request::GetTotals, |item| match item {
+            Item::Totals(totals) => Some(totals),
+            _ => None,
+        })
+        .await
+    }
+
     async fn change(&mut self, request: Request) -> Result<(), ClientError> {
         self.ask(request, |_| ()).await
     }
@@ -262,6 +308,13 @@ impl Client {
             FamilyName::Rlvs => self.rlvs.ok_or(ClientError::NotOnKernel)?,
         };
         self.exchange.ask(family, &request, each).await
+    }
+}
+
+fn setting(item: Item) -> Option<Setting> {
+    match item {
+        Item::Setting(setting) => Some(setting),
+        _ => None,
     }
 }
 

@@ -71,6 +71,19 @@ pub enum Request {
     ListConnections,
     /// RLVS: facts about the director.
     GetFacts,
+    /// RLVS: all of IPVS's sysctls, by name.
+    ListSettings,
+    /// RLVS: one of them (ENOENT if there is none such).
+    GetSetting(String),
+    /// RLVS: changes one (ENOENT; EINVAL if it does not take the value).
+    SetSetting(Setting),
+    /// RLVS: how often what happened to packets other than being switched.
+    ListEvents,
+    /// RLVS: packets dropped since the last such request, as many as may be copied from one to the next. Who does not
+    /// ask again ends the copying.
+    TakeSamples,
+    /// RLVS: statistics of all services together, deleted ones included.
+    GetTotals,
     /// RLVS: add a mark rule (EEXIST if there).
     NewMarkRule {
         /// The rule.
@@ -97,6 +110,10 @@ impl Request {
                 | Self::GetInfo
                 | Self::ListConnections
                 | Self::GetFacts
+                | Self::ListSettings
+                | Self::GetSetting(_)
+                | Self::ListEvents
+                | Self::GetTotals
                 | Self::ListMarkRules
         )
     }
@@ -110,6 +127,9 @@ impl Request {
                 | Self::ListDaemons
                 | Self::ListConnections
                 | Self::GetFacts
+                | Self::ListSettings
+                | Self::ListEvents
+                | Self::TakeSamples
                 | Self::ListMarkRules
         )
     }
@@ -119,6 +139,12 @@ impl Request {
         match self {
             Self::ListConnections
             | Self::GetFacts
+            | Self::ListSettings
+            | Self::GetSetting(_)
+            | Self::SetSetting(_)
+            | Self::ListEvents
+            | Self::TakeSamples
+            | Self::GetTotals
             | Self::NewMarkRule { .. }
             | Self::DeleteMarkRule(_)
             | Self::ListMarkRules => FamilyName::Rlvs,
@@ -148,6 +174,14 @@ pub enum Reply {
     Connections(Box<dyn Iterator<Item = Connection> + Send>),
     /// To [`Request::GetFacts`].
     Facts(Vec<Fact>),
+    /// To [`Request::ListSettings`] and, one of them, to [`Request::GetSetting`].
+    Settings(Vec<Setting>),
+    /// To [`Request::ListEvents`].
+    Events(Vec<EventCount>),
+    /// To [`Request::TakeSamples`].
+    Samples(Vec<Sample>),
+    /// To [`Request::GetTotals`].
+    Totals(Totals),
     /// To [`Request::ListMarkRules`].
     MarkRules(Vec<MarkRuleEntry>),
 }
@@ -164,6 +198,10 @@ impl fmt::Debug for Reply {
             Self::Info(v) => f.debug_tuple("Info").field(v).finish(),
             Self::Connections(_) => f.write_str("Connections(..)"),
             Self::Facts(v) => f.debug_tuple("Facts").field(v).finish(),
+            Self::Settings(v) => f.debug_tuple("Settings").field(v).finish(),
+            Self::Events(v) => f.debug_tuple("Events").field(v).finish(),
+            Self::Samples(v) => f.debug_tuple("Samples").field(v).finish(),
+            Self::Totals(v) => f.debug_tuple("Totals").field(v).finish(),
             Self::MarkRules(v) => f.debug_tuple("MarkRules").field(v).finish(),
         }
     }

@@ -98,11 +98,28 @@ pub mod rlvs {
     pub const CONNECTIONS: u8 = 2;
     pub const GET_FACTS: u8 = 3;
     pub const FACT: u8 = 4;
+    pub const GET_SETTINGS: u8 = 5;
+    pub const SETTING: u8 = 6;
+    pub const SET_SETTING: u8 = 7;
+    pub const GET_EVENTS: u8 = 8;
+    pub const EVENT: u8 = 9;
+    pub const GET_TOTALS: u8 = 10;
+    pub const TOTALS: u8 = 11;
+    pub const TAKE_SAMPLES: u8 = 12;
+    pub const SAMPLE: u8 = 13;
 
     /// Records of connections, one after the other.
     pub const RECORDS: u16 = 1;
     pub const FACT_NAME: u16 = 2;
     pub const FACT_VALUE: u16 = 3;
+    pub const SETTING_NAME: u16 = 4;
+    pub const SETTING_VALUE: u16 = 5;
+    pub const EVENT_NAME: u16 = 6;
+    pub const EVENT_WORDS: u16 = 7;
+    pub const EVENT_COUNT: u16 = 8;
+    pub const STATS: u16 = 9;
+    pub const CPU: u16 = 10;
+    pub const FRAME: u16 = 11;
 }
 
 /// Mark rules, in the family `RLVS`; the attributes of a rule are in a nest of their own.
@@ -132,3 +149,5 @@ pub mod mark {
 pub const SCHEDULER_LENGTH: usize = 15;
 pub const ENGINE_LENGTH: usize = 16;
 pub const INTERFACE_LENGTH: usize = 15;
+/// Of a setting's name or value.
+pub const SETTING_LENGTH: usize = 255;

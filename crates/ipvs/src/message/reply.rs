@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::connection::{self, BATCH, RECORD};
 use super::numbers::{self, command, info, rlvs, top};
-use super::{FamilyName, Reply, Request, daemon, destination, mark, service};
+use super::{FamilyName, Reply, Request, daemon, destination, mark, service, stats};
 use crate::model::*;
 use crate::netlink::{Writer, attributes};
 
@@ -25,6 +25,14 @@ pub enum Item {
     Connections(Vec<Connection>),
     /// A fact.
     Fact(Fact),
+    /// A setting.
+    Setting(Setting),
+    /// An event's count.
+    Event(EventCount),
+    /// A dropped packet.
+    Sample(Sample),
+    /// The totals.
+    Totals(Totals),
     /// A mark rule.
     MarkRule(MarkRuleEntry),
 }
@@ -46,6 +54,10 @@ pub fn decode_item(request: &Request, attribute_bytes: &[u8]) -> Result<Item, Er
         Request::GetInfo => decode_info(attribute_bytes).map(Item::Info),
         Request::ListConnections => nest(rlvs::RECORDS).and_then(decode_connections).map(Item::Connections),
         Request::GetFacts => decode_fact(attribute_bytes).map(Item::Fact),
+        Request::ListSettings | Request::GetSetting(_) => decode_setting(attribute_bytes).map(Item::Setting),
+        Request::ListEvents => decode_event(attribute_bytes).map(Item::Event),
+        Request::TakeSamples => decode_sample(attribute_bytes).map(Item::Sample),
+        Request::GetTotals => decode_totals(attribute_bytes).map(Item::Totals),
         Request::ListMarkRules => mark::decode_entry(attribute_bytes).map(Item::MarkRule),
         _ => None,
     };
@@ -62,6 +74,10 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
         Item::Info(_) => (FamilyName::Ipvs, command::SET_INFO),
         Item::Connections(_) => (FamilyName::Rlvs, rlvs::CONNECTIONS),
         Item::Fact(_) => (FamilyName::Rlvs, rlvs::FACT),
+        Item::Setting(_) => (FamilyName::Rlvs, rlvs::SETTING),
+        Item::Event(_) => (FamilyName::Rlvs, rlvs::EVENT),
+        Item::Sample(_) => (FamilyName::Rlvs, rlvs::SAMPLE),
+        Item::Totals(_) => (FamilyName::Rlvs, rlvs::TOTALS),
         Item::MarkRule(_) => (FamilyName::Rlvs, numbers::mark::ENTRY),
     };
     w.message(family.id(), flags, sequence, |w| {
@@ -86,6 +102,26 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
                 w.put_text(rlvs::FACT_NAME, &fact.name);
                 w.put_text(rlvs::FACT_VALUE, &fact.value);
             }
+            Item::Setting(setting) => {
+                w.put_text(rlvs::SETTING_NAME, &setting.name);
+                w.put_text(rlvs::SETTING_VALUE, &setting.value);
+            }
+            Item::Event(event) => {
+                w.put_text(rlvs::EVENT_NAME, &event.name);
+                w.put_text(rlvs::EVENT_WORDS, &event.words);
+                w.put(rlvs::EVENT_COUNT, &event.count.to_ne_bytes());
+            }
+            Item::Sample(sample) => {
+                w.put_text(rlvs::EVENT_NAME, &sample.event);
+                w.put_text(rlvs::EVENT_WORDS, &sample.words);
+                w.put(rlvs::FRAME, &sample.frame);
+            }
+            Item::Totals(totals) => {
+                w.nest(rlvs::STATS, |w| stats::encode_wide(w, &totals.stats));
+                for cpu in &totals.cpus {
+                    w.nest(rlvs::CPU, |w| cpu.iter().for_each(|number| w.raw(&number.to_ne_bytes())));
+                }
+            }
             Item::MarkRule(entry) => mark::encode_entry(w, entry),
         }
     });
@@ -107,6 +143,10 @@ impl Reply {
                 (!batch.is_empty()).then_some(Item::Connections(batch))
             })),
             Self::Facts(facts) => Box::new(facts.into_iter().map(Item::Fact)),
+            Self::Settings(settings) => Box::new(settings.into_iter().map(Item::Setting)),
+            Self::Events(events) => Box::new(events.into_iter().map(Item::Event)),
+            Self::Samples(samples) => Box::new(samples.into_iter().map(Item::Sample)),
+            Self::Totals(totals) => Box::new(std::iter::once(Item::Totals(totals))),
             Self::MarkRules(rules) => Box::new(rules.into_iter().map(Item::MarkRule)),
         }
     }
@@ -138,4 +178,42 @@ fn decode_connections(records: &[u8]) -> Option<Vec<Connection>> {
 fn decode_fact(attribute_bytes: &[u8]) -> Option<Fact> {
     let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind)?.text(usize::from(u16::MAX));
     Some(Fact { name: find(rlvs::FACT_NAME)?, value: find(rlvs::FACT_VALUE)? })
+}
+
+fn decode_setting(attribute_bytes: &[u8]) -> Option<Setting> {
+    let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind)?.text(usize::from(u16::MAX));
+    Some(Setting { name: find(rlvs::SETTING_NAME)?, value: find(rlvs::SETTING_VALUE)? })
+}
+
+fn decode_event(attribute_bytes: &[u8]) -> Option<EventCount> {
+    let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind);
+    let text = |kind| find(kind)?.text(usize::from(u16::MAX));
+    Some(EventCount {
+        name: text(rlvs::EVENT_NAME)?,
+        words: text(rlvs::EVENT_WORDS)?,
+        count: find(rlvs::EVENT_COUNT)?.u64()?,
+    })
+}
+
+fn decode_sample(attribute_bytes: &[u8]) -> Option<Sample> {
+    let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind);
+    let text = |kind| find(kind)?.text(usize::from(u16::MAX));
+    Some(Sample {
+        event: text(rlvs::EVENT_NAME)?,
+        words: text(rlvs::EVENT_WORDS)?,
+        frame: find(rlvs::FRAME)?.value.into(),
+    })
+}
+
+fn decode_totals(attribute_bytes: &[u8]) -> Option<Totals> {
+    let nest = attributes(attribute_bytes).find(|a| a.kind == rlvs::STATS)?;
+    let cpus = attributes(attribute_bytes).filter(|a| a.kind == rlvs::CPU).map(|a| {
+        let (numbers, rest) = a.value.as_chunks::<8>();
+        let mut cpu = [0; 5];
+        for (number, octets) in cpu.iter_mut().zip(numbers) {
+            *number = u64::from_ne_bytes(*octets);
+        }
+        (rest.is_empty() && numbers.len() == cpu.len()).then_some(cpu)
+    });
+    Some(Totals { stats: stats::decode(None, Some(nest)), cpus: cpus.collect::<Option<_>>()? })
 }

@@ -3,9 +3,9 @@
 use rustix::io::Errno;
 
 use super::control::{self, CONTROL_FAMILY, FamilyName};
-use super::numbers::{self, command, rlvs, top};
+use super::numbers::{self, SETTING_LENGTH, command, rlvs, top};
 use super::{Request, daemon, destination, mark, service};
-use crate::model::{MAX_TIMEOUT, Timeouts};
+use crate::model::{MAX_TIMEOUT, Setting, Timeouts};
 use crate::netlink::{self, Attribute, Message, Writer, attributes};
 
 /// A message that a server got.
@@ -52,6 +52,11 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
                 w.put(top::TIMEOUT_TCP_FIN, &t.tcp_fin.to_ne_bytes());
                 w.put(top::TIMEOUT_UDP, &t.udp.to_ne_bytes());
             }
+            Request::GetSetting(name) => w.put_text(rlvs::SETTING_NAME, name),
+            Request::SetSetting(setting) => {
+                w.put_text(rlvs::SETTING_NAME, &setting.name);
+                w.put_text(rlvs::SETTING_VALUE, &setting.value);
+            }
             Request::ListServices
             | Request::ListDaemons
             | Request::GetTimeouts
@@ -60,6 +65,10 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
             | Request::Flush
             | Request::ListConnections
             | Request::GetFacts
+            | Request::ListSettings
+            | Request::ListEvents
+            | Request::TakeSamples
+            | Request::GetTotals
             | Request::ListMarkRules => {}
             Request::NewMarkRule { rule, before } => mark::encode_new(w, rule, *before),
             Request::DeleteMarkRule(id) => mark::encode_id(w, id),
@@ -84,11 +93,7 @@ pub(crate) fn decode_message(message: &Message<'_>) -> Result<Call, Errno> {
         };
     }
     if message.kind == FamilyName::Rlvs.id() {
-        return match command {
-            rlvs::GET_CONNECTIONS if dump => Ok(Call::Request(Request::ListConnections)),
-            rlvs::GET_FACTS if dump => Ok(Call::Request(Request::GetFacts)),
-            _ => mark::decode_request(command, dump, attribute_bytes).unwrap_or(Err(Errno::OPNOTSUPP)),
-        };
+        return rlvs(command, dump, attribute_bytes);
     }
     ipvs(command, dump, attribute_bytes)
 }
@@ -96,6 +101,27 @@ pub(crate) fn decode_message(message: &Message<'_>) -> Result<Call, Errno> {
 /// Server, tests and fuzzers: what the first message of a datagram asks for; `None` if there is none.
 pub fn decode(datagram: &[u8]) -> Option<Result<Call, Errno>> {
     netlink::messages(datagram).next().map(|message| decode_message(&message))
+}
+
+fn rlvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Call, Errno> {
+    let text = |kind| {
+        let attribute = attributes(attribute_bytes).filter(|a| a.kind == kind).last();
+        attribute.and_then(|a| a.text(SETTING_LENGTH)).ok_or(Errno::INVAL)
+    };
+    Ok(Call::Request(match (command, dump) {
+        (rlvs::GET_CONNECTIONS, true) => Request::ListConnections,
+        (rlvs::GET_FACTS, true) => Request::GetFacts,
+        (rlvs::GET_SETTINGS, true) => Request::ListSettings,
+        (rlvs::GET_SETTINGS, false) => Request::GetSetting(text(rlvs::SETTING_NAME)?),
+        (rlvs::SET_SETTING, false) => Request::SetSetting(Setting {
+            name: text(rlvs::SETTING_NAME)?,
+            value: text(rlvs::SETTING_VALUE)?,
+        }),
+        (rlvs::GET_EVENTS, true) => Request::ListEvents,
+        (rlvs::TAKE_SAMPLES, true) => Request::TakeSamples,
+        (rlvs::GET_TOTALS, false) => Request::GetTotals,
+        _ => return mark::decode_request(command, dump, attribute_bytes).unwrap_or(Err(Errno::OPNOTSUPP)),
+    }))
 }
 
 fn ipvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Call, Errno> {
@@ -179,6 +205,11 @@ fn command_of(request: &Request) -> u8 {
         Request::Flush => command::FLUSH,
         Request::ListConnections => rlvs::GET_CONNECTIONS,
         Request::GetFacts => rlvs::GET_FACTS,
+        Request::ListSettings | Request::GetSetting(_) => rlvs::GET_SETTINGS,
+        Request::SetSetting(_) => rlvs::SET_SETTING,
+        Request::ListEvents => rlvs::GET_EVENTS,
+        Request::TakeSamples => rlvs::TAKE_SAMPLES,
+        Request::GetTotals => rlvs::GET_TOTALS,
         Request::NewMarkRule { .. } => numbers::mark::NEW,
         Request::DeleteMarkRule(_) => numbers::mark::DELETE,
         Request::ListMarkRules => numbers::mark::GET,

@@ -101,8 +101,17 @@ fn request() -> impl Strategy<Value = Request> {
             Request::Flush,
             Request::ListConnections,
             Request::GetFacts,
+            Request::ListSettings,
+            Request::ListEvents,
+            Request::GetTotals,
         ]),
+        "[a-z_]{0,30}".prop_map(Request::GetSetting),
+        setting().prop_map(Request::SetSetting),
     ]
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    ("[a-z_]{0,30}", "[0-9\t-]{0,30}").prop_map(|(name, value)| Setting { name, value })
 }
 
 fn stats() -> impl Strategy<Value = Stats> {
@@ -188,6 +197,20 @@ proptest! {
     }
 
     #[test]
+    fn settings_events_and_totals_survive_the_wire(
+        setting in setting(), count in any::<u64>(), stats in stats(),
+        cpus in proptest::collection::vec(any::<[u64; 5]>(), 0..5),
+    ) {
+        let item = Item::Setting(setting);
+        prop_assert_eq!(round_trip(&Request::ListSettings, &item), Ok(item.clone()));
+        prop_assert_eq!(round_trip(&Request::GetSetting("x".into()), &item), Ok(item));
+        let item = Item::Event(EventCount { name: "TableFull".into(), words: "dropped: full".into(), count });
+        prop_assert_eq!(round_trip(&Request::ListEvents, &item), Ok(item));
+        let item = Item::Totals(Totals { stats, cpus });
+        prop_assert_eq!(round_trip(&Request::GetTotals, &item), Ok(item));
+    }
+
+    #[test]
     fn any_octets_are_harmless(datagram in proptest::collection::vec(any::<u8>(), 0..300)) {
         read_everything(&datagram);
     }
@@ -222,6 +245,9 @@ fn read_everything(datagram: &[u8]) {
         Request::GetInfo,
         Request::ListConnections,
         Request::GetFacts,
+        Request::ListSettings,
+        Request::ListEvents,
+        Request::GetTotals,
     ] {
         let _ = decode_item(&request, datagram);
         let mut nested = Writer::default();

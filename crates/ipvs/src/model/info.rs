@@ -34,3 +34,34 @@ pub struct Fact {
     /// Its value.
     pub value: String,
 }
+
+/// One of IPVS's sysctls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name below `net.ipv4.vs`.
+    pub name: String,
+    /// Its value as text: what the file of the same name shows and takes.
+    pub value: String,
+}
+
+/// A packet that was dropped or answered with an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Name of the event that it was counted for.
+    pub event: String,
+    /// The event in words.
+    pub words: String,
+    /// The frame's beginning as it was received, from its link header on.
+    pub frame: Vec<u8>,
+}
+
+/// How often something happened to packets other than being switched as usual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventCount {
+    /// The event's name.
+    pub name: String,
+    /// The event in words, what became of the packet first.
+    pub words: String,
+    /// How often, since the data plane was made.
+    pub count: u64,
+}

@@ -13,7 +13,7 @@ pub use daemon::{Daemon, DaemonRole};
 pub use destination::{
     Destination, DestinationEntry, DestinationId, ForwardingMethod, Tunnel, TunnelFlags, TunnelType,
 };
-pub use info::{Fact, Info, MAX_TIMEOUT, Timeouts, VERSION};
+pub use info::{EventCount, Fact, Info, MAX_TIMEOUT, Sample, Setting, Timeouts, VERSION};
 pub use mark::{MarkRule, MarkRuleEntry, MarkRuleError, MarkRuleId, Network, Ports};
 pub use service::{Family, FlagsChange, Netmask, Protocol, Service, ServiceEntry, ServiceFlags, ServiceId};
-pub use stats::Stats;
+pub use stats::{Stats, Totals};

@@ -24,3 +24,12 @@ pub struct Stats {
     /// Octets per second to clients.
     pub out_bytes_rate: u64,
 }
+
+/// Statistics of all services together, deleted ones included.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Since the last zeroing of everything.
+    pub stats: Stats,
+    /// Counters by CPU, never zeroed: connections, packets in and out, octets in and out.
+    pub cpus: Vec<[u64; 5]>,
+}

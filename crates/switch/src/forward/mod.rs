@@ -13,7 +13,7 @@ use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::steps::{Step, encapsulate_for, reject_for};
+use crate::steps::{Step, drop_for, encapsulate_for, reject_for};
 use crate::table::lookup::Found;
 use crate::table::{Entry, Meta, slot};
 use rlvs_packet::icmp::Cause;
@@ -33,7 +33,7 @@ pub fn to_destination<P: Platform, F: Ip>(
     }
     match egress.interface.load(order::PLAIN) {
         Egress::HERE if method != method::MASQUERADE => return Step::Done(Verdict::Pass),
-        0 | Egress::HERE => return Step::Done(drop(platform, Event::Unresolved)),
+        0 | Egress::HERE => return drop_for(platform, Event::Unresolved),
         _ => {}
     }
     if frame.hops <= 1 {
@@ -59,7 +59,7 @@ pub fn to_destination<P: Platform, F: Ip>(
         method::TUNNEL => tunnel::send_ipip::<P, F>(platform, frame, destination, egress, &hop),
         _ => F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop)),
     };
-    Step::Done(verdict.unwrap_or_else(|| drop(platform, Event::NoRoom)))
+    verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
 
 /// Sends a real server's reply to the client, with the VIP as its source.
@@ -70,14 +70,14 @@ pub fn to_client<P: Platform, F: Ip>(
     frame: &Frame,
     found: &Found<'_, F>,
     entry: &Entry<F>,
-) -> Verdict {
+) -> Step {
     if frame.hops <= 1 {
-        return drop(platform, Event::TimeExceeded);
+        return drop_for(platform, Event::TimeExceeded);
     }
     let hop = way_to_client(platform, config, frame, found, entry);
     let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, entry.address, entry.port)
         .and_then(|()| link::send::<P, F>(platform, frame, &hop));
-    verdict.unwrap_or_else(|| drop(platform, Event::NoRoom))
+    verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
 
 /// The hop that the entry holds, looked up anew if routes or neighbours have changed since.
@@ -115,10 +115,4 @@ fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: 
     };
     place.store_hop(&hop.in_generation(generation));
     1
-}
-
-#[inline(always)]
-fn drop<P: Platform>(platform: &P, event: Event) -> Verdict {
-    platform.count(event);
-    Verdict::Drop
 }

@@ -8,6 +8,7 @@ use crate::destination::{Destination, Hop};
 use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::frame::octets;
 use crate::mark::MarkRule;
+use crate::order;
 use crate::platform::{Memory, Platform};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
@@ -117,6 +118,26 @@ impl Platform for Cpu<'_> {
         Some(fold(words.map(u64::from).sum()))
     }
 
+    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+        let frame = self.frame.borrow();
+        let octets = frame.octets[frame.start..].get(offset..offset + length.min(128))?;
+        for (word, octets) in words.iter().zip(octets.chunks(4)) {
+            let mut four = [0; 4];
+            four[..octets.len()].copy_from_slice(octets);
+            word.store(u32::from_le_bytes(four), order::PLAIN);
+        }
+        Some(())
+    }
+
+    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+        let frame = &mut *self.frame.borrow_mut();
+        let octets = frame.octets[frame.start..].get_mut(offset..offset + length.min(128))?;
+        for (word, octets) in words.iter().zip(octets.chunks_mut(4)) {
+            octets.copy_from_slice(&word.load(order::PLAIN).to_le_bytes()[..octets.len()]);
+        }
+        Some(())
+    }
+
     fn length(&self) -> usize {
         let frame = self.frame.borrow();
         frame.octets.len() - frame.start
@@ -213,6 +234,11 @@ impl Platform for Cpu<'_> {
 
     fn handover(&self) -> Option<&Handover> {
         self.simulation.handovers.get(self.number)
+    }
+
+    fn show(&self, event: u32) {
+        let frame = self.frame.borrow();
+        self.simulation.shown().push((Event::ALL[event as usize], frame.octets[frame.start..].to_vec()));
     }
 
     fn route4(&self, _source: u32, destination: u32, _length: u16) -> Option<Hop> {

@@ -35,7 +35,7 @@ use core::sync::atomic::Ordering::SeqCst;
 use rlvs_packet::ethernet::Mac;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// CPUs that a simulation has counters for.
 pub const CPUS: usize = 8;
@@ -73,6 +73,7 @@ pub struct Simulation {
     /// Where the sequence of random numbers is.
     random: AtomicU64,
     routes: HashMap<IpAddr, Hop>,
+    shown: Mutex<Vec<(Event, Vec<u8>)>>,
     between: fn(),
 }
 
@@ -104,6 +105,7 @@ impl Simulation {
             clock: AtomicU32::new(u32::MAX - 20),
             random: AtomicU64::new(seed),
             routes: HashMap::new(),
+            shown: Mutex::default(),
             between: || {},
         };
         let config = &simulation.config;
@@ -169,6 +171,11 @@ impl Simulation {
     /// How often something happened.
     pub fn events(&self, event: Event) -> u32 {
         self.events[event as usize].load(SeqCst)
+    }
+
+    /// What whoever watches has been shown: why, and the frame.
+    pub fn shown(&self) -> MutexGuard<'_, Vec<(Event, Vec<u8>)>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A CPU's counters of a destination.

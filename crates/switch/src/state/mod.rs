@@ -27,18 +27,25 @@ pub enum Direction {
 /// The state in which a connection is put into the table. Its first packet then is one of a known connection: that must
 /// not change the state again, so an SCTP association, which tells a second INIT from the first, starts before its first packet.
 #[inline(always)]
-pub fn first(protocol: u8, direction: Direction, signal: u8) -> u8 {
-    if protocol == protocol::TCP { tcp::next(NONE, direction, signal) } else { NONE }
+pub fn first(protocol: u8, direction: Direction, signal: u8, secure: bool) -> u8 {
+    if protocol == protocol::TCP { tcp::next(NONE, direction, signal, secure) } else { NONE }
 }
 
-/// The state after a packet with this signal ([`crate::frame::Frame::signal`]) in state `state`.
+/// The state after a packet with this signal ([`crate::frame::Frame::signal`]) in state `state`; `secure`: of
+/// [`is_secure`].
 #[inline(always)]
-pub fn next(protocol: u8, state: u8, direction: Direction, signal: u8) -> u8 {
+pub fn next(protocol: u8, state: u8, direction: Direction, signal: u8, secure: bool) -> u8 {
     match protocol {
-        protocol::TCP => tcp::next(state, direction, signal),
+        protocol::TCP => tcp::next(state, direction, signal, secure),
         protocol::SCTP => sctp::next(state, direction, signal),
         _ => udp::STATE,
     }
+}
+
+/// Whether TCP's state table is the one against floods (`secure_tcp`).
+#[inline(always)]
+pub fn is_secure(config: &Config) -> bool {
+    config.settings.secure_tcp.load(order::PLAIN) != 0
 }
 
 /// Whether a packet with this signal leaves the state as it is, in either direction: most do.

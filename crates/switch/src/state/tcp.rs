@@ -61,9 +61,9 @@ pub fn is_embryonic(state: u8) -> bool {
     EMBRYONIC >> (state & 31) & 1 != 0
 }
 
-/// The state after a packet with these flags.
+/// The state after a packet with these flags; `secure`: by the table against SYN floods.
 #[inline(always)]
-pub fn next(state: u8, direction: Direction, flags: u8) -> u8 {
+pub fn next(state: u8, direction: Direction, flags: u8, secure: bool) -> u8 {
     let event = if flags & RST != 0 {
         3
     } else if flags & SYN != 0 {
@@ -75,23 +75,30 @@ pub fn next(state: u8, direction: Direction, flags: u8) -> u8 {
     } else {
         return CLOSE;
     };
-    let index = (direction as usize) << 6 | event << 4 | (state & 15) as usize;
+    let index = (secure as usize) << 8 | (direction as usize) << 6 | event << 4 | (state & 15) as usize;
     match TRANSITIONS.get(index) {
         Some(next) => *next,
         None => CLOSE,
     }
 }
 
-/// Next state by direction (64 each), event (SYN, FIN, ACK, RST: 16 each) and state.
-static TRANSITIONS: [u8; 256] = transitions();
+/// Next state by table (256 each: usual, against SYN floods), direction (64 each), event (SYN, FIN, ACK, RST: 16 each)
+/// and state.
+static TRANSITIONS: [u8; 512] = transitions();
 
-const fn transitions() -> [u8; 256] {
-    let mut table = [CLOSE; 256];
+const fn transitions() -> [u8; 512] {
+    let mut table = [CLOSE; 512];
+    fill(&mut table, 0, &ROWS);
+    fill(&mut table, 256, &secure_rows());
+    table
+}
+
+const fn fill(table: &mut [u8; 512], start: usize, rows: &[[Next; 12]; STATES]) {
     let mut state = 0;
     while state < STATES {
         let mut column = 0;
         while column < 12 {
-            let next = match ROWS[state][column] {
+            let next = match rows[state][column] {
                 Next::NO => NONE,
                 Next::ES => ESTABLISHED,
                 Next::SS => SYN_SENT,
@@ -102,13 +109,36 @@ const fn transitions() -> [u8; 256] {
                 Next::CW => CLOSE_WAIT,
                 Next::LA => LAST_ACK,
                 Next::LI => LISTEN,
+                Next::SA => SYNACK,
             };
-            table[(column / 4) << 6 | (column % 4) << 4 | state] = next;
+            table[start | (column / 4) << 6 | (column % 4) << 4 | state] = next;
             column += 1;
         }
         state += 1;
     }
-    table
+}
+
+/// The rows of IPVS's `secure_tcp`: a client's handshake does not make a connection established, a packet of the real
+/// server does, and what only clients have vouched for is [`SYNACK`] or [`SYN_RECV`].
+const fn secure_rows() -> [[Next; 12]; STATES] {
+    const INPUT: usize = 0;
+    const OUTPUT: usize = 4;
+    const INPUT_ONLY: usize = 8;
+    let mut rows = ROWS;
+    rows[SYNACK as usize][INPUT] = Next::SA;
+    rows[SYNACK as usize][INPUT + 1] = Next::SA;
+    rows[SYN_RECV as usize][INPUT + 2] = Next::SR;
+    rows[SYNACK as usize][INPUT + 2] = Next::SA;
+    rows[SYNACK as usize][INPUT + 3] = Next::CL;
+    rows[SYN_RECV as usize][OUTPUT] = Next::SA;
+    rows[SYNACK as usize][OUTPUT] = Next::SA;
+    let vouched = [NONE, FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, SYNACK];
+    let mut i = 0;
+    while i < vouched.len() {
+        rows[vouched[i] as usize][INPUT_ONLY] = Next::SA;
+        i += 1;
+    }
+    rows
 }
 
 /// Short names, so that the table below can be read.
@@ -129,6 +159,7 @@ enum Next {
     CW,
     LA,
     LI,
+    SA,
 }
 
 /// Rows: the present state. Columns: input, output and input-only, each with SYN, FIN, ACK, RST.
@@ -157,7 +188,8 @@ mod tests {
 
     /// Follows packets from the first on.
     fn after(packets: &[(Direction, u8)]) -> &'static str {
-        NAMES[packets.iter().fold(NONE, |state, (direction, flags)| next(state, *direction, *flags)) as usize]
+        NAMES[packets.iter().fold(NONE, |state, (direction, flags)| next(state, *direction, *flags, false))
+            as usize]
     }
 
     #[test]
@@ -187,14 +219,32 @@ mod tests {
 
     #[test]
     fn reset_outranks_all_other_flags_and_no_flag_closes() {
-        assert_eq!(next(ESTABLISHED, Direction::Input, RST | SYN | FIN | ACK), CLOSE);
-        assert_eq!(next(ESTABLISHED, Direction::Output, 0), CLOSE);
+        assert_eq!(next(ESTABLISHED, Direction::Input, RST | SYN | FIN | ACK, false), CLOSE);
+        assert_eq!(next(ESTABLISHED, Direction::Output, 0, false), CLOSE);
     }
 
     #[test]
     fn an_established_connection_stays_so_by_acknowledgements() {
-        for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
-            assert_eq!(next(ESTABLISHED, direction, ACK), ESTABLISHED);
+        let directions = [Direction::Input, Direction::Output, Direction::InputOnly];
+        for (direction, secure) in directions.into_iter().flat_map(|d| [(d, false), (d, true)]) {
+            assert_eq!(next(ESTABLISHED, direction, ACK, secure), ESTABLISHED);
         }
+    }
+
+    #[test]
+    fn against_floods_a_clients_word_is_not_enough() {
+        use Direction::{Input, InputOnly, Output};
+        let open = |packets: &[(Direction, u8)]| {
+            let state =
+                packets.iter().fold(NONE, |state, (direction, flags)| next(state, *direction, *flags, true));
+            NAMES[state as usize]
+        };
+        assert_eq!(open(&[(Input, SYN), (Input, ACK)]), "SYN_RECV");
+        assert_eq!(open(&[(Input, SYN), (Output, SYN | ACK)]), "SYNACK");
+        assert_eq!(open(&[(Input, SYN), (Output, SYN | ACK), (Input, ACK)]), "SYNACK");
+        assert_eq!(open(&[(Input, SYN), (Output, SYN | ACK), (Input, ACK), (Output, ACK)]), "ESTABLISHED");
+        assert_eq!(open(&[(Input, SYN), (Output, SYN | ACK), (Input, RST)]), "CLOSE");
+        assert_eq!(open(&[(InputOnly, SYN)]), "SYNACK");
+        assert_eq!(open(&[(InputOnly, SYN), (InputOnly, ACK)]), "ESTABLISHED");
     }
 }

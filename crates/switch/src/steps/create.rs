@@ -2,7 +2,7 @@
 
 use super::established::request_direction;
 use super::persist::WANTED;
-use super::{Program, Step, drop_for, hand_over, handed_over};
+use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
 use crate::frame::{self, Link, Network};
@@ -36,7 +36,9 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let chosen = handed_over(platform, |words| &words.destination);
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let Some(destination) = platform.destination(chosen) else { return Step::Done(Verdict::Drop) };
+    let Some(destination) = platform.destination(chosen) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
     let mut entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
     let template = handed_over(platform, |words| &words.template);
     if template < WANTED {
@@ -49,10 +51,12 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
     let half = Half { entry, tuple };
     let direction = request_direction(half.entry.method);
-    let state = state::first(frame.protocol, direction, frame.signal);
+    let state = state::first(frame.protocol, direction, frame.signal, state::is_secure(config));
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
-            if let Some(counters) = platform.counters(chosen) {
+            if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA
+                && let Some(counters) = platform.counters(chosen)
+            {
                 counters.connection();
             }
             if half.entry.method as u32 == method::MASQUERADE {

@@ -10,18 +10,18 @@ use crate::table::{V4, V6};
 #[inline(always)]
 pub fn encapsulate<P: Platform>(platform: &P) -> Step {
     let destination = handed_over(platform, |words| &words.destination);
-    Step::Done(match frame::network(platform) {
+    match frame::network(platform) {
         Network::V4(link) => tunnel::send::<P, V4>(platform, link, destination),
-        _ => Verdict::Pass,
-    })
+        _ => Step::Done(Verdict::Pass),
+    }
 }
 
 /// The same for IPv6.
 #[inline(always)]
 pub fn encapsulate6<P: Platform>(platform: &P) -> Step {
     let destination = handed_over(platform, |words| &words.destination);
-    Step::Done(match frame::network(platform) {
+    match frame::network(platform) {
         Network::V6(link) => tunnel::send::<P, V6>(platform, link, destination),
-        _ => Verdict::Pass,
-    })
+        _ => Step::Done(Verdict::Pass),
+    }
 }

@@ -1,7 +1,8 @@
 //! Packets of known connections.
 
+use super::ftp;
 use super::open;
-use super::{Program, Step};
+use super::{Program, Step, drop_for};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
@@ -66,11 +67,14 @@ pub(super) fn switch<P: Platform, F: Ip>(
         && !is_expired(platform, found.slot, found.index, now)
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
+        if ftp::is_control(frame, tuple, found.meta, &entry) {
+            return ftp::read::<P, F>(platform, found.index, found.meta);
+        }
         if found.meta.is_reply() {
             return reply(platform, config, frame, &found, &entry, now);
         }
         if !is_reusable(platform, config, frame, &found, &entry) {
-            return request(platform, config, frame, tuple, &found, &entry, now);
+            return request(platform, config, frame, &found, &entry, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
@@ -140,19 +144,16 @@ fn is_reusable<P: Platform, F: Ip>(
 
 /// A client's packet of a known connection.
 #[inline(always)]
-fn request<P: Platform, F: Ip>(
+pub(super) fn request<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
-    tuple: &Tuple<F>,
     found: &Found<'_, F>,
     entry: &Entry<F>,
     now: Tick,
 ) -> Step {
-    let Some(destination) = platform.destination(entry.destination) else {
-        return Step::Done(Verdict::Drop);
-    };
-    if !destination.is_available() {
+    let destination = platform.destination(entry.destination);
+    let Some(destination) = destination.filter(|destination| destination.is_available()) else {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
         let opens = state::opens(frame.protocol, frame.signal);
@@ -161,14 +162,13 @@ fn request<P: Platform, F: Ip>(
             release::<P, F>(platform, found.index, found.meta);
         }
         if opens || (expire && may_open(config, frame)) {
-            return open::begin(platform, config, frame, tuple);
+            return ftp::look_for_data::<F>();
         }
         if expire {
             return Step::Done(Verdict::Pass);
         }
-        platform.count(Event::DestinationGone);
-        return Step::Done(Verdict::Drop);
-    }
+        return drop_for(platform, Event::DestinationGone);
+    };
     if let Some(counters) = platform.counters(entry.destination) {
         counters.packet_in(frame.length);
     }
@@ -178,7 +178,7 @@ fn request<P: Platform, F: Ip>(
 
 /// A real server's packet of a NATed connection.
 #[inline(always)]
-fn reply<P: Platform, F: Ip>(
+pub(super) fn reply<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
@@ -192,7 +192,7 @@ fn reply<P: Platform, F: Ip>(
         counters.packet_out(frame.length);
     }
     track(platform, config, frame, found, Direction::Output, now);
-    Step::Done(forward::to_client(platform, config, frame, found, entry))
+    forward::to_client(platform, config, frame, found, entry)
 }
 
 /// Only a NATed connection's replies pass the director.
@@ -224,17 +224,21 @@ fn track<P: Platform, F: Ip>(
     }
     let mut state = found.meta.state();
     if !state::is_plain(frame.protocol, state, frame.signal) {
-        let packet = direction as u32 | (frame.signal as u32) << 8 | found.meta.version() << 16;
+        let secure = if state::is_secure(config) { SECURE } else { 0 };
+        let packet = direction as u32 | secure | (frame.signal as u32) << 8 | found.meta.version() << 16;
         state = transition::<P, F>(platform, found.index, packet, frame.protocol as u32) as u8;
     }
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
 }
 
+/// In the word that [`transition`] takes: the state table is the one against floods.
+const SECURE: u32 = 0x80;
+
 /// Moves the connection of the entry `index` to the state that follows from direction (low octet) and signal
 /// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
 #[inline(never)]
 fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protocol: u32) -> u32 {
-    let direction = match packet & 0xff {
+    let direction = match packet & 0x7f {
         0 => Direction::Input,
         1 => Direction::Output,
         _ => Direction::InputOnly,
@@ -255,7 +259,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protoco
         if this.meta().version() != version {
             break;
         }
-        let next = state::next(protocol, meta.state(), direction, signal);
+        let next = state::next(protocol, meta.state(), direction, signal, packet & SECURE != 0);
         if next == meta.state() {
             return next as u32;
         }

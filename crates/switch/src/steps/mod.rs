@@ -7,6 +7,7 @@ mod create;
 mod create_reply;
 mod encapsulate;
 mod established;
+mod ftp;
 mod hash;
 mod locality;
 mod once;
@@ -16,9 +17,11 @@ mod reject;
 mod schedule;
 mod tunnel_error;
 mod uncommon;
+mod watch;
 
 use crate::cell::AtomicU32;
 use crate::counters::Event;
+use crate::ftp::text::Text;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::table::Family;
@@ -118,8 +121,34 @@ programs! {
     Encapsulate = "encapsulate" => encapsulate::encapsulate,
     /// The same for IPv6, and all tunnels.
     Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
+    /// Reads a client's packet of an FTP control connection over NAT.
+    FtpCommand = "ftp_command" => ftp::command,
+    /// The same for IPv6.
+    FtpCommand6 = "ftp_command6" => ftp::command6,
+    /// Reads a server's packet of an FTP control connection over NAT.
+    FtpAnswer = "ftp_answer" => ftp::answer,
+    /// The same for IPv6.
+    FtpAnswer6 = "ftp_answer6" => ftp::answer6,
+    /// Puts a data connection to come into the table.
+    FtpExpect = "ftp_expect" => ftp::expect,
+    /// The same for IPv6.
+    FtpExpect6 = "ftp_expect6" => ftp::expect6,
+    /// The entry for the replies of the [`Handover::data`] connection.
+    FtpExpectReply = "ftp_expect_r" => ftp::expect_reply,
+    /// The same for IPv6.
+    FtpExpectReply6 = "ftp_expect_r6" => ftp::expect_reply6,
+    /// Sends on the packet of the control connection in [`Handover::connection`].
+    FtpDeliver = "ftp_deliver" => ftp::deliver,
+    /// The same for IPv6.
+    FtpDeliver6 = "ftp_deliver6" => ftp::deliver6,
+    /// Sees whether a packet opens a data connection to come.
+    FtpData = "ftp_data" => ftp::data,
+    /// The same for IPv6.
+    FtpData6 = "ftp_data6" => ftp::data6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,
+    /// Shows the packet, which is dropped for the [`Handover::event`], to whoever watches.
+    Watch = "watch" => watch::watch,
 }
 
 /// What a step leaves for the next: each CPU has its own, and a frame's steps run on one CPU without a break.
@@ -148,12 +177,28 @@ pub struct Handover {
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
     pub one_packet: AtomicU32,
+    /// An FTP data connection to come: the client's address, in the form that services hold it.
+    pub client: [AtomicU32; 4],
+    /// The client's port, in host order as the two others; 0: not known yet.
+    pub client_port: AtomicU32,
+    /// The VIP's port.
+    pub vip_port: AtomicU32,
+    /// The real server's port.
+    pub server_port: AtomicU32,
+    /// Index of its forward entry's slot.
+    pub data: AtomicU32,
+    /// The packet's text.
+    pub text: Text,
+    /// Where the numbers in it start.
+    pub first: AtomicU32,
     /// The packet's mark; 0: none.
     pub mark: AtomicU32,
     /// [`found_by`]: how the service was found.
     pub found_by: AtomicU32,
     /// The address that the packet is for, as the locality-based schedulers go by it.
     pub wanted: [AtomicU32; 4],
+    /// Number of the event that the packet is dropped for.
+    pub event: AtomicU32,
     /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
     pub(crate) headers: AtomicU32,
     /// The identification in an IPv6 fragment header.
@@ -162,8 +207,6 @@ pub struct Handover {
     pub(crate) errors_tick: AtomicU32,
     /// How many in that tick.
     pub(crate) errors: AtomicU32,
-    /// Keeps the size a multiple of 8.
-    reserved: AtomicU32,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.
@@ -175,7 +218,7 @@ pub fn run<P: Platform>(platform: &P) -> Verdict {
             Step::Next(next) => program = next,
         }
     }
-    platform.count(Event::Contended);
+    platform.count(Event::NoStep);
     Verdict::Drop
 }
 
@@ -225,7 +268,11 @@ pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination:
 }
 
 #[inline(always)]
-fn drop_for<P: Platform>(platform: &P, event: Event) -> Step {
+pub(crate) fn drop_for<P: Platform>(platform: &P, event: Event) -> Step {
     platform.count(event);
-    Step::Done(Verdict::Drop)
+    if !watch::is_on(platform) {
+        return Step::Done(Verdict::Drop);
+    }
+    hand_over(platform, |words| &words.event, event as u32);
+    Step::Next(Program::Watch)
 }

@@ -1,7 +1,8 @@
 //! One-packet scheduling: the packet is sent on, and no connection is kept.
 
 use super::create::forward_entry;
-use super::{Step, handed_over};
+use super::{Step, drop_for, handed_over};
+use crate::counters::Event;
 use crate::forward;
 use crate::frame::{self, Link, Network};
 use crate::ip::Ip;
@@ -30,7 +31,9 @@ pub fn once6<P: Platform>(platform: &P) -> Step {
 fn once_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let chosen = handed_over(platform, |words| &words.destination);
-    let Some(destination) = platform.destination(chosen) else { return Step::Done(Verdict::Drop) };
+    let Some(destination) = platform.destination(chosen) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
     if let Some(counters) = platform.counters(chosen) {
         counters.connection();
         counters.packet_in(frame.length);

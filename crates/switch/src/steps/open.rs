@@ -1,8 +1,11 @@
 //! Finding the virtual service of a packet that may open a connection.
 
+use super::ftp::look_for_data;
 use super::schedule::leave_to_scheduler;
-use super::{NONE, Program, Step, hand_over, handed_over, leave};
-use crate::config::{Config, look_up};
+use super::{NONE, Program, Step, drop_for, hand_over, handed_over, leave};
+use crate::config::{Config, Tick, look_up};
+use crate::counters::Event;
+use crate::defence;
 use crate::frame::{self, Frame, Link, Network};
 use crate::ip::Ip;
 use crate::mark;
@@ -27,12 +30,30 @@ pub mod found_by {
     pub const FTP: u32 = 2;
     /// The service is for all ports of the packet's address.
     pub const ANY_PORT: u32 = 3;
+    /// By an FTP control connection, which foresaw the packet: no service was looked for.
+    pub const FTP_DATA: u32 = 4;
 }
 
 /// Finds the step for a packet that no connection is known for and that may open one: most belong to no service, and
 /// go no further.
 #[inline(always)]
 pub(super) fn begin<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+) -> Step {
+    if frame.protocol == protocol::TCP
+        && platform.now().until(Tick(config.ftp_data_until.load(order::PLAIN))) > 0
+    {
+        return look_for_data::<F>();
+    }
+    by_service(platform, config, frame, tuple)
+}
+
+/// [`begin`], when no FTP data connection is expected that the packet may open.
+#[inline(always)]
+pub(super) fn by_service<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,
@@ -81,6 +102,9 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     };
     if service == NONE {
         return Step::Done(Verdict::Pass);
+    }
+    if defence::takes_one(platform) {
+        return drop_for(platform, Event::DropRate);
     }
     hand_over(platform, |words| &words.family, family);
     hand_over(platform, |words| &words.template, NONE);

@@ -98,7 +98,9 @@ fn create_template_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         return Step::Done(Verdict::Pass);
     };
     let chosen = handed_over(platform, |words| &words.destination);
-    let Some(destination) = platform.destination(chosen) else { return Step::Done(Verdict::Drop) };
+    let Some(destination) = platform.destination(chosen) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
     let tuple = template_tuple::<F>(service, &frame, &tuple);
     let timeout = Tick::in_seconds(service.timeout.load(order::PLAIN));
     let port = if tuple.ports[1] == [0; 2] { 0 } else { destination.port.load(order::PLAIN) as u16 };

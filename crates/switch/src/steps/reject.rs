@@ -1,6 +1,6 @@
 //! Errors to the sender of a packet that cannot go on.
 
-use super::{Step, handed_over};
+use super::{Step, handed_over, watch};
 use crate::counters::Event;
 use crate::frame::{self, Frame, Link, Network};
 use crate::icmp;
@@ -14,12 +14,27 @@ use rlvs_packet::icmp::Cause;
 #[inline(always)]
 pub fn reject<P: Platform>(platform: &P) -> Step {
     let cause = handed_over(platform, |words| &words.cause);
+    watch::show(platform, event(Cause::unpack(cause)) as u32);
     let answered = match frame::network(platform) {
         Network::V4(link) => reject4(platform, link.pack(), cause),
         Network::V6(link) => reject6(platform, link.pack(), cause),
         Network::Other => 0,
     };
-    Step::Done(if answered != 0 { Verdict::Transmit } else { Verdict::Drop })
+    if answered == 0 {
+        platform.count(Event::Unanswered);
+        return Step::Done(Verdict::Drop);
+    }
+    Step::Done(Verdict::Transmit)
+}
+
+/// What is counted for packets with this end.
+#[inline(always)]
+fn event(cause: Cause) -> Event {
+    match cause {
+        Cause::PortUnreachable => Event::NoDestination,
+        Cause::TimeExceeded => Event::TimeExceeded,
+        Cause::TooBig(_) => Event::TooBig,
+    }
 }
 
 /// Whether (1) or not (0) the packet became an error; a number, for it is a BPF function of its own.

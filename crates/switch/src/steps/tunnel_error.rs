@@ -6,7 +6,7 @@
 use super::Step;
 use crate::counters::Event;
 use crate::destination::{Destination, Hop, method};
-use crate::forward;
+use crate::forward::{self, tunnel};
 use crate::frame::{self, Frame, Link, Network};
 use crate::icmp::Message;
 use crate::ip::Ip;
@@ -14,11 +14,14 @@ use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::table::lookup::{find, is_expired};
 use crate::table::{Entry, V4, V6};
-use rlvs_packet::ethernet::Ethernet;
+use rlvs_packet::ethernet::{self, Ethernet};
+use rlvs_packet::gre::{CHECKSUM_PRESENT, Gre, GreChecksum};
+use rlvs_packet::gue::Gue;
 use rlvs_packet::icmp::{self, Cause, IcmpError};
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
+use rlvs_packet::udp::Udp;
 
 /// Not about a client of ours: the kernel's.
 const PASS: u64 = 0;
@@ -81,15 +84,44 @@ fn inner<P: Platform>(
     outer_family: u32,
     error: &IcmpError,
 ) -> Option<u64> {
-    let what = error.kind as u32 | (error.code as u32) << 8 | outer_family << 16;
+    let (kind, between) = tunnel_header(platform, offset, kind)?;
+    let what = error.kind as u32 | (error.code as u32) << 8 | outer_family << 16 | (between as u32) << 24;
+    let offset = (offset + between) as u32;
     match kind {
-        protocol::IPV4 => Some(inner4(platform, offset as u32, what, error.mtu.get())),
-        protocol::IPV6 => Some(inner6(platform, offset as u32, what, error.mtu.get())),
+        protocol::IPV4 => Some(inner4(platform, offset, what, error.mtu.get())),
+        protocol::IPV6 => Some(inner6(platform, offset, what, error.mtu.get())),
         _ => None,
     }
 }
 
-/// A BPF function of its own: the offset of the client's packet; type, code and the outer packet's family; the second word.
+/// What is in the packet of this protocol at `offset`, and how many octets after.
+#[inline(always)]
+fn tunnel_header<P: Platform>(platform: &P, offset: usize, kind: u8) -> Option<(u8, usize)> {
+    match kind {
+        protocol::UDP => {
+            let gue = platform.read::<Gue>(offset + Udp::LENGTH)?;
+            // Without extensions, as directors send it.
+            (gue.variant_length == 0).then_some((gue.protocol, Udp::LENGTH + Gue::LENGTH))
+        }
+        protocol::GRE => {
+            let gre = platform.read::<Gre>(offset)?;
+            let kind = match gre.kind.get() {
+                ethernet::IPV4 => protocol::IPV4,
+                ethernet::IPV6 => protocol::IPV6,
+                _ => return None,
+            };
+            match gre.flags.get() {
+                0 => Some((kind, Gre::LENGTH)),
+                CHECKSUM_PRESENT => Some((kind, Gre::LENGTH + GreChecksum::LENGTH)),
+                _ => None,
+            }
+        }
+        _ => Some((kind, 0)),
+    }
+}
+
+/// A BPF function of its own: the offset of the client's packet; type, code, the outer packet's family, the octets between
+/// the two IP headers; the second word.
 #[inline(never)]
 fn inner4<P: Platform>(platform: &P, offset: u32, what: u32, word: u32) -> u64 {
     tell::<P, V4>(platform, offset as usize & 0xff, what, word).unwrap_or(PASS)
@@ -103,7 +135,7 @@ fn inner6<P: Platform>(platform: &P, offset: u32, what: u32, word: u32) -> u64 {
 
 #[inline(always)]
 fn tell<P: Platform, F: Ip>(platform: &P, offset: usize, what: u32, word: u32) -> Option<u64> {
-    let outer_family = what >> 16;
+    let (outer_family, between) = (what >> 16 & 0xff, (what >> 24) as usize);
     let (l4, tuple) = F::quoted(platform, offset)?;
     let config = platform.config()?;
     let found = find(platform, config, &tuple, F::hash(config, &tuple))?;
@@ -112,7 +144,10 @@ fn tell<P: Platform, F: Ip>(platform: &P, offset: usize, what: u32, word: u32) -
     }
     let entry: Entry<F> = found.slot.entry(found.meta)?;
     let destination = platform.destination(entry.destination)?;
-    if entry.method as u32 != method::TUNNEL || !is_end(platform, destination, offset, outer_family) {
+    if entry.method as u32 != method::TUNNEL
+        || between != tunnel::between(destination.tunnel())
+        || !is_end(platform, destination, offset - between, outer_family)
+    {
         return None;
     }
     let message = translate::<F>(destination, what, word)?;
@@ -123,7 +158,11 @@ fn tell<P: Platform, F: Ip>(platform: &P, offset: usize, what: u32, word: u32) -
         platform.count(Event::Unresolved);
         return Some(DROP);
     };
-    Some(send::<P, F>(platform, offset, l4, &hop, message).unwrap_or(DROP))
+    let Some(sent) = send::<P, F>(platform, offset, l4, &hop, message) else {
+        platform.count(Event::NoRoom);
+        return Some(DROP);
+    };
+    Some(sent)
 }
 
 /// Whether the destination is the end of the tunnel that the quoted outer header, before `offset`, leads to.
@@ -155,17 +194,13 @@ fn is_end<P: Platform>(platform: &P, destination: &Destination, offset: usize, f
 /// need no translation are passed on.
 #[inline(always)]
 fn translate<F: Ip>(destination: &Destination, what: u32, word: u32) -> Option<Message> {
-    let (outer_family, code, kind) = (what >> 16, (what >> 8) as u8, what as u8);
-    let (too_big, overhead) = if outer_family == 6 {
-        (kind == 2, Ipv6::LENGTH as u32)
-    } else {
-        (kind == 3 && code == 4, Ipv4::LENGTH as u32)
-    };
+    let (outer_family, code, kind) = (what >> 16 & 0xff, (what >> 8) as u8, what as u8);
+    let too_big = if outer_family == 6 { kind == 2 } else { kind == 3 && code == 4 };
     if too_big {
         let ours = destination.egress().mtu.load(order::PLAIN);
         // Routers older than RFC 1191 name none.
         let mtu = if word == 0 { ours } else { word.min(ours) };
-        let cause = Cause::TooBig(mtu.saturating_sub(overhead).max(F::MTU_MIN));
+        let cause = Cause::TooBig(mtu.saturating_sub(tunnel::overhead(destination)).max(F::MTU_MIN));
         return Some(if F::NUMBER == 6 { cause.in_icmpv6() } else { cause.in_icmp() });
     }
     (outer_family == F::NUMBER as u32).then_some((kind, code, word))

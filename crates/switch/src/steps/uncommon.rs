@@ -5,9 +5,11 @@ use super::{Program, Step};
 use crate::counters::Event;
 use crate::frame::{self, Content, Link, Network};
 use crate::ip::Ip;
+use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::table::lookup::{Found, locate};
 use crate::table::{V4, V6, slot};
+use rlvs_packet::protocol;
 
 /// Switches them as the first step does plain packets.
 #[inline(always)]
@@ -35,8 +37,16 @@ fn uncommon<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         platform.keep_fragment(&F::key(&tuple, frame.detail));
         return Step::Done(Verdict::Pass);
     }
+    // SCTP and IPsec take the first step only: the verifier has no room for them here.
+    if frame.protocol != protocol::TCP && frame.protocol != protocol::UDP {
+        return Step::Done(Verdict::Pass);
+    }
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let found = locate(platform, &tuple, F::hash(config, &tuple))
         .and_then(|(index, meta)| slot::<P, F>(platform, index).map(|slot| Found { slot, index, meta }));
+    let may_be_gue = frame.content == Content::Error && frame.protocol == protocol::UDP;
+    if may_be_gue && found.is_none() && config.settings.schedule_icmp.load(order::PLAIN) == 0 {
+        return Step::Next(Program::TunnelError);
+    }
     switch(platform, config, link, &frame, &tuple, found)
 }

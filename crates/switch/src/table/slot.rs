@@ -21,6 +21,7 @@ pub struct Slot<F: Family> {
     /// In a reply entry the hop's words; its spare bits hold the generation of routes that it was looked up in.
     /// In a template the first one's lower half is its timeout in ticks.
     hop_start: AtomicU64,
+    /// In the forward entry of an FTP control connection the client's mode ([`crate::ftp`]).
     hop_end: AtomicU64,
     address: F::AddressCell,
     /// The new port (as it stands in a packet) and the forwarding method.
@@ -282,6 +283,18 @@ impl<F: Family> Slot<F> {
     #[inline(always)]
     pub fn template(&self) -> Option<u32> {
         self.hop_interface.load(order::PLAIN).checked_sub(1)
+    }
+
+    /// Of an FTP control connection's forward entry: how the client means to get its data ([`crate::ftp`]).
+    #[inline(always)]
+    pub(crate) fn ftp_mode(&self) -> u32 {
+        self.hop_end.load(order::PLAIN) as u32
+    }
+
+    /// Changes [`Self::ftp_mode`].
+    #[inline(always)]
+    pub(crate) fn set_ftp_mode(&self, mode: u32) {
+        self.hop_end.store(mode as u64, order::PLAIN);
     }
 
     /// Of a template: the number of connections that it controls.

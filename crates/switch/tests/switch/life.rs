@@ -314,7 +314,7 @@ proptest! {
                         *known = Some(Known { state: tcp::NONE, server: server.unwrap(), end: 0 });
                     }
                     if let Some(known) = known && present[known.server as usize] {
-                        known.state = tcp::next(known.state, direction, flags);
+                        known.state = tcp::next(known.state, direction, flags, false);
                         known.end = now + Tick::in_seconds(tcp::TIMEOUTS[known.state as usize]) as u64;
                     }
                 }
@@ -323,7 +323,7 @@ proptest! {
                     let reply = Packet::tcp(servers[known.server as usize], client(n), flags);
                     simulation.receive_from(SERVER_SIDE, &reply.frame());
                     if masquerade && known.end > now {
-                        known.state = tcp::next(known.state, Direction::Output, flags);
+                        known.state = tcp::next(known.state, Direction::Output, flags, false);
                         known.end = now + Tick::in_seconds(tcp::TIMEOUTS[known.state as usize]) as u64;
                     }
                 }

@@ -5,12 +5,14 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod choices;
+mod defence;
 mod direct_route;
 mod errors;
 mod extensions;
 mod fixture;
 mod foreign;
 mod fragments;
+mod ftp;
 mod ipsec;
 mod life;
 mod link;

@@ -5,6 +5,7 @@ use rlvs_packet::tcp::SYN;
 use rlvs_switch::Verdict;
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
+use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP};
 use rlvs_switch::simulation::{
     CLIENT_MAC, CLIENT_SIDE, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Simulation, Transport, icmp_error,
 };
@@ -37,23 +38,32 @@ fn tunnelled(inner: Net, server: &Server) -> (Simulation, Packet, Vec<u8>) {
 #[test]
 fn too_big_for_the_tunnel_is_told_with_the_mtu_inside() {
     for (inner, outer) in pairs() {
-        let server = Server::tunnel(outer.server);
-        let (simulation, request, sent) = tunnelled(inner, &server);
-        let overhead = if outer.client.is_ipv4() { 20 } else { 40 };
-        for (mtu, named) in [(1400, 1400), (9000, 1500), (0, 1500)] {
-            let quote = &sent[..sent.len().min(200)];
-            let error = icmp_error(router(outer), server.source, too_big(outer), mtu, quote);
-            let (verdict, frame) = simulation.receive_from(SERVER_SIDE, &error);
-            assert_eq!(verdict, Verdict::Redirect(CLIENT_SIDE));
-            let told = sound(&frame);
-            assert_eq!((told.to, told.from), (CLIENT_MAC, DIRECTOR_MAC));
-            assert_eq!((told.ip[0].source, told.ip[0].destination), (inner.vip.ip(), inner.client.ip()));
-            let Transport::Icmp { kind, word, quote } = told.transport else { panic!("no ICMP") };
-            assert_eq!((kind, word), (too_big(inner), named - overhead));
-            let expected = Packet { hops: 63, ..request.clone() }.frame();
-            assert_eq!(quote, expected[14..14 + quote.len()]);
+        let header = if outer.client.is_ipv4() { 20 } else { 40 };
+        for (kind, flags, between) in
+            [(IPIP, 0, 0), (GUE, 0, 12), (GUE, CHECKSUM, 12), (GRE, 0, 4), (GRE, CHECKSUM, 8)]
+        {
+            let server = Server::tunnel_of(kind, flags, outer.server);
+            let (simulation, request, sent) = tunnelled(inner, &server);
+            let overhead = header + between;
+            for (mtu, named) in [(1400, 1400), (9000, 1500), (0, 1500)] {
+                let quote = &sent[..sent.len().min(200)];
+                let error = icmp_error(router(outer), server.source, too_big(outer), mtu, quote);
+                let (verdict, frame) = simulation.receive_from(SERVER_SIDE, &error);
+                assert_eq!(verdict, Verdict::Redirect(CLIENT_SIDE));
+                let told = sound(&frame);
+                assert_eq!((told.to, told.from), (CLIENT_MAC, DIRECTOR_MAC));
+                assert_eq!((told.ip[0].source, told.ip[0].destination), (inner.vip.ip(), inner.client.ip()));
+                let Transport::Icmp { kind, word, quote } = told.transport else { panic!("no ICMP") };
+                assert_eq!((kind, word), (too_big(inner), named - overhead));
+                let expected = Packet { hops: 63, ..request.clone() }.frame();
+                assert_eq!(quote, expected[14..14 + quote.len()]);
+            }
+            assert_eq!(simulation.counters(0, 0).unwrap().packets_out.load(rlvs_switch::order::PLAIN), 3);
+            // A tunnel of another kind ends elsewhere.
+            let other = Server::tunnel_of(if kind == GRE { IPIP } else { GRE }, 0, outer.server);
+            let error = icmp_error(router(outer), server.source, too_big(outer), 1400, &sent[..200]);
+            passes_untouched(&tunnelled(inner, &other).0, &error);
         }
-        assert_eq!(simulation.counters(0, 0).unwrap().packets_out.load(rlvs_switch::order::PLAIN), 3);
     }
 }
 

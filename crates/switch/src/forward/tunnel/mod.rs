@@ -8,27 +8,28 @@ mod gue;
 mod outer;
 mod sum;
 
-use super::{drop, link};
+use super::link;
 use crate::counters::Event;
 use crate::destination::{Destination, Egress, Hop, Tunnel, tunnel};
 use crate::frame::{Frame, Link};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
+use crate::steps::{Step, drop_for};
 use rlvs_packet::ipv4::Ipv4;
 use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
 
 /// Octets that the tunnel takes of what the route to the destination carries.
 #[inline(always)]
-pub(super) fn overhead(destination: &Destination) -> u32 {
+pub(crate) fn overhead(destination: &Destination) -> u32 {
     let outer = if destination.family.load(order::PLAIN) == 6 { Ipv6::LENGTH } else { Ipv4::LENGTH };
     (outer + between(destination.tunnel())) as u32
 }
 
 /// Octets between the outer and the inner IP header.
 #[inline(always)]
-fn between(tunnel: Tunnel) -> usize {
+pub(crate) fn between(tunnel: Tunnel) -> usize {
     match tunnel.kind() {
         tunnel::GUE => gue::LENGTH,
         tunnel::GRE => gre::length(tunnel.has_checksum()),
@@ -52,17 +53,19 @@ pub(super) fn send_ipip<P: Platform, F: Ip>(
 
 /// Sends a packet to the destination of this index, through a tunnel that it was found to fit.
 #[inline(always)]
-pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Verdict {
-    let Some(destination) = platform.destination(index) else { return Verdict::Drop };
+pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Step {
+    let Some(destination) = platform.destination(index) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
     // Another way, maybe, than the one that the packet was found to fit.
     let egress = destination.egress();
     let hop = egress.hop();
     if hop.interface == 0 || hop.interface == Egress::HERE {
-        return drop(platform, Event::Unresolved);
+        return drop_for(platform, Event::Unresolved);
     }
     match wrap::<P, F>(platform, link, destination, egress, &hop) {
-        Some(()) => link::leave(platform, &hop),
-        None => drop(platform, Event::NoRoom),
+        Some(()) => Step::Done(link::leave(platform, &hop)),
+        None => drop_for(platform, Event::NoRoom),
     }
 }
 
