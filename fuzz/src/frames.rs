@@ -173,6 +173,8 @@ impl World {
         let (source, destination) = if random.once_in(3) { (other, client) } else { (client, other) };
         let packet = if random.once_in(3) {
             Packet::udp(source, destination)
+        } else if random.once_in(4) {
+            Packet::sctp(source, destination, random.of(&[1, 1, 1, 2, 3, 6, 7, 8, 10, 10, 11, 14]))
         } else {
             Packet::tcp(
                 source,

@@ -68,17 +68,21 @@ impl Chunk {
 /// they stand in memory.
 ///
 /// A CRC is linear: it changes by the CRC of the difference, which is zero but for the first four octets. What the
-/// octets behind do to it is a power of x, put together from its squares, so the packet itself need not be read. Without
-/// branches, and so of one price in the kernel's verifier.
+/// octets behind do to it is a multiplication, put together from [`SHIFTS`], so the packet itself need not be read.
+/// Without branches, and so of one price in the kernel's verifier.
 #[inline(always)]
 pub fn update(checksum: [u8; 4], old: [u8; 4], new: [u8; 4], length: u16) -> [u8; 4] {
     let mut change = u32::from_le_bytes(old) ^ u32::from_le_bytes(new);
-    let mut bit = 0;
-    while bit < SQUARES.len() {
-        let product = multiply(change, SQUARES[bit]);
-        let wanted = ((length as u32 >> bit) & 1).wrapping_neg();
-        change ^= (change ^ product) & wanted;
-        bit += 1;
+    let mut place = 0;
+    while place < SHIFTS.len() {
+        let shift = &SHIFTS[place][(length >> (4 * place) & 15) as usize];
+        let (mut shifted, mut part) = (0, 0);
+        while part < shift.len() {
+            shifted ^= shift[part][(change >> (4 * part) & 15) as usize];
+            part += 1;
+        }
+        change = shifted;
+        place += 1;
     }
     (u32::from_le_bytes(checksum) ^ change).to_le_bytes()
 }
@@ -86,22 +90,50 @@ pub fn update(checksum: [u8; 4], old: [u8; 4], new: [u8; 4], length: u16) -> [u8
 /// CRC32c's polynomial, as everything here with the coefficient of x^31 in the lowest bit.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// x^(8 * 2^i): what 2^i octets that follow do to a remainder, for each bit of a length.
-static SQUARES: [u32; 16] = squares();
+/// What octets that follow do to each four bits of a remainder: their number by its hexadecimal digits, the lowest first.
+static SHIFTS: [[Shift; 16]; 4] = shifts();
 
-const fn squares() -> [u32; 16] {
-    // x^8: x^31 is the lowest bit.
-    let mut squares = [1 << (31 - 8); 16];
-    let mut i = 1;
-    while i < squares.len() {
-        squares[i] = multiply(squares[i - 1], squares[i - 1]);
-        i += 1;
+/// A multiplication: products of each four bits.
+type Shift = [[u32; 16]; 8];
+
+const fn shifts() -> [[Shift; 16]; 4] {
+    let mut shifts = [[[[0; 16]; 8]; 16]; 4];
+    // x^8, a single octet; x^31 is the lowest bit.
+    let mut unit = 1 << (31 - 8);
+    let mut place = 0;
+    while place < 4 {
+        // x^0.
+        let mut power = 1 << 31;
+        let mut digit = 0;
+        while digit < 16 {
+            shifts[place][digit] = multiplication(power);
+            power = multiply(power, unit);
+            digit += 1;
+        }
+        unit = power;
+        place += 1;
     }
-    squares
+    shifts
+}
+
+const fn multiplication(by: u32) -> Shift {
+    let mut products = [[0; 16]; 8];
+    let mut bit = 0;
+    while bit < 32 {
+        let product = multiply(1 << bit, by);
+        let mut value = 0;
+        while value < 16 {
+            if value >> (bit % 4) & 1 == 1 {
+                products[bit / 4][value] ^= product;
+            }
+            value += 1;
+        }
+        bit += 1;
+    }
+    products
 }
 
 /// The product of two polynomials modulo [`POLYNOMIAL`].
-#[inline(always)]
 const fn multiply(a: u32, mut b: u32) -> u32 {
     let mut product = 0;
     let mut i = 32;

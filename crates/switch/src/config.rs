@@ -4,7 +4,7 @@ use crate::cell::{AtomicU32, AtomicU64};
 use crate::mark::MarkLists;
 use crate::order;
 use crate::service::ServiceKey;
-use crate::state::{tcp, udp};
+use crate::state::{sctp, tcp, udp};
 use crate::sync::SyncDaemon;
 use crate::table::Family;
 use rlvs_packet::protocol;
@@ -73,6 +73,8 @@ pub struct Config {
     pub cpus: AtomicU32,
     /// Ticks that a TCP connection lives after a packet, by state.
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
+    /// Ticks that an SCTP association lives after a packet, by state.
+    pub sctp_timeouts: [AtomicU32; sctp::STATES],
     /// Ticks that a UDP "connection" lives after a packet.
     pub udp_timeout: AtomicU32,
     /// ICMP errors that a CPU may send in a tick; the rest are suppressed.
@@ -212,6 +214,9 @@ impl Config {
     /// Puts timeouts and settings to IPVS's default values.
     pub fn set_defaults(&self) {
         for (cell, seconds) in self.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {
+            cell.store(Tick::in_seconds(seconds), order::PLAIN);
+        }
+        for (cell, seconds) in self.sctp_timeouts.iter().zip(sctp::TIMEOUTS) {
             cell.store(Tick::in_seconds(seconds), order::PLAIN);
         }
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);

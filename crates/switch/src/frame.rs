@@ -2,10 +2,12 @@
 
 use crate::counters::Event;
 use crate::platform::Platform;
+use crate::state::sctp;
 use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
 use rlvs_packet::ipv4::{self, Ipv4};
 use rlvs_packet::ipv6::{Ipv6, extension};
+use rlvs_packet::sctp::Sctp;
 use rlvs_packet::tcp::Tcp;
 use rlvs_packet::udp::Udp;
 use rlvs_packet::{icmp, protocol};
@@ -21,8 +23,8 @@ pub struct Frame {
     pub length: u32,
     /// The connection's: [`protocol`].
     pub protocol: u8,
-    /// TCP's flags; 0 for all else.
-    pub tcp_flags: u8,
+    /// What moves the connection's state: TCP's flags, SCTP's [`sctp::event`]; 0 for all else.
+    pub signal: u8,
     /// Hops left.
     pub hops: u8,
     /// The VLAN tag's control field; 0 if there is no tag.
@@ -65,7 +67,7 @@ impl Frame {
             l4: link.l3,
             length: 0,
             protocol: 0,
-            tcp_flags: 0,
+            signal: 0,
             hops: 0,
             vlan: link.vlan,
             content: Content::Transport,
@@ -155,7 +157,7 @@ pub fn sight4<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
         let is_error = icmp_type(platform, &frame).is_some_and(icmp::is_error);
         return if is_error { Sight::Uncommon } else { Sight::Foreign };
     }
-    if !has_ports(header.protocol) {
+    if !has_ports(header.protocol) && !is_ipsec(header.protocol) {
         return Sight::Foreign;
     }
     if header.fragment.get() & ipv4::FRAGMENT_MASK != 0 {
@@ -179,7 +181,7 @@ pub fn sight6<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
             let is_error = icmp_type(platform, &frame).is_some_and(icmp::is_error_v6);
             return if is_error { Sight::Uncommon } else { Sight::Foreign };
         }
-        other if !has_ports(other) => return Sight::Foreign,
+        other if !has_ports(other) && !is_ipsec(other) => return Sight::Foreign,
         _ => {}
     }
     match transport(platform, &mut frame) {
@@ -230,21 +232,38 @@ pub(crate) fn tuple4(header: &Ipv4, ports: [[u8; 2]; 2], protocol: u8) -> Tuple<
         source: u32::from_ne_bytes(header.source),
         destination: u32::from_ne_bytes(header.destination),
         ports,
-        protocol,
+        protocol: flow(protocol),
     }
 }
 
 /// The tuple of a packet with this header.
 #[inline(always)]
 pub(crate) fn tuple6(header: &Ipv6, ports: [[u8; 2]; 2], protocol: u8) -> Tuple<V6> {
-    Tuple { source: halves(header.source), destination: halves(header.destination), ports, protocol }
+    let (source, destination) = (halves(header.source), halves(header.destination));
+    Tuple { source, destination, ports, protocol: flow(protocol) }
+}
+
+/// The protocol of the connection that packets of this protocol belong to: those of IPsec have no ports and go where
+/// the exchange of their keys went, by UDP.
+#[inline(always)]
+fn flow(protocol: u8) -> u8 {
+    if is_ipsec(protocol) { protocol::UDP } else { protocol }
 }
 
 /// Whether packets of this protocol begin with ports, and can belong to a connection.
 #[inline(always)]
 pub(crate) fn has_ports(protocol: u8) -> bool {
-    protocol == protocol::TCP || protocol == protocol::UDP
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
 }
+
+/// Whether packets of this protocol are encrypted or signed.
+#[inline(always)]
+pub(crate) fn is_ipsec(protocol: u8) -> bool {
+    matches!(protocol, protocol::AH | protocol::ESP)
+}
+
+/// The port of the Internet Key Exchange (RFC 7296), in network order.
+const IKE_PORT: [u8; 2] = 500u16.to_be_bytes();
 
 /// The type of an ICMP message. (Read with its code: compared for a single octet, the frame's end is not understood by the verifier.)
 #[inline(always)]
@@ -252,31 +271,41 @@ pub(crate) fn icmp_type<P: Platform>(platform: &P, frame: &Frame) -> Option<u8> 
     platform.read::<[u8; 2]>(frame.l4).map(|[kind, _code]| kind)
 }
 
-/// The ports, and TCP's flags into `frame`; `None`, and counted, if the packet ends within its transport header.
+/// The ports, and the signal into `frame`; `None`, and counted, if the packet ends within its transport header.
 #[inline(always)]
 pub(crate) fn transport<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
-    match ports_and_flags(platform, frame) {
+    match ports_and_signal(platform, frame) {
         Some(ports) => Some(ports),
         None => malformed(platform),
     }
 }
 
 #[inline(always)]
-fn ports_and_flags<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
-    let room = frame.l3 + frame.length as usize - frame.l4;
-    if frame.protocol == protocol::TCP {
-        if room < Tcp::LENGTH {
-            return None;
+fn ports_and_signal<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
+    let end = frame.l3 + frame.length as usize;
+    let room = end - frame.l4;
+    match frame.protocol {
+        protocol::TCP => {
+            if room < Tcp::LENGTH {
+                return None;
+            }
+            let header = platform.read::<Tcp>(frame.l4)?;
+            frame.signal = header.flags;
+            Some([header.source, header.destination])
         }
-        let header = platform.read::<Tcp>(frame.l4)?;
-        frame.tcp_flags = header.flags;
-        Some([header.source, header.destination])
-    } else {
-        if room < Udp::LENGTH {
-            return None;
+        protocol::SCTP => {
+            frame.signal = sctp::event_of(platform, frame.l4 + Sctp::LENGTH, end)?;
+            let header = platform.read::<Sctp>(frame.l4)?;
+            Some([header.source, header.destination])
         }
-        let header = platform.read::<Udp>(frame.l4)?;
-        Some([header.source, header.destination])
+        protocol::AH | protocol::ESP => Some([IKE_PORT; 2]),
+        _ => {
+            if room < Udp::LENGTH {
+                return None;
+            }
+            let header = platform.read::<Udp>(frame.l4)?;
+            Some([header.source, header.destination])
+        }
     }
 }
 

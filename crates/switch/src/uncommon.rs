@@ -5,9 +5,12 @@
 //! - An ICMP error quotes a packet that went the other way. Its tuple, turned round, is that of the connection's packets
 //!   in the error's own direction: from the client, or from the real server.
 
+use crate::counters::Event;
 use crate::extension::{self, Part};
 use crate::fragment;
-use crate::frame::{Content, Frame, Link, has_ports, header4, header6, icmp_type, transport, tuple4, tuple6};
+use crate::frame::{
+    Content, Frame, Link, has_ports, header4, header6, icmp_type, is_ipsec, transport, tuple4, tuple6,
+};
 use crate::platform::Platform;
 use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::icmp::{self, IcmpError};
@@ -23,7 +26,11 @@ pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if header.protocol == protocol::ICMP {
         return if fragment & ipv4::FRAGMENT_MASK == 0 { error4(platform, frame) } else { None };
     }
-    if !has_ports(header.protocol) {
+    if !has_ports(header.protocol) && !is_ipsec(header.protocol) {
+        return None;
+    }
+    if fragment & ipv4::FRAGMENT_MASK != 0 && is_plain_only(header.protocol) {
+        platform.count(Event::Fragment);
         return None;
     }
     let identification = header.identification.get() as u32;
@@ -55,6 +62,10 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
             return None;
         }
     }
+    if frame.protocol != header.next_header && is_plain_only(frame.protocol) {
+        platform.count(if part == Part::Whole { Event::ExtensionHeader } else { Event::Fragment });
+        return None;
+    }
     let tuple = tuple6(&header, [[0; 2]; 2], frame.protocol);
     if part == Part::Later {
         return later(platform, frame, tuple, identification);
@@ -62,7 +73,7 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
     if frame.protocol == protocol::ICMPV6 {
         return if part == Part::Whole { error6(platform, frame) } else { None };
     }
-    if !has_ports(frame.protocol) {
+    if !has_ports(frame.protocol) && !is_ipsec(frame.protocol) {
         return None;
     }
     let ports = transport(platform, &mut frame)?;
@@ -93,6 +104,13 @@ fn later<P: Platform, F: fragment::Keyed>(
             Some((frame, tuple))
         }
     }
+}
+
+/// Whether packets of this protocol are left to the kernel in fragments and behind extension headers. SCTP cuts its
+/// messages itself, and NAT would need the whole packet's length; IPsec's fragments are nothing to IPVS either.
+#[inline(always)]
+fn is_plain_only(protocol: u8) -> bool {
+    protocol == protocol::SCTP || is_ipsec(protocol)
 }
 
 /// An ICMP error: the tuple of the packet that it quotes, turned round.

@@ -170,7 +170,7 @@ fn through_kernel_map<P: Platform>(platform: &P) -> Option<Step> {
     // SAFETY: two plain words that are written once, and one that is used atomically.
     let known = unsafe { KERNEL_TABLE.get(&key) }?;
     let was = Tick(known.expires.load(order::PLAIN));
-    let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && known.state == tcp::ESTABLISHED as u32;
+    let plain = frame.signal & (SYN | FIN | RST | ACK) == ACK && known.state == tcp::ESTABLISHED as u32;
     if now.until(was) <= 0 || !plain {
         return None;
     }

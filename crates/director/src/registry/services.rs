@@ -228,12 +228,10 @@ fn check(asked: &rlvs_ipvs::Service) -> Result<Scheduler, Errno> {
     {
         return Err(Errno::INVAL);
     }
-    let unsupported = match asked.id {
-        ServiceId::Mark { .. } | ServiceId::Address { protocol: Protocol::TCP | Protocol::UDP, .. } => None,
-        ServiceId::Address { .. } => Some("protocols other than TCP and UDP"),
-    };
-    if let Some(what) = unsupported {
-        tracing::warn!("refused service {:?}, not supported yet: {what}", asked.id);
+    if let ServiceId::Address { protocol, .. } = asked.id
+        && ![Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&protocol)
+    {
+        tracing::warn!("refused service {:?}: its protocol is none of TCP, UDP and SCTP", asked.id);
         return Err(Errno::NOPROTOOPT);
     }
     Ok(scheduler)

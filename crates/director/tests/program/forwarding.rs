@@ -1,7 +1,8 @@
 //! The three forwarding methods.
 
 use crate::lab::*;
-use rlvs_packet::protocol::{TCP, UDP};
+use rlvs_packet::protocol::{AH, ESP, SCTP, TCP, UDP};
+use rlvs_packet::sctp::chunk::{INIT, INIT_ACK};
 use rlvs_packet::tcp::{ACK, SYN};
 use rlvs_switch::Verdict;
 use rlvs_switch::destination::method::{DIRECT_ROUTE, MASQUERADE, TUNNEL};
@@ -14,10 +15,11 @@ const SLOTS: u32 = 1 << 10;
 fn nat_changes_addresses_and_ports_both_ways() {
     run(SLOTS, |twins| {
         for (index, net) in (0..).zip(nets()) {
-            for (protocol, index) in [(TCP, 2 * index), (UDP, 2 * index + 1)] {
+            for (protocol, index) in [(TCP, 3 * index), (UDP, 3 * index + 1), (SCTP, 3 * index + 2)] {
                 twins.add_service(protocol, net.vip, &[server(MASQUERADE, net.server)])?;
                 let request = Packet { protocol, ..Packet::udp(net.client, net.vip) };
-                let request = Packet { flags: SYN, vlan: Some(7), padding: 3, ..request };
+                let (opens, answers) = if protocol == SCTP { (INIT, INIT_ACK) } else { (SYN, SYN | ACK) };
+                let request = Packet { flags: opens, vlan: Some(7), padding: 3, ..request };
                 twins.to_server(&request);
                 let (_, out) = twins.receive(&request.frame());
                 let macs = [mac_of(net.server.ip()), DIRECTOR_MAC];
@@ -25,8 +27,7 @@ fn nat_changes_addresses_and_ports_both_ways() {
                     Packet { destination: net.server, hops: 63, vlan: None, macs, ..request.clone() };
                 assert_eq!(out, expected.frame());
 
-                let reply =
-                    Packet { source: net.server, destination: net.client, flags: SYN | ACK, ..request };
+                let reply = Packet { source: net.server, destination: net.client, flags: answers, ..request };
                 let (verdict, out) = twins.receive(&reply.frame());
                 assert_eq!(verdict, Verdict::Transmit, "the way that the request came");
                 let expected =
@@ -34,6 +35,39 @@ fn nat_changes_addresses_and_ports_both_ways() {
                 assert_eq!(out, expected.frame());
                 twins.compare_service(index, protocol, net.vip)?;
             }
+        }
+        twins.compare()
+    });
+}
+
+#[test]
+fn ipsec_follows_the_exchange_of_its_keys() {
+    run(SLOTS, |twins| {
+        for (index, mut net) in (0..).zip(nets()) {
+            for address in [&mut net.client, &mut net.vip, &mut net.server] {
+                address.set_port(500);
+            }
+            twins.add_service(UDP, net.vip, &[server(MASQUERADE, net.server)])?;
+            let key_exchange = Packet::udp(net.client, net.vip);
+            for protocol in [AH, ESP] {
+                let request = Packet { protocol, ..key_exchange.clone() };
+                if protocol == AH {
+                    assert_eq!(twins.receive(&request.frame()), (Verdict::Pass, request.frame()));
+                    twins.to_server(&key_exchange);
+                }
+                let (_, out) = twins.receive(&request.frame());
+                let macs = [mac_of(net.server.ip()), DIRECTOR_MAC];
+                assert_eq!(
+                    out,
+                    Packet { destination: net.server, hops: 63, macs, ..request.clone() }.frame()
+                );
+                let reply = Packet { source: net.server, destination: net.client, ..request };
+                let (verdict, out) = twins.receive(&reply.frame());
+                assert_eq!(verdict, Verdict::Transmit);
+                let macs = [CLIENT_MAC, DIRECTOR_MAC];
+                assert_eq!(out, Packet { source: net.vip, hops: 63, macs, ..reply }.frame());
+            }
+            twins.compare_service(index, UDP, net.vip)?;
         }
         twins.compare()
     });

@@ -2,7 +2,7 @@
 
 use crate::lab::*;
 use anyhow::{Context, ensure};
-use rlvs_packet::protocol::{TCP, UDP};
+use rlvs_packet::protocol::{SCTP, TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::method::{DIRECT_ROUTE, MASQUERADE, TUNNEL};
@@ -22,13 +22,15 @@ const CLIENTS: u64 = 40;
 fn both_homes_do_the_same_to_a_stream_of_any_packets() {
     run(SLOTS, |twins| {
         for config in [twins.kernel.tables.settings(), twins.simulation.config().context("settings")?] {
-            for timeout in config.tcp_timeouts.iter().chain([&config.udp_timeout]) {
+            let timeouts =
+                config.tcp_timeouts.iter().chain(&config.sctp_timeouts).chain([&config.udp_timeout]);
+            for timeout in timeouts {
                 timeout.store(FOREVER, order::PLAIN);
             }
         }
         let mut services = Vec::new();
         for (net, subnet) in nets().into_iter().zip(["10.2.0.", "fd02::"]) {
-            for (protocol, port) in [(TCP, 80), (TCP, 443), (UDP, 53)] {
+            for (protocol, port) in [(TCP, 80), (TCP, 443), (UDP, 53), (SCTP, 5060)] {
                 let address = |host: u8| socket(&format!("{subnet}{host}"), port + 1000);
                 let servers = [(1, MASQUERADE), (2, DIRECT_ROUTE), (3, TUNNEL), (4, MASQUERADE)]
                     .map(|(host, method)| server(method, address(host)));
@@ -48,7 +50,10 @@ fn both_homes_do_the_same_to_a_stream_of_any_packets() {
             client.set_port(1024 + random.below(CLIENTS) as u16);
             let (source, destination) =
                 if random.below(2) == 0 { (random.of(&servers).address, client) } else { (client, vip) };
-            let flags = random.of(&[SYN, SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST, 0]);
+            let flags = match protocol {
+                SCTP => random.of(&[1, 1, 2, 0, 10, 11, 11, 7, 8, 14, 9, 6]),
+                _ => random.of(&[SYN, SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST, 0]),
+            };
             let packet = Packet {
                 protocol,
                 payload: vec![random.below(256) as u8; random.below(1500) as usize],

@@ -6,6 +6,7 @@ use crate::platform::Platform;
 use rlvs_packet::checksum::Change;
 use rlvs_packet::icmp::IcmpError;
 use rlvs_packet::protocol;
+use rlvs_packet::sctp::{self, Sctp};
 use rlvs_packet::tcp::Tcp;
 use rlvs_packet::udp::Udp;
 
@@ -21,8 +22,13 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
     let change = F::replace(platform, frame, side, address)?;
     match frame.content {
         Content::Transport | Content::FirstFragment => {
+            let checked = match frame.protocol {
+                protocol::AH | protocol::ESP => return Some(()),
+                protocol::SCTP => return translate_sctp(platform, frame, side, port),
+                protocol => protocol,
+            };
             let change = change.then(replace_port(platform, frame.l4, side, port)?);
-            if frame.protocol == protocol::TCP {
+            if checked == protocol::TCP {
                 let offset = frame.l4 + Tcp::CHECKSUM;
                 let checksum = platform.read::<[u8; 2]>(offset)?;
                 platform.write(offset, change.apply(checksum))
@@ -57,4 +63,32 @@ fn replace_port<P: Platform>(platform: &P, l4: usize, side: Side, port: [u8; 2])
     let old = platform.read::<[u8; 2]>(offset)?;
     platform.write(offset, port)?;
     Some(Change::new().word(old, port))
+}
+
+/// Replaces one of SCTP's ports. Addresses are no part of its checksum.
+#[inline(always)]
+fn translate_sctp<P: Platform>(platform: &P, frame: &Frame, side: Side, port: [u8; 2]) -> Option<()> {
+    let place = if side == Side::Source { frame.l4 } else { frame.l4 + 2 };
+    let [a, b] = platform.read::<[u8; 2]>(place)?;
+    let [c, d] = port;
+    if [a, b] == port {
+        return Some(());
+    }
+    platform.write(place, port)?;
+    let difference = match side {
+        Side::Source => [a ^ c, b ^ d, 0, 0],
+        Side::Destination => [0, 0, a ^ c, b ^ d],
+    };
+    let length = frame.length - (frame.l4 - frame.l3) as u32;
+    let change = sctp_change(u32::from_ne_bytes(difference), length);
+    let offset = frame.l4 + Sctp::CHECKSUM;
+    let checksum = u32::from_ne_bytes(platform.read::<[u8; 4]>(offset)?);
+    platform.write(offset, (checksum ^ change).to_ne_bytes())
+}
+
+/// What the difference of the ports, as they stand in memory, does to the checksum. Scalars only, for it is a BPF
+/// function of its own: it takes hundreds of instructions.
+#[inline(never)]
+fn sctp_change(difference: u32, length: u32) -> u32 {
+    u32::from_ne_bytes(sctp::update([0; 4], [0; 4], difference.to_ne_bytes(), length as u16))
 }

@@ -1,6 +1,7 @@
 //! What a frame says, read by a parser that has nothing in common with the switch's.
 
 use super::GUE_PORT;
+use crc::{CRC_32_ISCSI, Crc};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
     Icmpv4Slice, Icmpv6Slice, IpNumber, LinkExtSlice, LinkSlice, NetSlice, SlicedPacket, TcpSlice,
@@ -87,6 +88,13 @@ pub enum Transport {
         /// The data.
         payload: Vec<u8>,
     },
+    /// SCTP.
+    Sctp {
+        /// Sender's and receiver's port.
+        ports: (u16, u16),
+        /// The chunks.
+        payload: Vec<u8>,
+    },
     /// ICMP or ICMPv6.
     Icmp {
         /// Type and code.
@@ -131,6 +139,10 @@ pub fn decode(frame: &[u8]) -> Result<Decoded, String> {
         let payload = match kind {
             IpNumber::IPV4 | IpNumber::IPV6 => payload,
             IpNumber::GRE => decoded.gre(payload)?,
+            IpNumber::SCTP => {
+                decoded.sctp(payload);
+                return Ok(decoded);
+            }
             _ => {
                 decoded.transport(packet.transport.as_ref());
                 match &decoded.transport {
@@ -164,7 +176,9 @@ impl Decoded {
     /// Sender's and receiver's port.
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.transport {
-            Transport::Tcp { ports, .. } | Transport::Udp { ports, .. } => Some(ports),
+            Transport::Tcp { ports, .. } | Transport::Udp { ports, .. } | Transport::Sctp { ports, .. } => {
+                Some(ports)
+            }
             _ => None,
         }
     }
@@ -188,6 +202,17 @@ impl Decoded {
         }
         self.between = Some(Between::Gre { checksum });
         Ok(payload)
+    }
+
+    fn sctp(&mut self, packet: &[u8]) {
+        let [a, b, c, d, _, _, _, _, checksum @ ..] = packet else { return };
+        let Some((checksum, chunks)) = checksum.split_first_chunk::<4>() else { return };
+        let covered = [&packet[..8], &[0; 4], chunks].concat();
+        if Crc::<u32>::new(&CRC_32_ISCSI).checksum(&covered).to_le_bytes() != *checksum {
+            self.wrong_checksums.push("SCTP");
+        }
+        let ports = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+        self.transport = Transport::Sctp { ports, payload: chunks.to_vec() };
     }
 
     fn network<'a>(&mut self, net: &NetSlice<'a>) -> Option<(IpNumber, &'a [u8])> {

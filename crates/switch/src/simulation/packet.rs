@@ -1,20 +1,22 @@
 //! Frames made to order, with checksums computed here and not by the code under test.
 
 use super::{CLIENT_MAC, DIRECTOR_MAC};
+use crc::{CRC_32_ISCSI, Crc};
 use rlvs_packet::ethernet::Mac;
 use rlvs_packet::protocol;
 use std::net::{IpAddr, SocketAddr};
 
-/// A TCP or UDP packet: what it says, from which [`Packet::frame`] makes its octets.
+/// A packet: what it says, from which [`Packet::frame`] makes its octets.
 #[derive(Clone, Debug)]
 pub struct Packet {
     /// Sender.
     pub source: SocketAddr,
     /// Receiver, of the same family.
     pub destination: SocketAddr,
-    /// [`protocol::TCP`] or [`protocol::UDP`].
+    /// [`protocol::TCP`], [`protocol::UDP`], [`protocol::SCTP`]; of [`protocol::AH`] and
+    /// [`protocol::ESP`] there is only the payload.
     pub protocol: u8,
-    /// TCP's flags.
+    /// TCP's flags; the type of SCTP's only chunk.
     pub flags: u8,
     /// TTL or hop limit.
     pub hops: u8,
@@ -65,6 +67,11 @@ impl Packet {
         Packet { protocol: protocol::UDP, payload, ..Packet::tcp(source, destination, 0) }
     }
 
+    /// An SCTP packet with one chunk of this type ([`rlvs_packet::sctp::chunk`]).
+    pub fn sctp(source: SocketAddr, destination: SocketAddr, kind: u8) -> Packet {
+        Packet { protocol: protocol::SCTP, ..Packet::tcp(source, destination, kind) }
+    }
+
     /// Its octets, link header included.
     pub fn frame(&self) -> Vec<u8> {
         let mut frame = Vec::new();
@@ -106,9 +113,21 @@ impl Packet {
     }
 
     fn transport(&self) -> Vec<u8> {
+        if matches!(self.protocol, protocol::AH | protocol::ESP) {
+            return self.payload.clone();
+        }
         let mut segment = Vec::new();
         segment.extend(self.source.port().to_be_bytes());
         segment.extend(self.destination.port().to_be_bytes());
+        if self.protocol == protocol::SCTP {
+            segment.extend([0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0, self.flags, 0]);
+            segment.extend(((4 + self.payload.len()) as u16).to_be_bytes());
+            segment.extend(&self.payload);
+            segment.resize(segment.len().next_multiple_of(4), 0);
+            let checksum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(&segment);
+            segment[8..12].copy_from_slice(&checksum.to_le_bytes());
+            return segment;
+        }
         let checksum_at = if self.protocol == protocol::TCP {
             segment.extend([
                 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x50, self.flags, 0x20, 0, 0, 0, 0, 0,

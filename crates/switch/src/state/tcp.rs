@@ -4,7 +4,7 @@ use super::Direction;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 
 /// No packet yet.
-pub const NONE: u8 = 0;
+pub const NONE: u8 = super::NONE;
 /// Data flows.
 pub const ESTABLISHED: u8 = 1;
 /// The real server opened a connection.

@@ -9,7 +9,7 @@ use crate::frame::{self, Link, Network};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::state::{self, tcp};
+use crate::state;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::{Binding, Entry, Kind, Tuple, V4, V6, template};
 
@@ -51,7 +51,7 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
     let half = Half { entry, tuple };
     let direction = request_direction(half.entry.method);
-    let state = state::next(config, frame.protocol, tcp::NONE, direction, frame.tcp_flags);
+    let state = state::first(config, frame.protocol, direction, frame.signal);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
             if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA

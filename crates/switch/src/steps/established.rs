@@ -12,12 +12,13 @@ use crate::frame::{self, Content, Frame, Link, Network, Sight};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
+use crate::state::sctp::{self, event};
 use crate::state::{self, Direction, tcp};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
 use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
-use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_packet::tcp::{RST, SYN};
 
 /// Switches packets of known connections, and sees which packets are none of the switch's business.
 #[inline(always)]
@@ -91,9 +92,19 @@ fn may_open(config: &Config, frame: &Frame) -> bool {
         Content::LaterFragment | Content::EarlyFragment => return false,
         Content::Error => return config.settings.schedule_icmp.load(order::PLAIN) != 0,
     }
-    frame.protocol != protocol::TCP
-        || frame.tcp_flags & (RST | SYN) == SYN
-        || (frame.tcp_flags & RST == 0 && config.settings.sloppy_tcp.load(order::PLAIN) != 0)
+    let settings = &config.settings;
+    match frame.protocol {
+        protocol::TCP => {
+            frame.signal & (RST | SYN) == SYN
+                || (frame.signal & RST == 0 && settings.sloppy_tcp.load(order::PLAIN) != 0)
+        }
+        protocol::SCTP => {
+            frame.signal == event::INIT
+                || (frame.signal != event::ABORT && settings.sloppy_sctp.load(order::PLAIN) != 0)
+        }
+        protocol::AH | protocol::ESP => false,
+        _ => true,
+    }
 }
 
 /// Whether this packet opens a connection anew whose entry is at its end (`conn_reuse_mode`), or leads to a destination
@@ -106,7 +117,11 @@ fn is_reusable<P: Platform, F: Ip>(
     found: &Found<'_, F>,
     entry: &Entry<F>,
 ) -> bool {
-    if frame.protocol != protocol::TCP || frame.tcp_flags & SYN == 0 {
+    let opens = match frame.protocol {
+        protocol::TCP => frame.signal & SYN != 0,
+        protocol => state::opens(protocol, frame.signal),
+    };
+    if !opens {
         return false;
     }
     if config.settings.expire_nodest_conn.load(order::PLAIN) != 0
@@ -119,6 +134,7 @@ fn is_reusable<P: Platform, F: Ip>(
         return false;
     }
     match found.meta.state() {
+        state if frame.protocol == protocol::SCTP => state == sctp::CLOSED,
         tcp::TIME_WAIT | tcp::CLOSE => true,
         // As far as connections get whose other direction is not seen.
         tcp::FIN_WAIT => mode & 2 != 0 && entry.method as u32 != method::MASQUERADE,
@@ -140,7 +156,7 @@ pub(super) fn request<P: Platform, F: Ip>(
     let Some(destination) = destination.filter(|destination| destination.is_available()) else {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
-        let opens = frame.protocol == protocol::TCP && frame.tcp_flags & (SYN | ACK | RST) == SYN;
+        let opens = state::opens(frame.protocol, frame.signal);
         let expire = config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
         if opens || expire {
             release::<P, F>(platform, found.index, found.meta);
@@ -207,32 +223,31 @@ fn track<P: Platform, F: Ip>(
         Content::LaterFragment | Content::EarlyFragment | Content::Error => return,
     }
     let mut state = found.meta.state();
-    let plain = frame.tcp_flags & (SYN | FIN | RST | ACK) == ACK && state == tcp::ESTABLISHED;
-    if frame.protocol == protocol::TCP && !plain {
+    if !state::is_plain(frame.protocol, state, frame.signal) {
         let secure = if state::is_secure(config) { SECURE } else { 0 };
-        let packet = direction as u32 | secure | (frame.tcp_flags as u32) << 8 | found.meta.version() << 16;
-        state = transition::<P, F>(platform, found.index, packet) as u8;
+        let packet = direction as u32 | secure | (frame.signal as u32) << 8 | found.meta.version() << 16;
+        state = transition::<P, F>(platform, found.index, packet, frame.protocol as u32) as u8;
     }
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
 }
 
-/// In the word that [`transition`] takes: the state table is the one against floods.
+/// In the word that [`transition`] takes: TCP's state table is the one against floods.
 const SECURE: u32 = 0x80;
 
-/// Moves the TCP connection of the entry `index` to the state that follows from direction (low octet) and flags
+/// Moves the connection of the entry `index` to the state that follows from direction (low octet) and signal
 /// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
 #[inline(never)]
-fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 {
+fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protocol: u32) -> u32 {
     let direction = match packet & 0x7f {
         0 => Direction::Input,
         1 => Direction::Output,
         _ => Direction::InputOnly,
     };
-    let flags = (packet >> 8) as u8;
+    let (protocol, signal) = (protocol as u8, (packet >> 8) as u8);
     let version = packet >> 16;
-    let Some(this) = slot::<P, F>(platform, index) else { return tcp::CLOSE as u32 };
+    let Some(this) = slot::<P, F>(platform, index) else { return state::NONE as u32 };
     let forward_index = if this.meta().is_reply() { this.peer() } else { index };
-    let Some(forward) = slot::<P, F>(platform, forward_index) else { return tcp::CLOSE as u32 };
+    let Some(forward) = slot::<P, F>(platform, forward_index) else { return state::NONE as u32 };
     let mut tries = 0;
     while tries < 4 {
         tries += 1;
@@ -244,7 +259,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if this.meta().version() != version {
             break;
         }
-        let next = tcp::next(meta.state(), direction, flags, packet & SECURE != 0);
+        let next = state::next(protocol, meta.state(), direction, signal, packet & SECURE != 0);
         if next == meta.state() {
             return next as u32;
         }
@@ -253,14 +268,14 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
         if !platform.exchange(&forward.meta, meta.0, meta.with_state(next).0) {
             continue;
         }
-        move_between_counts(platform, destination, meta.state(), next);
-        if next == tcp::ESTABLISHED
+        move_between_counts(platform, destination, protocol, meta.state(), next);
+        if state::is_established(protocol, next)
             && let Some(template) = forward.template()
         {
             template::assure::<P, F>(platform, template);
         }
         let Some(config) = platform.config() else { break };
-        let expires = state::expiry(config, protocol::TCP, next, platform.now());
+        let expires = state::expiry(config, protocol, next, platform.now());
         forward.refresh(expires);
         if peer != forward_index
             && let Some(reply) = slot::<P, F>(platform, peer)
@@ -275,8 +290,8 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32) -> u32 
 
 /// A destination's active and inactive connections, when one of them goes from a state to another.
 #[inline(always)]
-fn move_between_counts<P: Platform>(platform: &P, destination: u32, from: u8, to: u8) {
-    let (was, is) = (tcp::is_active(from), tcp::is_active(to));
+fn move_between_counts<P: Platform>(platform: &P, destination: u32, protocol: u8, from: u8, to: u8) {
+    let (was, is) = (state::is_active(protocol, from), state::is_active(protocol, to));
     if was == is {
         return;
     }

@@ -68,7 +68,7 @@ pub(super) fn is_control<F: Ip>(frame: &Frame, tuple: &Tuple<F>, meta: Meta, ent
     port == ftp::CONTROL
         && frame.protocol == protocol::TCP
         && frame.content == Content::Transport
-        && frame.tcp_flags & SYN == 0
+        && frame.signal & SYN == 0
         && entry.method as u32 == method::MASQUERADE
         && meta.state() == tcp::ESTABLISHED
 }

@@ -12,8 +12,6 @@ use crate::destination::Hop;
 use crate::order;
 use crate::platform::{Memory, Platform};
 use crate::state;
-use crate::state::tcp;
-use rlvs_packet::protocol;
 
 /// One direction of a new connection. `entry.peer` does not matter here.
 #[derive(Clone, Copy)]
@@ -257,7 +255,7 @@ fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64
             }
             if evict {
                 // A freed slot keeps its tuple until somebody takes it.
-                let embryonic = place.protocol() == protocol::TCP && tcp::is_embryonic(meta.state());
+                let embryonic = state::is_embryonic(place.protocol(), meta.state());
                 platform.count(if embryonic { Event::EvictedEmbryonic } else { Event::EvictedIdle });
             }
             meta = place.meta();
@@ -333,7 +331,7 @@ fn extend_reach<M: Memory, F: Family>(memory: &M, number: u32, reach: u32) {
     }
 }
 
-/// An entry among the tuple's first buckets that can be spared: an embryonic TCP one, else a closing TCP or a UDP one;
+/// An entry among the tuple's first buckets that can be spared: an embryonic one, else a closing or a UDP one;
 /// [`NONE`] if all are established. Where the search starts changes with time, so that it does not always hit the same.
 #[inline(never)]
 fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
@@ -343,11 +341,10 @@ fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
         let index = home(hash, probe, mask) << WAYS_SHIFT | now.wrapping_add(i) & (WAYS as u32 - 1);
         let Some(place) = slot::<M, F>(memory, index) else { return NONE };
         let meta = place.meta();
-        let tcp = place.protocol() == protocol::TCP;
         let spare = if i < VICTIMS {
-            tcp && tcp::is_embryonic(meta.state())
+            state::is_embryonic(place.protocol(), meta.state())
         } else {
-            !(tcp && meta.state() == tcp::ESTABLISHED)
+            !state::is_established(place.protocol(), meta.state())
         };
         if meta.is_live() && !meta.is_pairing() && spare {
             extend_reach::<M, F>(memory, home(hash, 0, mask), probe);

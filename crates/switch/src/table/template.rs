@@ -79,9 +79,9 @@ pub fn postpone<M: Memory, F: Family>(memory: &M, place: &Slot<F>, meta: Meta, n
 }
 
 /// A connection of the template has shown packets both ways.
-#[inline(never)]
-pub fn assure<M: Memory, F: Family>(memory: &M, index: u32) -> u32 {
-    let Some(place) = slot::<M, F>(memory, index) else { return 0 };
+#[inline(always)]
+pub fn assure<M: Memory, F: Family>(memory: &M, index: u32) {
+    let Some(place) = slot::<M, F>(memory, index) else { return };
     let mut tries = 0;
     while tries < HOLD_TRIES {
         tries += 1;
@@ -93,7 +93,6 @@ pub fn assure<M: Memory, F: Family>(memory: &M, index: u32) -> u32 {
             break;
         }
     }
-    1
 }
 
 /// Frees the template's slot unless it controls connections; false if it does, or if somebody else changed it.
