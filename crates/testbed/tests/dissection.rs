@@ -18,13 +18,13 @@ const GOOD: &str = "1";
 #[ignore = "needs root"]
 fn tunnels_are_what_wireshark_takes_them_for() -> Result<()> {
     let (mut frames, mut expected) = (Vec::new(), Vec::new());
-    for inner in 0..2 {
-        for outer in 0..2 {
+    for (inner, from) in ADDRESSES.iter().enumerate() {
+        for (outer, to) in ADDRESSES.iter().enumerate() {
             for (kind, flags) in [(IPIP, 0), (GUE, CHECKSUM), (GRE, 0), (GRE, CHECKSUM)] {
                 // With a checksum of its own, and without, where IPv4 allows that.
                 for checksum in [true, inner == 1] {
-                    let server = Server::tunnel_of(kind, flags, ADDRESSES[outer].server()?);
-                    let request = Packet { checksum, ..ADDRESSES[inner].request(UDP)? };
+                    let server = Server::tunnel_of(kind, flags, to.server()?);
+                    let request = Packet { checksum, ..from.request(UDP)? };
                     frames.push(sent(UDP, &server, &request)?);
                     let ip = |family: usize| ["ip", "ipv6"][family];
                     let between = match kind {

@@ -27,12 +27,18 @@ pub enum Direction {
 /// The state in which a connection is put into the table. Its first packet then is one of a known connection: that must
 /// not change the state again, so an SCTP association, which tells a second INIT from the first, starts before its first packet.
 #[inline(always)]
-pub fn first(protocol: u8, direction: Direction, signal: u8, secure: bool) -> u8 {
-    if protocol == protocol::TCP { tcp::next(NONE, direction, signal, secure) } else { NONE }
+pub fn first(config: &Config, protocol: u8, direction: Direction, signal: u8) -> u8 {
+    if protocol == protocol::TCP { tcp::next(NONE, direction, signal, is_secure(config)) } else { NONE }
 }
 
-/// The state after a packet with this signal ([`crate::frame::Frame::signal`]) in state `state`; `secure`: of
-/// [`is_secure`].
+/// Whether TCP's state table is the one against floods (`secure_tcp`).
+#[inline(always)]
+pub fn is_secure(config: &Config) -> bool {
+    config.settings.secure_tcp.load(order::PLAIN) != 0
+}
+
+/// The state after a packet with this signal ([`crate::frame::Frame::signal`]) in state `state`; `secure`: by the table
+/// against floods.
 #[inline(always)]
 pub fn next(protocol: u8, state: u8, direction: Direction, signal: u8, secure: bool) -> u8 {
     match protocol {
@@ -40,12 +46,6 @@ pub fn next(protocol: u8, state: u8, direction: Direction, signal: u8, secure: b
         protocol::SCTP => sctp::next(state, direction, signal),
         _ => udp::STATE,
     }
-}
-
-/// Whether TCP's state table is the one against floods (`secure_tcp`).
-#[inline(always)]
-pub fn is_secure(config: &Config) -> bool {
-    config.settings.secure_tcp.load(order::PLAIN) != 0
 }
 
 /// Whether a packet with this signal leaves the state as it is, in either direction: most do.

@@ -51,7 +51,7 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
     let half = Half { entry, tuple };
     let direction = request_direction(half.entry.method);
-    let state = state::first(frame.protocol, direction, frame.signal, state::is_secure(config));
+    let state = state::first(config, frame.protocol, direction, frame.signal);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
             if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA

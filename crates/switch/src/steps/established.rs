@@ -231,7 +231,7 @@ fn track<P: Platform, F: Ip>(
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
 }
 
-/// In the word that [`transition`] takes: the state table is the one against floods.
+/// In the word that [`transition`] takes: TCP's state table is the one against floods.
 const SECURE: u32 = 0x80;
 
 /// Moves the connection of the entry `index` to the state that follows from direction (low octet) and signal
