@@ -11,7 +11,7 @@ use rlvs_packet::protocol;
 use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::order;
-use rlvs_switch::state::{self, tcp};
+use rlvs_switch::state::{self, sctp, tcp};
 use rlvs_switch::table::{Bucket, Family, Meta, Slot, WAYS, release, slot, template};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -135,6 +135,9 @@ fn is_spare<F: Family>(tables: &Tables, place: &Slot<F>, index: u32, meta: Meta,
     let (Some(tuple), Some(entry)) = (place.tuple(meta), place.entry(meta)) else { return false };
     if tuple.protocol == protocol::TCP {
         return matches!(meta.state(), tcp::SYN_RECV | tcp::SYNACK);
+    }
+    if tuple.protocol == protocol::SCTP {
+        return matches!(meta.state(), sctp::INIT1 | sctp::INIT);
     }
     let own = place.expires();
     let last = match slot::<Tables, F>(tables, entry.peer) {

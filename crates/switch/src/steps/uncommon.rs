@@ -37,6 +37,10 @@ fn uncommon<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         platform.keep_fragment(&F::key(&tuple, frame.detail));
         return Step::Done(Verdict::Pass);
     }
+    // SCTP and IPsec take the first step only: the verifier has no room for them here.
+    if frame.protocol != protocol::TCP && frame.protocol != protocol::UDP {
+        return Step::Done(Verdict::Pass);
+    }
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let found = locate(platform, &tuple, F::hash(config, &tuple))
         .and_then(|(index, meta)| slot::<P, F>(platform, index).map(|slot| Found { slot, index, meta }));
