@@ -285,13 +285,10 @@ impl Platform for Kernel {
         if length > KEPT_MAX {
             return;
         }
-        // Hidden from the compiler, which would make one comparison of both, after which the verifier knows no limits.
-        let length = core::hint::black_box(length);
-        if length == 0 {
-            return;
-        }
         let Some(mut entry) = maps::EARLY_FRAGMENTS.reserve_untyped::<EarlyFragment>(0) else { return };
         let place = entry.as_mut_ptr();
+        // Known already, but not to the verifier, and hidden from the compiler; the helper takes no length of 0.
+        let length = core::hint::black_box(length).clamp(Ethernet::LENGTH, KEPT_MAX);
         // SAFETY: this entry is nobody else's until it is submitted, and the helper writes within it.
         let copied = unsafe {
             (&raw mut (*place).key).write(*key);

@@ -2,6 +2,7 @@
 
 use super::established::request_direction;
 use super::persist::WANTED;
+use super::seen::{Seen, seen};
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
@@ -32,9 +33,9 @@ pub fn create6<P: Platform>(platform: &P) -> Step {
 }
 
 #[inline(always)]
-fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     let chosen = handed_over(platform, |words| &words.destination);
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some((tuple, signal)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(destination) = platform.destination(chosen) else {
         return drop_for(platform, Event::DestinationGone);
@@ -51,9 +52,10 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
     let half = Half { entry, tuple };
     let direction = request_direction(half.entry.method);
-    let state = state::first(config, frame.protocol, direction, frame.signal);
+    let state = state::first(config, half.tuple.protocol, direction, signal);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
+            hand_over(platform, |words| &words.again, 0);
             if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA
                 && let Some(counters) = platform.counters(chosen)
             {
@@ -76,9 +78,18 @@ fn create_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         }
         Outcome::Contended => {
             unbind::<P, F>(platform);
-            drop_for(platform, Event::Contended)
+            try_again(platform, if F::NUMBER == 6 { Program::Create6 } else { Program::Create })
         }
     }
+}
+
+/// Another CPU was in the way: once more, by a jump rather than a loop, for two rounds in one program are too much for the
+/// verifier of Linux 6.1.
+#[inline(always)]
+pub(super) fn try_again<P: Platform>(platform: &P, program: Program) -> Step {
+    let again = handed_over(platform, |words| &words.again) == 0;
+    hand_over(platform, |words| &words.again, again as u32);
+    if again { Step::Next(program) } else { drop_for(platform, Event::Contended) }
 }
 
 /// Takes back that the template, if there is one, controls the connection.

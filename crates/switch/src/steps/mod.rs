@@ -15,11 +15,12 @@ mod open;
 mod persist;
 mod reject;
 mod schedule;
+mod seen;
 mod tunnel_error;
 mod uncommon;
 mod watch;
 
-use crate::cell::AtomicU32;
+use crate::cell::{AtomicU32, AtomicU64};
 use crate::counters::Event;
 use crate::ftp::text::Text;
 use crate::order;
@@ -191,6 +192,14 @@ pub struct Handover {
     pub text: Text,
     /// Where the numbers in it start.
     pub first: AtomicU32,
+    /// The packet's tuple, by IP version.
+    pub(crate) tuple4: [AtomicU64; 2],
+    /// The same for IPv6.
+    pub(crate) tuple6: [AtomicU64; 5],
+    /// [`crate::frame::Frame::signal`].
+    pub(crate) signal: AtomicU32,
+    /// 1: the connection or template is being made for the second time.
+    pub(crate) again: AtomicU32,
     /// The packet's mark; 0: none.
     pub mark: AtomicU32,
     /// [`found_by`]: how the service was found.

@@ -1,10 +1,12 @@
 //! Persistence: a client's connections to a service go where its first one went, as long as its template lives.
 
+use super::create::try_again;
 use super::schedule::{leave_to_scheduler, program_for_chosen};
+use super::seen::{Seen, seen};
 use super::{NONE, Program, Step, drop_for, hand_over, handed_over};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
-use crate::frame::{self, Frame, Link, Network};
+use crate::frame::{self, Link, Network};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
@@ -38,13 +40,13 @@ pub fn persist6<P: Platform>(platform: &P) -> Step {
 }
 
 #[inline(always)]
-fn persist_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+fn persist_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
+    let Some((tuple, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
         return Step::Done(Verdict::Pass);
     };
-    let wanted = template_tuple::<F>(service, &frame, &tuple);
+    let wanted = template_tuple::<F>(service, &tuple);
     if let Some((index, meta)) = locate(platform, &wanted, F::hash(config, &wanted))
         && let Some(place) = slot::<P, F>(platform, index)
         && !is_expired(platform, place, index, platform.now())
@@ -91,8 +93,8 @@ pub fn create_template6<P: Platform>(platform: &P) -> Step {
 }
 
 #[inline(always)]
-fn create_template_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+fn create_template_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
+    let Some((tuple, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
         return Step::Done(Verdict::Pass);
@@ -101,7 +103,7 @@ fn create_template_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some(destination) = platform.destination(chosen) else {
         return drop_for(platform, Event::DestinationGone);
     };
-    let tuple = template_tuple::<F>(service, &frame, &tuple);
+    let tuple = template_tuple::<F>(service, &tuple);
     let timeout = Tick::in_seconds(service.timeout.load(order::PLAIN));
     let port = if tuple.ports[1] == [0; 2] { 0 } else { destination.port.load(order::PLAIN) as u16 };
     let entry = Entry {
@@ -118,13 +120,16 @@ fn create_template_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
             Step::Next(if F::NUMBER == 6 { Program::Persist6 } else { Program::Persist })
         }
         Outcome::Full => drop_for(platform, Event::TableFull),
-        Outcome::Contended => drop_for(platform, Event::Contended),
+        Outcome::Contended => try_again(
+            platform,
+            if F::NUMBER == 6 { Program::CreateTemplate6 } else { Program::CreateTemplate },
+        ),
     }
 }
 
 /// What the template for a packet of this service is found by: the client's network, and what the service groups.
 #[inline(always)]
-fn template_tuple<F: Ip>(service: &Service, frame: &Frame, tuple: &Tuple<F>) -> Tuple<F> {
+fn template_tuple<F: Ip>(service: &Service, tuple: &Tuple<F>) -> Tuple<F> {
     let source = F::network(tuple.source, service.netmask.load(order::PLAIN));
     if let Some(mark) = service.mark() {
         // Shared by all protocols, addresses and ports of the mark.
@@ -133,5 +138,5 @@ fn template_tuple<F: Ip>(service: &Service, frame: &Frame, tuple: &Tuple<F>) -> 
     }
     let one_port = tuple.ports[1] == service.port() && tuple.ports[1] != FTP;
     let port = if one_port { tuple.ports[1] } else { [0; 2] };
-    Tuple { source, ports: [[0; 2], port], protocol: frame.protocol ^ TEMPLATE, ..*tuple }
+    Tuple { source, ports: [[0; 2], port], protocol: tuple.protocol ^ TEMPLATE, ..*tuple }
 }

@@ -31,13 +31,14 @@ pub enum Outcome {
     Exists,
     /// No room.
     Full,
-    /// Another CPU held the lock for too long.
+    /// Another CPU held the lock for too long, or took the slot: to be tried again.
     Contended,
 }
 
-/// How often a lock or slot that another CPU takes is tried again.
+/// How often a lock that another CPU holds is tried again.
 const LOCK_TRIES: u32 = 256;
-const CLAIM_TRIES: u32 = 2;
+/// The same for a bucket's reach, which another CPU extends.
+const REACH_TRIES: u32 = 2;
 
 /// Adds a connection's forward entry, alone as yet, or a template, and counts it at its destination.
 #[inline(always)]
@@ -89,7 +90,10 @@ fn create_locked<P: Platform, F: Family>(
             return Outcome::Exists;
         }
     }
-    let Some((index, claimed)) = claim::<P, F>(platform, config, hash, now) else { return Outcome::Full };
+    let (index, claimed) = match claim::<P, F>(platform, config, hash, now) {
+        Ok(slot) => slot,
+        Err(outcome) => return outcome,
+    };
     let Some(place) = slot::<P, F>(platform, index) else { return Outcome::Full };
     let protocol = half.tuple.protocol;
     // Counted first: whoever releases the entry a moment after it is published subtracts.
@@ -172,9 +176,12 @@ fn pair_locked<P: Platform, F: Family>(
     {
         return Outcome::Contended;
     }
-    let Some((reply_index, claimed)) = claim::<P, F>(platform, config, hash, platform.now()) else {
-        return Outcome::Full;
+    let now = platform.now();
+    let claimed = match claim::<P, F>(platform, config, hash, now) {
+        Err(Outcome::Contended) => claim::<P, F>(platform, config, hash, now),
+        first => first,
     };
+    let Ok((reply_index, claimed)) = claimed else { return Outcome::Full };
     let Some(place) = slot::<P, F>(platform, reply_index) else { return Outcome::Full };
     place.fill(&half.tuple, &half.entry, index, forward.expires());
     forward.set_peer(reply_index);
@@ -225,46 +232,54 @@ fn reply_half<F: Family>(forward: &Slot<F>, meta: Meta, hop: Hop) -> Option<Half
     })
 }
 
-/// Takes a slot for a tuple of this hash: index and the version under which it is claimed.
+/// Takes a slot for a tuple of this hash: index and the version under which it is claimed. [`Outcome::Contended`]: another
+/// CPU was faster; [`Outcome::Full`]: there is none.
 #[inline(always)]
-fn claim<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64, now: Tick) -> Option<(u32, Meta)> {
-    unpack(claim_packed::<P, F>(platform, config, hash, now.0))
+fn claim<P: Platform, F: Family>(
+    platform: &P,
+    config: &Config,
+    hash: u64,
+    now: Tick,
+) -> Result<(u32, Meta), Outcome> {
+    match claim_packed::<P, F>(platform, config, hash, now.0) {
+        TAKEN => Err(Outcome::Contended),
+        packed => unpack(packed).ok_or(Outcome::Full),
+    }
 }
+
+/// In place of a slot: another CPU took it.
+const TAKEN: u64 = NOTHING - 1;
 
 /// [`claim`], with its result in one word: a BPF function returns no more.
 #[inline(never)]
 fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64, now: u32) -> u64 {
     let now = Tick(now);
     let mask = F::mask(config);
-    let mut tries = 0;
-    while tries < CLAIM_TRIES {
-        tries += 1;
-        let candidate = choose_vacant::<P, F>(platform, hash, mask, now.0);
-        let index =
-            if candidate != NONE { candidate } else { choose_victim::<P, F>(platform, hash, mask, now.0) };
-        let Some(place) = slot::<P, F>(platform, index) else { return NOTHING };
-        let mut meta = place.meta();
-        platform.interleave();
-        if meta.is_live() {
-            let evict = candidate == NONE;
-            if !evict && !is_expired(platform, place, index, now) {
-                continue;
-            }
-            if !release::<P, F>(platform, index, meta) {
-                continue;
-            }
-            if evict {
-                // A freed slot keeps its tuple until somebody takes it.
-                let embryonic = state::is_embryonic(place.protocol(), meta.state());
-                platform.count(if embryonic { Event::EvictedEmbryonic } else { Event::EvictedIdle });
-            }
-            meta = place.meta();
+    let candidate = choose_vacant::<P, F>(platform, hash, mask, now.0);
+    let index =
+        if candidate != NONE { candidate } else { choose_victim::<P, F>(platform, hash, mask, now.0) };
+    let Some(place) = slot::<P, F>(platform, index) else { return NOTHING };
+    let mut meta = place.meta();
+    platform.interleave();
+    if meta.is_live() {
+        let evict = candidate == NONE;
+        if !evict && !is_expired(platform, place, index, now) {
+            return TAKEN;
         }
-        if meta.is_free() && platform.exchange(&place.meta, meta.0, meta.claimed().0) {
-            return (index as u64) << 32 | meta.claimed().0 as u64;
+        if !release::<P, F>(platform, index, meta) {
+            return TAKEN;
         }
+        if evict {
+            // A freed slot keeps its tuple until somebody takes it.
+            let embryonic = state::is_embryonic(place.protocol(), meta.state());
+            platform.count(if embryonic { Event::EvictedEmbryonic } else { Event::EvictedIdle });
+        }
+        meta = place.meta();
     }
-    NOTHING
+    if meta.is_free() && platform.exchange(&place.meta, meta.0, meta.claimed().0) {
+        return (index as u64) << 32 | meta.claimed().0 as u64;
+    }
+    TAKEN
 }
 
 /// No slot.
@@ -322,7 +337,7 @@ fn extend_reach<M: Memory, F: Family>(memory: &M, number: u32, reach: u32) {
     let Some(bucket) = F::bucket(memory, number) else { return };
     let cell = &bucket.slots[0].reach;
     let mut tries = 0;
-    while tries < CLAIM_TRIES {
+    while tries < REACH_TRIES {
         let old = cell.load(order::PLAIN);
         if old >= reach || memory.exchange(cell, old, reach) {
             return;
