@@ -22,12 +22,16 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
 #[inline(always)]
 fn next_eligible<P: Platform>(members: &Members<'_, P>, last: u32) -> Option<u32> {
     let mut place = members.place(last);
+    // Where it comes from is hidden from the compiler, which would count down from the number of members instead of up to a
+    // constant: to Linux 6.1's verifier, an endless loop.
+    let mut seen = core::hint::black_box(members.first);
     let mut i = 0;
     while i < MEMBERS_MAX {
-        if members.is_past(members.first.wrapping_add(i)) {
+        if members.is_past(seen) {
             break;
         }
         i += 1;
+        seen = seen.wrapping_add(1);
         place = place.wrapping_add(1);
         if members.is_past(place) {
             place = members.first;
