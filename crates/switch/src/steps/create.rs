@@ -3,33 +3,21 @@
 use super::established::request_direction;
 use super::persist::WANTED;
 use super::seen::{Seen, seen};
+use super::version::{next, program};
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
-use crate::frame::{self, Link, Network};
+use crate::frame::Link;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state;
 use crate::table::insert::{self, Half, Outcome};
-use crate::table::{Binding, Entry, Kind, Tuple, V4, V6, template};
+use crate::table::{Binding, Entry, Kind, Tuple, template};
 
-/// Puts the new connection into the table.
-#[inline(always)]
-pub fn create<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V4(link) => create_in::<P, V4>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn create6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V6(link) => create_in::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Puts the new connection into the table.
+    create, create6 => create_in;
 }
 
 #[inline(always)]
@@ -46,7 +34,7 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         let version = handed_over(platform, |words| &words.template_version);
         if template::bind::<P, F>(platform, template, version, platform.now().0) == 0 {
             // It has gone meanwhile.
-            return Step::Next(if F::NUMBER == 6 { Program::Persist6 } else { Program::Persist });
+            return next::<F>(Program::Persist, Program::Persist6);
         }
         entry.hop = Binding::Controlled(template).pack();
     }
@@ -63,7 +51,7 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
             }
             if half.entry.method as u32 == method::MASQUERADE {
                 hand_over(platform, |words| &words.connection, index);
-                return Step::Next(if F::NUMBER == 6 { Program::CreateReply6 } else { Program::CreateReply });
+                return next::<F>(Program::CreateReply, Program::CreateReply6);
             }
             // The packet is now one of a known connection.
             Step::Next(Program::Director)
@@ -78,7 +66,7 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         }
         Outcome::Contended => {
             unbind::<P, F>(platform);
-            try_again(platform, if F::NUMBER == 6 { Program::Create6 } else { Program::Create })
+            try_again(platform, program::<F>(Program::Create, Program::Create6))
         }
     }
 }

@@ -3,29 +3,15 @@
 use super::{Program, Step, drop_for, handed_over};
 use crate::counters::Event;
 use crate::destination::Hop;
-use crate::frame::{self, Link, Network};
+use crate::frame::Link;
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
 use crate::table::insert::{self, Outcome};
-use crate::table::{V4, V6};
 use rlvs_packet::ethernet::Ethernet;
 
-/// Makes the entry for the new connection's replies.
-#[inline(always)]
-pub fn create_reply<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V4(link) => create_reply_in::<P, V4>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn create_reply6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V6(link) => create_reply_in::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Makes the entry for the new connection's replies.
+    create_reply, create_reply6 => create_reply_in;
 }
 
 #[inline(always)]

@@ -2,11 +2,12 @@
 
 use super::established;
 use super::open;
+use super::version::next;
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::config::Tick;
 use crate::counters::Event;
 use crate::destination::{Destination, Hop, method};
-use crate::frame::{self, Content, Frame, Link, Network, Sight};
+use crate::frame::{Content, Frame, Link, Sight};
 use crate::ftp::{self, command, reply, text};
 use crate::ip::Ip;
 use crate::order;
@@ -15,36 +16,11 @@ use crate::state::tcp;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{Found, is_expired, locate};
 use crate::table::release::release;
-use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, V4, V6, slot};
+use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, slot};
 use rlvs_packet::checksum::Change;
 use rlvs_packet::ethernet::Ethernet;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{SYN, Tcp};
-
-/// Declares each step for both IP versions.
-macro_rules! steps {
-    ($($(#[$doc:meta])* $step:ident, $step6:ident => $of:ident;)*) => {
-        $(
-            $(#[$doc])*
-            #[inline(always)]
-            pub fn $step<P: Platform>(platform: &P) -> Step {
-                match frame::network(platform) {
-                    Network::V4(link) => $of::<P, V4>(platform, link),
-                    _ => Step::Done(Verdict::Pass),
-                }
-            }
-
-            /// The same for IPv6.
-            #[inline(always)]
-            pub fn $step6<P: Platform>(platform: &P) -> Step {
-                match frame::network(platform) {
-                    Network::V6(link) => $of::<P, V6>(platform, link),
-                    _ => Step::Done(Verdict::Pass),
-                }
-            }
-        )*
-    };
-}
 
 steps! {
     /// Reads what a client says on its control connection.
@@ -88,11 +64,6 @@ pub(super) fn read<P: Platform, F: Ip>(platform: &P, index: u32, meta: Meta) -> 
 #[inline(always)]
 pub(super) fn look_for_data<F: Ip>() -> Step {
     next::<F>(Program::FtpData, Program::FtpData6)
-}
-
-#[inline(always)]
-fn next<F: Ip>(four: Program, six: Program) -> Step {
-    Step::Next(if F::NUMBER == 6 { six } else { four })
 }
 
 #[inline(always)]

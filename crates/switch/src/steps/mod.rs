@@ -3,6 +3,9 @@
 //! The switch is cut into steps because each is a program of its own in the kernel, with a stack and a verification of
 //! its own; established connections need the first one only. What one step has to tell the next is in [`Handover`].
 
+#[macro_use]
+mod version;
+
 mod create;
 mod create_reply;
 mod encapsulate;
@@ -273,7 +276,7 @@ fn leave<P: Platform>(platform: &P) -> Step {
 #[inline(always)]
 pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination: u32) -> Step {
     hand_over(platform, |words| &words.destination, destination);
-    Step::Next(if F::NUMBER == 6 { Program::Encapsulate6 } else { Program::Encapsulate })
+    version::next::<F>(Program::Encapsulate, Program::Encapsulate6)
 }
 
 #[inline(always)]
