@@ -23,6 +23,8 @@ mod weighted_least_connection;
 mod weighted_overflow;
 mod weighted_round_robin;
 
+use core::ops::ControlFlow;
+
 use crate::cell::AtomicU32;
 use crate::destination::Destination;
 use crate::order;
@@ -127,7 +129,7 @@ impl Scheduler {
 /// The index of the destination that comes next (rr); `None` if no member takes a connection.
 #[inline(always)]
 pub fn in_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
-    if list.scheduler.load(order::PLAIN) == Scheduler::None as u32 {
+    if list.scheduled_by(Scheduler::None) {
         return None;
     }
     platform.member(round_robin::choose(&Members::of(platform, list), list)?)
@@ -143,9 +145,10 @@ pub fn in_weighted_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<
 #[inline(always)]
 pub fn by_connections<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     let members = Members::of(platform, list);
-    let place = match list.scheduler.load(order::PLAIN) {
-        3 => least_connection::choose(&members),
-        _ => weighted_least_connection::choose(&members),
+    let place = if list.scheduled_by(Scheduler::LeastConnection) {
+        least_connection::choose(&members)
+    } else {
+        weighted_least_connection::choose(&members)
     }?;
     platform.member(place)
 }
@@ -154,9 +157,10 @@ pub fn by_connections<P: Platform>(platform: &P, list: &MemberList) -> Option<u3
 #[inline(always)]
 pub fn by_delay<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     let members = Members::of(platform, list);
-    let place = match list.scheduler.load(order::PLAIN) {
-        5 => shortest_expected_delay::choose(&members),
-        _ => never_queue::choose(&members),
+    let place = if list.scheduled_by(Scheduler::ShortestExpectedDelay) {
+        shortest_expected_delay::choose(&members)
+    } else {
+        never_queue::choose(&members)
     }?;
     platform.member(place)
 }
@@ -165,9 +169,10 @@ pub fn by_delay<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
 #[inline(always)]
 pub fn by_weight<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     let members = Members::of(platform, list);
-    let place = match list.scheduler.load(order::PLAIN) {
-        7 => weighted_failover::choose(&members),
-        _ => weighted_overflow::choose(&members),
+    let place = if list.scheduled_by(Scheduler::WeightedFailover) {
+        weighted_failover::choose(&members)
+    } else {
+        weighted_overflow::choose(&members)
     }?;
     platform.member(place)
 }
@@ -181,10 +186,12 @@ pub fn by_lot<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
 /// Whom a hashed address leads to (dh, sh, mh). `flags` are the service's, `tried` is 0 or where the search is to go on.
 #[inline(always)]
 pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key, tried: u32) -> Search {
-    let chosen = match list.scheduler.load(order::PLAIN) {
-        10 => destination_hashing::choose(platform, list, key),
-        11 => source_hashing::choose(platform, list, flags, key),
-        _ => return maglev_hashing::choose(platform, list, flags, key, tried),
+    let chosen = if list.scheduled_by(Scheduler::DestinationHashing) {
+        destination_hashing::choose(platform, list, key)
+    } else if list.scheduled_by(Scheduler::SourceHashing) {
+        source_hashing::choose(platform, list, flags, key)
+    } else {
+        return maglev_hashing::choose(platform, list, flags, key, tried);
     };
     chosen.map_or(Search::Nobody, Search::Destination)
 }
@@ -194,18 +201,20 @@ pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Ke
 #[inline(always)]
 pub(crate) fn by_locality<P: Platform>(platform: &P, list: &MemberList, wanted: Wanted) -> Option<u32> {
     let members = Members::of(platform, list);
-    match list.scheduler.load(order::PLAIN) {
-        13 => locality_based::choose(&members, wanted),
-        _ => locality_based_replicated::choose(&members, wanted),
+    if list.scheduled_by(Scheduler::LocalityBased) {
+        locality_based::choose(&members, wanted)
+    } else {
+        locality_based_replicated::choose(&members, wanted)
     }
 }
 
 /// Remembers who serves an address from now on (lblc, lblcr).
 #[inline(always)]
 pub(crate) fn remember_locality<P: Platform>(platform: &P, list: &MemberList, wanted: Wanted, chosen: u32) {
-    match list.scheduler.load(order::PLAIN) {
-        13 => locality_based::remember(platform, wanted, chosen),
-        _ => locality_based_replicated::remember(platform, wanted, chosen),
+    if list.scheduled_by(Scheduler::LocalityBased) {
+        locality_based::remember(platform, wanted, chosen)
+    } else {
+        locality_based_replicated::remember(platform, wanted, chosen)
     }
 }
 
@@ -239,6 +248,21 @@ impl<'a, P: Platform> Members<'a, P> {
     #[inline(always)]
     fn destination(&self, place: u32) -> Option<&'a Destination> {
         self.platform.destination(self.platform.member(place)?)
+    }
+
+    /// Visits the members in order until told to stop, each by its place; `None` if one of them is not to be found.
+    #[inline(always)]
+    fn each(&self, mut visit: impl FnMut(u32, &'a Destination) -> ControlFlow<()>) -> Option<()> {
+        let mut place = self.first;
+        let mut i = 0;
+        while i < MEMBERS_MAX {
+            if self.is_past(place) || visit(place, self.destination(place)?).is_break() {
+                break;
+            }
+            place = place.wrapping_add(1);
+            i += 1;
+        }
+        Some(())
     }
 
     /// The place that a cursor names; nobody's, before [`Self::first`], if it names none.

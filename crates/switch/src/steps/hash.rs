@@ -31,8 +31,7 @@ const UNFINISHED: u32 = NONE - 1;
 
 #[inline(never)]
 fn goes_by_destination<P: Platform>(platform: &P, service: u32) -> u32 {
-    let scheduler = list_of(platform, service).map_or(0, |list| list.scheduler.load(order::PLAIN));
-    (scheduler == Scheduler::DestinationHashing as u32) as u32
+    list_of(platform, service).is_some_and(|list| list.scheduled_by(Scheduler::DestinationHashing)) as u32
 }
 
 #[inline(never)]

@@ -7,7 +7,7 @@ use super::persist::WANTED;
 use super::{NONE, Program, Step, hand_over, handed_over, leave};
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::scheduler;
+use crate::scheduler::{self, Scheduler};
 use crate::service::{LISTS, MemberList};
 
 /// Leaves a connection to this service to the program that has its scheduler.
@@ -19,16 +19,34 @@ pub(super) fn leave_to_scheduler<P: Platform>(platform: &P, service: u32) -> Ste
     // All that follows goes by this list, also if the director changes the scheduler meanwhile.
     hand_over(platform, |words| &words.list, number);
     hand_over(platform, |words| &words.tried, 0);
-    Step::Next(match entry.lists[number as usize].scheduler.load(order::PLAIN) {
-        2 => Program::ScheduleInWeightedTurn,
-        3 | 4 => Program::ScheduleByConnections,
-        5 | 6 => Program::ScheduleByDelay,
-        7 | 8 => Program::ScheduleByWeight,
-        9 => Program::ScheduleByLot,
-        10..=12 => Program::ScheduleByHash,
-        13 | 14 => Program::ScheduleByLocality,
-        _ => Program::ScheduleInTurn,
-    })
+    Step::Next(program_of(&entry.lists[number as usize]))
+}
+
+/// The program that has the list's scheduler.
+#[inline(always)]
+fn program_of(list: &MemberList) -> Program {
+    let scheduler = list.scheduler.load(order::PLAIN);
+    let is = |one: Scheduler| scheduler == one as u32;
+    if is(Scheduler::WeightedRoundRobin) {
+        Program::ScheduleInWeightedTurn
+    } else if is(Scheduler::LeastConnection) || is(Scheduler::WeightedLeastConnection) {
+        Program::ScheduleByConnections
+    } else if is(Scheduler::ShortestExpectedDelay) || is(Scheduler::NeverQueue) {
+        Program::ScheduleByDelay
+    } else if is(Scheduler::WeightedFailover) || is(Scheduler::WeightedOverflow) {
+        Program::ScheduleByWeight
+    } else if is(Scheduler::PowerOfTwo) {
+        Program::ScheduleByLot
+    } else if is(Scheduler::DestinationHashing)
+        || is(Scheduler::SourceHashing)
+        || is(Scheduler::MaglevHashing)
+    {
+        Program::ScheduleByHash
+    } else if is(Scheduler::LocalityBased) || is(Scheduler::LocalityBasedReplicated) {
+        Program::ScheduleByLocality
+    } else {
+        Program::ScheduleInTurn
+    }
 }
 
 /// Declares the step of each group of schedulers, and the function that chooses for it: apart and of one word, for the
