@@ -35,6 +35,7 @@ pub mod scheduler;
 pub mod service;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod sip;
 pub mod state;
 pub mod steps;
 pub mod sync;
@@ -46,4 +47,4 @@ pub use steps::{Program, Step, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 11;
+pub const LAYOUT: u32 = 12;

@@ -71,6 +71,11 @@ pub(super) fn octets(key: &ServiceKey) -> KeyOctets {
     zerocopy::transmute!(*key)
 }
 
+/// The reverse of [`octets`].
+pub(super) fn from_octets(octets: &KeyOctets) -> ServiceKey {
+    zerocopy::transmute!(*octets)
+}
+
 /// Stores a key in words of shared memory.
 pub(super) fn store(cells: &[AtomicU32; 6], key: &ServiceKey) {
     let words: [u32; 6] = zerocopy::transmute!(*key);
@@ -80,7 +85,7 @@ pub(super) fn store(cells: &[AtomicU32; 6], key: &ServiceKey) {
 }
 
 /// The reverse of [`store`].
-pub(super) fn load(cells: &[AtomicU32; 6]) -> ServiceKey {
+pub(crate) fn load(cells: &[AtomicU32; 6]) -> ServiceKey {
     let words: [u32; 6] = std::array::from_fn(|i| cells[i].load(order::PLAIN));
     zerocopy::transmute!(words)
 }

@@ -13,6 +13,7 @@ use crate::platform::{Memory, Platform};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
+use crate::sip::CallKey;
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use core::cell::RefCell;
@@ -118,9 +119,9 @@ impl Platform for Cpu<'_> {
         Some(fold(words.map(u64::from).sum()))
     }
 
-    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         let frame = self.frame.borrow();
-        let octets = frame.octets[frame.start..].get(offset..offset + length.min(128))?;
+        let octets = frame.octets[frame.start..].get(offset..offset + length.min(4 * N))?;
         for (word, octets) in words.iter().zip(octets.chunks(4)) {
             let mut four = [0; 4];
             four[..octets.len()].copy_from_slice(octets);
@@ -129,9 +130,9 @@ impl Platform for Cpu<'_> {
         Some(())
     }
 
-    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         let frame = &mut *self.frame.borrow_mut();
-        let octets = frame.octets[frame.start..].get_mut(offset..offset + length.min(128))?;
+        let octets = frame.octets[frame.start..].get_mut(offset..offset + length.min(4 * N))?;
         for (word, octets) in words.iter().zip(octets.chunks_mut(4)) {
             octets.copy_from_slice(&word.load(order::PLAIN).to_le_bytes()[..octets.len()]);
         }
@@ -229,6 +230,15 @@ impl Platform for Cpu<'_> {
             && kept.len() < KEPT_FRAGMENTS
         {
             kept.push((*key, self.ingress, frame.octets[frame.start..].to_vec()));
+        }
+    }
+
+    fn remember_call(&self, key: &CallKey) {
+        let Some(call) = self.handover().map(|handover| &handover.call) else { return };
+        let octets = call.words.iter().flat_map(|word| word.load(order::PLAIN).to_le_bytes());
+        let call = octets.take(call.length.load(order::PLAIN) as usize).collect();
+        if let Ok(mut calls) = self.simulation.calls.lock() {
+            calls.insert(*key, call);
         }
     }
 

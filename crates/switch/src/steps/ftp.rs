@@ -16,7 +16,7 @@ use crate::state::tcp;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{Found, is_expired, locate};
 use crate::table::release::release;
-use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, slot};
+use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, control, slot};
 use rlvs_packet::checksum::Change;
 use rlvs_packet::ethernet::Ethernet;
 use rlvs_packet::protocol;
@@ -158,10 +158,15 @@ fn rewritten<P: Platform>(platform: &P, frame: &Frame, [start, end, server, vip]
 fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
-    let Some(half) = expected::<P, F>(platform) else { return Step::Done(Verdict::Drop) };
+    let Some((half, version)) = expected::<P, F>(platform) else { return Step::Done(Verdict::Drop) };
+    let Some(controller) = half.entry.hop.interface.checked_sub(1) else { return Step::Done(Verdict::Drop) };
     if let Some((index, meta)) = locate(platform, &half.tuple, F::hash(config, &half.tuple)) {
         // Of an earlier command that was the same, or of another server's.
         release::<P, F>(platform, index, meta);
+    }
+    if control::bind::<P, F>(platform, controller, version, platform.now().0, 1) == 0 {
+        // The control connection has gone meanwhile: its packet is looked at anew.
+        return Step::Next(Program::Director);
     }
     match insert::create(platform, config, &half, Kind::Forward, tcp::LISTEN) {
         Outcome::Created(index) if handover.client_port.load(order::PLAIN) != 0 => {
@@ -173,18 +178,25 @@ fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
             config.ftp_data_until.store(platform.now().plus(ticks).0, order::PLAIN);
             on::<F>()
         }
-        Outcome::Exists => on::<F>(),
-        Outcome::Full => drop_for(platform, Event::TableFull),
-        Outcome::Contended => drop_for(platform, Event::Contended),
+        outcome => {
+            control::unbind::<P, F>(platform, controller);
+            match outcome {
+                Outcome::Full => drop_for(platform, Event::TableFull),
+                Outcome::Contended => drop_for(platform, Event::Contended),
+                _ => on::<F>(),
+            }
+        }
     }
 }
 
-/// The data connection to come, from what was handed over and the control connection's entry.
+/// The data connection to come, from what was handed over and the control connection's entry, and the version of that.
 #[inline(always)]
-fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
+fn expected<P: Platform, F: Ip>(platform: &P) -> Option<(Half<F>, u32)> {
     let handover = platform.handover()?;
-    let this = slot::<P, F>(platform, handover.connection.load(order::PLAIN))?;
-    let control: &Slot<F> = if this.meta().is_reply() { slot::<P, F>(platform, this.peer())? } else { this };
+    let index = handover.connection.load(order::PLAIN);
+    let this = slot::<P, F>(platform, index)?;
+    let index = if this.meta().is_reply() { this.peer() } else { index };
+    let control: &Slot<F> = slot::<P, F>(platform, index)?;
     let meta = control.meta();
     if !meta.is_live() || meta.is_reply() {
         return None;
@@ -193,7 +205,7 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
     let entry = control.entry(meta)?;
     let word = |i: usize| handover.client[i].load(order::PLAIN);
     let port = |port: u32| (port as u16).to_be_bytes();
-    Some(Half {
+    let half = Half {
         tuple: Tuple {
             source: F::address([word(0), word(1), word(2), word(3)]),
             ports: [
@@ -204,10 +216,11 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
         },
         entry: Entry {
             port: port(handover.server_port.load(order::PLAIN)),
-            hop: Binding::Free.pack(),
+            hop: Binding::Controlled(index).pack(),
             ..entry
         },
-    })
+    };
+    Some((half, meta.version()))
 }
 
 #[inline(always)]
@@ -258,12 +271,26 @@ fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         // Done with, but for a packet that is repeated right now.
         place.refresh(now.plus(Tick::in_seconds(LINGER_SECONDS)));
         hand_over(platform, |words| &words.destination, destination);
-        hand_over(platform, |words| &words.template, super::NONE);
+        hand_over(platform, |words| &words.template, controller_of(platform, place));
+        hand_over(platform, |words| &words.from_server, 0);
         hand_over(platform, |words| &words.keep_port, 1);
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
     }
     open::by_service(platform, config, &frame, &tuple)
+}
+
+/// The control connection that the expected data connection hangs on, bound to another one now; [`super::NONE`] if it is gone.
+#[inline(always)]
+fn controller_of<P: Platform, F: Ip>(platform: &P, place: &Slot<F>) -> u32 {
+    let Some(index) = place.controller() else { return super::NONE };
+    let Some(controller) = slot::<P, F>(platform, index) else { return super::NONE };
+    let version = controller.meta().version();
+    if control::bind::<P, F>(platform, index, version, platform.now().0, 1) == 0 {
+        super::NONE
+    } else {
+        index
+    }
 }
 
 /// How long an entry without the client's port stays when the client has come.

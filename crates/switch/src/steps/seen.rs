@@ -3,12 +3,14 @@
 //! Its tuple goes by way of memory: the verifier then follows what comes after once, not once for each way through the
 //! headers.
 
-use super::{Handover, hand_over};
-use crate::frame::Link;
+use super::{Handover, handed_over};
+use crate::frame::{Frame, Link};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::Platform;
 use crate::table::{Family, Tuple, V4, V6};
+use rlvs_packet::protocol;
+use rlvs_packet::udp::Udp;
 
 /// An IP version whose packets can be kept.
 pub(super) trait Seen: Ip {
@@ -55,7 +57,33 @@ pub(super) fn seen<P: Platform, F: Seen>(platform: &P, link: Link) -> Option<(Tu
 #[inline(always)]
 fn keep<P: Platform, F: Seen>(platform: &P, link: Link) -> Option<()> {
     let (frame, tuple) = F::parse(platform, link)?;
-    F::store_tuple(F::kept(platform.handover()?), &tuple);
-    hand_over(platform, |words| &words.signal, frame.signal as u32);
+    let handover = platform.handover()?;
+    let tuple = if super::is_from_server(platform) { request::<P, F>(platform, &tuple)? } else { tuple };
+    F::store_tuple(F::kept(handover), &tuple);
+    handover.signal.store(frame.signal as u32, order::PLAIN);
+    handover.payload.store(payload(&frame), order::PLAIN);
     Some(())
+}
+
+/// What the packet of a real server would answer, were it an answer of the service.
+#[inline(always)]
+fn request<P: Platform, F: Ip>(platform: &P, tuple: &Tuple<F>) -> Option<Tuple<F>> {
+    let service = platform.service(handed_over(platform, |words| &words.service))?;
+    Some(Tuple {
+        source: tuple.destination,
+        destination: F::address(service.address_words()),
+        ports: [tuple.ports[1], service.port()],
+        protocol: tuple.protocol,
+    })
+}
+
+/// [`Handover::payload`].
+#[inline(always)]
+fn payload(frame: &Frame) -> u32 {
+    if frame.protocol != protocol::UDP || !frame.content.has_transport() {
+        return 0;
+    }
+    let start = frame.l4 + Udp::LENGTH;
+    let length = (frame.l3 + frame.length as usize).saturating_sub(start);
+    (start as u32) & 0xffff | (length as u32) << 16
 }
