@@ -1,13 +1,13 @@
 //! The hashing schedulers' step: what they need of the packet, and their choice.
 
 use super::schedule::{go_on_with, list_of};
-use super::{NONE, Program, Step, hand_over, handed_over};
+use super::{NONE, Step, handed_over};
 use crate::frame::{self, Link, Network};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::Platform;
 use crate::scheduler::hash::{Key, fold};
-use crate::scheduler::{self, Scheduler, Search};
+use crate::scheduler::{self, Scheduler};
 use crate::table::{V4, V6};
 
 /// Chooses a destination for a connection to the service that was found, by the packet's addresses.
@@ -20,14 +20,8 @@ pub fn by_hash<P: Platform>(platform: &P) -> Step {
         Network::V6(link) => key6(platform, link.pack(), of_destination),
         Network::Other => 0,
     };
-    match choose(platform, service, key) {
-        UNFINISHED => Step::Next(Program::ScheduleByHash),
-        chosen => go_on_with(platform, chosen),
-    }
+    go_on_with(platform, choose(platform, service, key))
 }
-
-/// No destination yet: the search is to go on in another run.
-const UNFINISHED: u32 = NONE - 1;
 
 #[inline(never)]
 fn goes_by_destination<P: Platform>(platform: &P, service: u32) -> u32 {
@@ -52,20 +46,10 @@ fn key_of<P: Platform, F: Ip>(platform: &P, link: Link, of_destination: u32) -> 
     Key { address, port: u16::from_be_bytes(tuple.ports[0]) }.pack()
 }
 
-/// A destination's index, [`NONE`] or [`UNFINISHED`].
 #[inline(never)]
 fn choose<P: Platform>(platform: &P, service: u32, key: u64) -> u32 {
     let Some(list) = list_of(platform, service) else { return NONE };
-    let Some(flags) = platform.service(service).map(|service| service.flags.load(order::PLAIN)) else {
-        return NONE;
-    };
-    let tried = handed_over(platform, |words| &words.tried);
-    match scheduler::by_hash(platform, list, flags, Key::unpack(key), tried) {
-        Search::Destination(index) => index,
-        Search::Nobody => NONE,
-        Search::Unfinished(tried) => {
-            hand_over(platform, |words| &words.tried, tried);
-            UNFINISHED
-        }
-    }
+    let Some(service) = platform.service(service) else { return NONE };
+    let flags = service.flags.load(order::PLAIN);
+    scheduler::by_hash(platform, list, flags, Key::unpack(key)).unwrap_or(NONE)
 }

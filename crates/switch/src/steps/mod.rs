@@ -109,7 +109,7 @@ programs! {
     ScheduleByWeight = "schedule_weight" => schedule::by_weight,
     /// The same for power of two choices.
     ScheduleByLot = "schedule_lot" => schedule::by_lot,
-    /// The same for the hashing schedulers; as often in a row as a search needs.
+    /// The same for the hashing schedulers.
     ScheduleByHash = "schedule_hash" => hash::by_hash,
     /// The same for the locality-based schedulers.
     ScheduleByLocality = "schedule_local" => locality::by_locality,
@@ -165,8 +165,6 @@ pub struct Handover {
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
-    /// How far a search in the list's hash table has come.
-    pub tried: AtomicU32,
     /// Index of the destination that was chosen, or that the packet goes to.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.

@@ -18,7 +18,6 @@ pub(super) fn leave_to_scheduler<P: Platform>(platform: &P, service: u32) -> Ste
     hand_over(platform, |words| &words.service, service);
     // All that follows goes by this list, also if the director changes the scheduler meanwhile.
     hand_over(platform, |words| &words.list, number);
-    hand_over(platform, |words| &words.tried, 0);
     Step::Next(program_of(&entry.lists[number as usize]))
 }
 
