@@ -2,6 +2,7 @@
 
 use super::established;
 use super::open;
+use super::seen::{Seen, keep};
 use super::version::next;
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::config::Tick;
@@ -244,7 +245,7 @@ fn deliver_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 }
 
 #[inline(always)]
-fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let wanted = Tuple { ports: [[0; 2], tuple.ports[1]], ..tuple };
@@ -257,8 +258,10 @@ fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     {
         // Done with, but for a packet that is repeated right now.
         place.refresh(now.plus(Tick::in_seconds(LINGER_SECONDS)));
+        keep(platform, &frame, &tuple);
         hand_over(platform, |words| &words.destination, destination);
         hand_over(platform, |words| &words.template, super::NONE);
+        hand_over(platform, |words| &words.again, 0);
         hand_over(platform, |words| &words.keep_port, 1);
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);

@@ -1,9 +1,8 @@
 //! The hashing schedulers' step: what they need of the packet, and their choice.
 
 use super::schedule::{go_on_with, list_of};
+use super::seen::{Seen, seen};
 use super::{NONE, Step, handed_over};
-use crate::frame::{self, Link, Network};
-use crate::ip::Ip;
 use crate::order;
 use crate::platform::Platform;
 use crate::scheduler::hash::{Key, fold};
@@ -15,11 +14,7 @@ use crate::table::{V4, V6};
 pub fn by_hash<P: Platform>(platform: &P) -> Step {
     let service = handed_over(platform, |words| &words.service);
     let of_destination = goes_by_destination(platform, service);
-    let key = match frame::network(platform) {
-        Network::V4(link) => key4(platform, link.pack(), of_destination),
-        Network::V6(link) => key6(platform, link.pack(), of_destination),
-        Network::Other => 0,
-    };
+    let key = key(platform, of_destination);
     go_on_with(platform, choose(platform, service, key))
 }
 
@@ -29,21 +24,18 @@ fn goes_by_destination<P: Platform>(platform: &P, service: u32) -> u32 {
 }
 
 #[inline(never)]
-fn key4<P: Platform>(platform: &P, link: u32, of_destination: u32) -> u64 {
-    key_of::<P, V4>(platform, Link::unpack(link), of_destination)
-}
-
-#[inline(never)]
-fn key6<P: Platform>(platform: &P, link: u32, of_destination: u32) -> u64 {
-    key_of::<P, V6>(platform, Link::unpack(link), of_destination)
+fn key<P: Platform>(platform: &P, of_destination: u32) -> u64 {
+    match handed_over(platform, |words| &words.family) {
+        6 => key_of::<P, V6>(platform, of_destination),
+        _ => key_of::<P, V4>(platform, of_destination),
+    }
 }
 
 #[inline(always)]
-fn key_of<P: Platform, F: Ip>(platform: &P, link: Link, of_destination: u32) -> u64 {
-    let Some((_, tuple)) = F::parse(platform, link) else { return 0 };
-    let (source, destination) = (fold(F::words(tuple.source)), fold(F::words(tuple.destination)));
-    let address = if of_destination != 0 { destination } else { source };
-    Key { address, port: u16::from_be_bytes(tuple.ports[0]) }.pack()
+fn key_of<P: Platform, F: Seen>(platform: &P, of_destination: u32) -> u64 {
+    let Some((tuple, _)) = seen::<P, F>(platform) else { return 0 };
+    let address = if of_destination != 0 { tuple.destination } else { tuple.source };
+    Key { address: fold(F::words(address)), port: u16::from_be_bytes(tuple.ports[0]) }.pack()
 }
 
 #[inline(never)]

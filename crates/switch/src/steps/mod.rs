@@ -193,7 +193,7 @@ pub struct Handover {
     pub text: Text,
     /// Where the numbers in it start.
     pub first: AtomicU32,
-    /// The packet's tuple, by IP version.
+    /// The tuple of a packet that may open a connection ([`seen`]), by IP version.
     pub(crate) tuple4: [AtomicU64; 2],
     /// The same for IPv6.
     pub(crate) tuple6: [AtomicU64; 5],
@@ -205,8 +205,6 @@ pub struct Handover {
     pub mark: AtomicU32,
     /// [`found_by`]: how the service was found.
     pub found_by: AtomicU32,
-    /// The address that the packet is for, as the locality-based schedulers go by it.
-    pub wanted: [AtomicU32; 4],
     /// Number of the event that the packet is dropped for.
     pub event: AtomicU32,
     /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).

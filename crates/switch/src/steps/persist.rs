@@ -8,6 +8,7 @@ use super::{NONE, Program, Step, drop_for, hand_over, handed_over};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::frame::Link;
+use crate::ftp;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
@@ -19,17 +20,14 @@ use crate::table::{Binding, Entry, Kind, TEMPLATE, Tuple, slot, template};
 /// In [`super::Handover::template`]: there is none, and the destination that is chosen is to get one.
 pub(super) const WANTED: u32 = NONE - 1;
 
-/// FTP's control port, whose clients come back on other ports.
-const FTP: [u8; 2] = 21u16.to_be_bytes();
-
 steps! {
     /// Looks for the client's template.
     persist, persist6 => persist_in;
 }
 
 #[inline(always)]
-fn persist_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
-    let Some((tuple, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+fn persist_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
+    let Some((tuple, _)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
         return Step::Done(Verdict::Pass);
@@ -68,8 +66,8 @@ steps! {
 }
 
 #[inline(always)]
-fn create_template_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
-    let Some((tuple, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+fn create_template_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
+    let Some((tuple, _)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
         return Step::Done(Verdict::Pass);
@@ -108,7 +106,8 @@ fn template_tuple<F: Ip>(service: &Service, tuple: &Tuple<F>) -> Tuple<F> {
         let words = if F::NUMBER == 6 { [0, 0, 0, mark.to_be()] } else { [mark.to_be(), 0, 0, 0] };
         return Tuple { source, destination: F::address(words), ports: [[0; 2]; 2], protocol: TEMPLATE };
     }
-    let one_port = tuple.ports[1] == service.port() && tuple.ports[1] != FTP;
+    // A client of FTP comes back on other ports.
+    let one_port = tuple.ports[1] == service.port() && tuple.ports[1] != ftp::CONTROL;
     let port = if one_port { tuple.ports[1] } else { [0; 2] };
     Tuple { source, ports: [[0; 2], port], protocol: tuple.protocol ^ TEMPLATE, ..*tuple }
 }

@@ -96,6 +96,7 @@ pub(super) fn go_on_with<P: Platform>(platform: &P, chosen: u32) -> Step {
 /// What follows when the destination is known.
 #[inline(always)]
 pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
+    hand_over(platform, |words| &words.again, 0);
     let six = handed_over(platform, |words| &words.family) == 6;
     if handed_over(platform, |words| &words.template) == WANTED {
         return if six { Program::CreateTemplate6 } else { Program::CreateTemplate };
