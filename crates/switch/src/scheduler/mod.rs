@@ -4,7 +4,7 @@
 //! in IPVS's order, the newest first, and a later member wins only if it is strictly better. A destination of
 //! weight 0 or above its threshold takes no new connections.
 //!
-//! The functions below choose for a group of schedulers each, for each group is a program of its own.
+//! The functions below choose for a group of schedulers each, whose choices have the same shape.
 
 mod destination_hashing;
 pub mod hash;
@@ -127,9 +127,6 @@ impl Scheduler {
 /// The index of the destination that comes next (rr); `None` if no member takes a connection.
 #[inline(always)]
 pub fn in_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
-    if list.scheduled_by(Scheduler::None) {
-        return None;
-    }
     platform.member(round_robin::choose(&Members::of(platform, list), list)?)
 }
 

@@ -1,21 +1,19 @@
-//! The hashing schedulers' step: what they need of the packet, and their choice.
+//! The hashing schedulers: what they need of the packet, and their choice.
 
-use super::schedule::{go_on_with, list_of};
+use super::schedule::list_of;
 use super::seen::{Seen, seen};
-use super::{NONE, Step, handed_over};
+use super::{NONE, handed_over};
 use crate::order;
 use crate::platform::Platform;
 use crate::scheduler::hash::{Key, fold};
 use crate::scheduler::{self, Scheduler};
 use crate::table::{V4, V6};
 
-/// Chooses a destination for a connection to the service that was found, by the packet's addresses.
+/// Chooses a destination for a connection to the service by the packet's addresses, or [`NONE`].
 #[inline(always)]
-pub fn by_hash<P: Platform>(platform: &P) -> Step {
-    let service = handed_over(platform, |words| &words.service);
+pub(super) fn by_hash<P: Platform>(platform: &P, service: u32) -> u32 {
     let of_destination = goes_by_destination(platform, service);
-    let key = key(platform, of_destination);
-    go_on_with(platform, choose(platform, service, key))
+    choose(platform, service, key(platform, of_destination))
 }
 
 #[inline(never)]

@@ -1,21 +1,20 @@
-//! The locality-based schedulers' step: the address that the client wants, and their choice.
+//! The locality-based schedulers: the address that the client wants, and their choice.
 
-use super::schedule::{go_on_with, list_of};
+use super::schedule::{by_connections, list_of};
 use super::seen::seen;
-use super::{NONE, Step, handed_over};
+use super::{NONE, handed_over};
 use crate::order;
 use crate::platform::Platform;
 use crate::scheduler;
 use crate::scheduler::locality::Wanted;
 use crate::table::{Family, V4, V6};
 
-/// Chooses a destination for a connection to the service that was found, by the address that the packet is for.
+/// Chooses a destination for a connection to the service by the address that the packet is for, or [`NONE`].
 #[inline(always)]
-pub fn by_locality<P: Platform>(platform: &P) -> Step {
-    let service = handed_over(platform, |words| &words.service);
+pub(super) fn by_locality<P: Platform>(platform: &P, service: u32) -> u32 {
     match serving(platform, service) {
-        NONE => go_on_with(platform, newly_serving(platform, service)),
-        chosen => go_on_with(platform, chosen),
+        NONE => newly_serving(platform, service),
+        chosen => chosen,
     }
 }
 
@@ -39,16 +38,11 @@ fn serving<P: Platform>(platform: &P, service: u32) -> u32 {
 
 #[inline(always)]
 fn newly_serving<P: Platform>(platform: &P, service: u32) -> u32 {
-    let chosen = least_loaded(platform, service);
+    let chosen = by_connections(platform, service);
     if chosen != NONE {
         remember(platform, service, chosen);
     }
     chosen
-}
-
-#[inline(never)]
-fn least_loaded<P: Platform>(platform: &P, service: u32) -> u32 {
-    list_of(platform, service).and_then(|list| scheduler::by_connections(platform, list)).unwrap_or(NONE)
 }
 
 #[inline(never)]

@@ -97,22 +97,8 @@ programs! {
     Once = "once" => once::once,
     /// The same for IPv6.
     Once6 = "once6" => once::once6,
-    /// Has the scheduler of the [`Handover::list`] choose a destination: round robin.
-    ScheduleInTurn = "schedule_turn" => schedule::in_turn,
-    /// The same for weighted round robin.
-    ScheduleInWeightedTurn = "schedule_wturn" => schedule::in_weighted_turn,
-    /// The same for least connection, weighted or not.
-    ScheduleByConnections = "schedule_conns" => schedule::by_connections,
-    /// The same for shortest expected delay and never queue.
-    ScheduleByDelay = "schedule_delay" => schedule::by_delay,
-    /// The same for weighted failover and overflow.
-    ScheduleByWeight = "schedule_weight" => schedule::by_weight,
-    /// The same for power of two choices.
-    ScheduleByLot = "schedule_lot" => schedule::by_lot,
-    /// The same for the hashing schedulers.
-    ScheduleByHash = "schedule_hash" => hash::by_hash,
-    /// The same for the locality-based schedulers.
-    ScheduleByLocality = "schedule_local" => locality::by_locality,
+    /// Has the scheduler of the [`Handover::list`] choose a destination.
+    Schedule = "schedule" => schedule::schedule,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
