@@ -1,5 +1,6 @@
 //! FTP behind NAT: reading control connections, and making their data connections known.
 
+use super::create_reply::way_back;
 use super::established;
 use super::open;
 use super::seen::{Seen, keep};
@@ -7,7 +8,7 @@ use super::version::next;
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::config::Tick;
 use crate::counters::Event;
-use crate::destination::{Destination, Hop, method};
+use crate::destination::{Destination, method};
 use crate::frame::{Content, Frame, Link, Sight};
 use crate::ftp::{self, command, reply, text};
 use crate::ip::Ip;
@@ -19,7 +20,6 @@ use crate::table::lookup::{Found, is_expired, locate};
 use crate::table::release::release;
 use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, slot};
 use rlvs_packet::checksum::Change;
-use rlvs_packet::ethernet::Ethernet;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{SYN, Tcp};
 
@@ -214,10 +214,7 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
 #[inline(always)]
 fn expect_reply_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let Some(header) = platform.read::<Ethernet>(0) else { return Step::Done(Verdict::Pass) };
-    // The way that the command came, until a way to the client is looked up.
-    let back = Hop::new(platform.ingress(), header.source, header.destination, link.vlan)
-        .in_generation(config.generation().wrapping_sub(1));
+    let Some(back) = way_back(platform, config, link) else { return Step::Done(Verdict::Pass) };
     let index = handed_over(platform, |words| &words.data);
     match insert::create_reply::<P, F>(platform, config, index, back) {
         Outcome::Full => drop_for(platform, Event::TableFull),
