@@ -4,7 +4,7 @@
 //! in IPVS's order, the newest first, and a later member wins only if it is strictly better. A destination of
 //! weight 0 or above its threshold takes no new connections.
 //!
-//! The functions below choose for a group of schedulers each, for each group is a program of its own.
+//! The functions below choose for a group of schedulers each, whose choices have the same shape.
 
 mod destination_hashing;
 pub mod hash;
@@ -32,10 +32,8 @@ use crate::platform::Platform;
 use crate::service::MemberList;
 use hash::Key;
 use locality::Wanted;
-pub use maglev_hashing::Search;
 
-/// Most destinations of one service. The kernel verifies a loop step by step and keeps at most 8,192 branches of it in
-/// mind, of which a member takes up to six.
+/// Most destinations of one service: so much room has each of its lists.
 pub const MEMBERS_MAX: u32 = 512;
 
 /// A scheduler's number in [`MemberList::scheduler`].
@@ -129,9 +127,6 @@ impl Scheduler {
 /// The index of the destination that comes next (rr); `None` if no member takes a connection.
 #[inline(always)]
 pub fn in_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
-    if list.scheduled_by(Scheduler::None) {
-        return None;
-    }
     platform.member(round_robin::choose(&Members::of(platform, list), list)?)
 }
 
@@ -183,17 +178,16 @@ pub fn by_lot<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     platform.member(power_of_two::choose(&Members::of(platform, list))?)
 }
 
-/// Whom a hashed address leads to (dh, sh, mh). `flags` are the service's, `tried` is 0 or where the search is to go on.
+/// The index of the destination that a hashed address leads to (dh, sh, mh). `flags` are the service's.
 #[inline(always)]
-pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key, tried: u32) -> Search {
-    let chosen = if list.scheduled_by(Scheduler::DestinationHashing) {
+pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key) -> Option<u32> {
+    if list.scheduled_by(Scheduler::DestinationHashing) {
         destination_hashing::choose(platform, list, key)
     } else if list.scheduled_by(Scheduler::SourceHashing) {
         source_hashing::choose(platform, list, flags, key)
     } else {
-        return maglev_hashing::choose(platform, list, flags, key, tried);
-    };
-    chosen.map_or(Search::Nobody, Search::Destination)
+        maglev_hashing::choose(platform, list, flags, key)
+    }
 }
 
 /// The index of the destination that serves the address that a client wants (lblc, lblcr); `None` if
@@ -253,16 +247,16 @@ impl<'a, P: Platform> Members<'a, P> {
     /// Visits the members in order until told to stop, each by its place; `None` if one of them is not to be found.
     #[inline(always)]
     fn each(&self, mut visit: impl FnMut(u32, &'a Destination) -> ControlFlow<()>) -> Option<()> {
-        let mut place = self.first;
-        let mut i = 0;
-        while i < MEMBERS_MAX {
-            if self.is_past(place) || visit(place, self.destination(place)?).is_break() {
-                break;
-            }
-            place = place.wrapping_add(1);
-            i += 1;
-        }
-        Some(())
+        let mut all_found = true;
+        self.platform.repeat(self.length(), |number| {
+            let place = self.first.wrapping_add(number);
+            let Some(destination) = self.destination(place) else {
+                all_found = false;
+                return ControlFlow::Break(());
+            };
+            visit(place, destination)
+        });
+        if all_found { Some(()) } else { None }
     }
 
     /// The place that a cursor names; nobody's, before [`Self::first`], if it names none.
@@ -277,10 +271,16 @@ impl<'a, P: Platform> Members<'a, P> {
         place.wrapping_sub(self.first)
     }
 
+    /// How many there are.
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.end.wrapping_sub(self.first)
+    }
+
     /// Whether the list ends before this place.
     #[inline(always)]
     fn is_past(&self, place: u32) -> bool {
-        self.cursor(place) >= self.end.wrapping_sub(self.first)
+        self.cursor(place) >= self.length()
     }
 }
 

@@ -4,13 +4,11 @@ use super::LONGEST;
 use crate::cell::AtomicU32;
 use crate::order;
 use crate::platform::Platform;
+use core::ops::ControlFlow;
 
 /// Octets of a message that are read.
 pub const MESSAGE: u32 = 2048;
 const WORDS: usize = MESSAGE as usize / 4;
-
-/// Blanks in a row that are skipped.
-const BLANKS: u32 = 32;
 
 /// The beginning of a message, with a place in it: in memory, where the verifier does not follow it.
 #[repr(C, align(8))]
@@ -21,18 +19,13 @@ pub struct Message {
     length: AtomicU32,
     /// Where reading goes on.
     place: AtomicU32,
-    /// How many `@` there are in the Call-ID.
-    ats: AtomicU32,
-    /// Keeps what follows aligned.
-    reserved: AtomicU32,
 }
 
 impl Default for Message {
     /// Empty.
     fn default() -> Message {
         let words = core::array::from_fn(|_| AtomicU32::default());
-        let [length, place, ats, reserved] = core::array::from_fn(|_| AtomicU32::default());
-        Message { words, length, place, ats, reserved }
+        Message { words, length: AtomicU32::default(), place: AtomicU32::default() }
     }
 }
 
@@ -61,26 +54,25 @@ fn find<P: Platform>(platform: &P) -> u32 {
     let Some(handover) = platform.handover() else { return 0 };
     let message = &handover.message;
     let length = message.length.load(order::PLAIN);
-    // The octets up to this one, the last one lowest, and which of them break lines.
-    let (mut window, mut breaks) = (0u64, 0);
-    let mut i = 0;
-    while i < MESSAGE {
-        if i >= length {
-            break;
+    // The octets up to this one, the last one lowest.
+    let (mut window, mut found) = (0u64, 0);
+    platform.repeat(length, |i| {
+        let octet = message.octet(i);
+        window = window << 8 | octet as u64;
+        if is_break((window >> 56) as u32) && (window | LOWER_CASE) & u64::MAX >> 8 == NAME {
+            message.go_to(i + 1);
+            found = 1;
+        } else if is_break((window >> 16) as u32 & 0xff)
+            && (window >> 8) as u32 & 0xff | 0x20 == COMPACT
+            && !is_letter(octet)
+        {
+            // This octet may be the colon.
+            message.go_to(i);
+            found = 1;
         }
-        let octet = message.octet(i) as u64;
-        i += 1;
-        window = window << 8 | octet;
-        breaks = breaks << 1 | is(RETURN as u64, octet) | is(FEED as u64, octet);
-        let long = breaks >> 7 & is(NAME, (window | LOWER_CASE) & u64::MAX >> 8);
-        let short = breaks >> 2 & is(COMPACT, window >> 8 & 0xff | 0x20) & (1 - is_letter(octet));
-        if (long | short) & 1 != 0 {
-            // The octet after the compact form may be the colon.
-            message.go_to(i - (short as u32 & 1));
-            return 1;
-        }
-    }
-    0
+        if found == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
 }
 
 const RETURN: u32 = b'\r' as u32;
@@ -91,19 +83,16 @@ const NAME: u64 = u64::from_be_bytes(*b"\0call-id");
 /// The bit that makes its letters lower-case ones.
 const LOWER_CASE: u64 = u64::from_be_bytes([0, 0x20, 0x20, 0x20, 0x20, 0, 0x20, 0x20]);
 /// The header's compact form.
-const COMPACT: u64 = b'i' as u64;
+const COMPACT: u32 = b'i' as u32;
 
-/// 1 if two numbers below 2^63 are the same, else 0. As below without a branch, which the verifier would have to remember: it
-/// remembers no more than 8,192.
 #[inline(always)]
-fn is(a: u64, b: u64) -> u64 {
-    core::hint::black_box((a ^ b).wrapping_sub(1)) >> 63
+fn is_break(octet: u32) -> bool {
+    octet == RETURN || octet == FEED
 }
 
-/// 1 for a letter, else 0.
 #[inline(always)]
-fn is_letter(octet: u64) -> u64 {
-    core::hint::black_box(((octet | 0x20).wrapping_sub(b'a' as u64) & 0xff).wrapping_sub(26)) >> 63
+fn is_letter(octet: u32) -> bool {
+    (octet | 0x20).wrapping_sub(b'a' as u32) < 26
 }
 
 /// Goes behind the colon and what blanks there are around it: 1; 0 if there is no colon.
@@ -111,7 +100,7 @@ fn is_letter(octet: u64) -> u64 {
 fn skip_colon<P: Platform>(platform: &P) -> u32 {
     let Some(handover) = platform.handover() else { return 0 };
     let message = &handover.message;
-    (message.skip_blanks() && message.skip(b':' as u32) && message.skip_blanks()) as u32
+    (message.skip_blanks(platform) && message.skip(b':' as u32) && message.skip_blanks(platform)) as u32
 }
 
 /// Copies the Call-ID at the place: 1; 0 if there is none.
@@ -120,28 +109,23 @@ fn take<P: Platform>(platform: &P) -> u32 {
     let Some(handover) = platform.handover() else { return 0 };
     let (message, call) = (&handover.message, &handover.call);
     call.clear();
-    message.ats.store(0, order::PLAIN);
     let start = message.place.load(order::PLAIN);
-    let mut n = 0;
-    while n < LONGEST {
-        let octet = message.peek(start + n);
+    let (mut length, mut ats) = (0, 0);
+    platform.repeat(LONGEST, |n| {
+        let octet = message.peek(start.wrapping_add(n));
         if !is_of_call_id(octet) {
-            break;
+            return ControlFlow::Break(());
         }
         call.put(n, octet);
-        if octet == AT {
-            message.ats.store(message.ats.load(order::PLAIN) + 1, order::PLAIN);
-        }
-        n += 1;
-    }
-    call.length.store(n, order::PLAIN);
-    let end = start + call.length.load(order::PLAIN);
-    let (first, last, next) = (message.peek(start), message.peek(end.wrapping_sub(1)), message.peek(end));
-    // Two words at most, none of them empty. (Before the first one is a colon or a blank.)
-    if first == AT || last == AT || end == start || message.ats.load(order::PLAIN) > 1 {
-        return 0;
-    }
-    (next == RETURN || next == FEED) as u32
+        length = n + 1;
+        ats += (octet == AT) as u32;
+        ControlFlow::Continue(())
+    });
+    call.length.store(length, order::PLAIN);
+    let end = start.wrapping_add(length);
+    // Two words at most, none of them empty.
+    let of_words = message.peek(start) != AT && message.peek(end.wrapping_sub(1)) != AT && ats < 2;
+    (length != 0 && of_words && is_break(message.peek(end))) as u32
 }
 
 const AT: u32 = b'@' as u32;
@@ -149,10 +133,8 @@ const AT: u32 = b'@' as u32;
 /// Whether the octet may be in RFC 3261's `word`, or between two.
 #[inline(always)]
 fn is_of_call_id(octet: u32) -> bool {
-    // Without branches, whose ways the verifier would follow for each octet.
-    let upper = (octet as u64 >> 6 & 1).wrapping_neg();
-    let set = OF_CALL_ID[0] & !upper | OF_CALL_ID[1] & upper;
-    set >> (octet & 0x3f) & (octet as u64 >> 7 ^ 1) & 1 != 0
+    let set = if octet & 0x40 == 0 { OF_CALL_ID[0] } else { OF_CALL_ID[1] };
+    octet < 0x80 && set >> (octet & 0x3f) & 1 != 0
 }
 
 /// The octets from 0 and from 64 on.
@@ -199,23 +181,23 @@ impl Message {
 
     /// Reading goes on behind blanks, and behind a line break with more blanks; false if no blank follows a line break.
     #[inline(always)]
-    fn skip_blanks(&self) -> bool {
-        self.skip_blanks_of_line();
+    fn skip_blanks<P: Platform>(&self, platform: &P) -> bool {
+        self.skip_blanks_of_line(platform);
         let returned = self.skip(RETURN);
-        if self.skip(FEED) || returned { self.skip_blanks_of_line() } else { true }
+        if self.skip(FEED) || returned { self.skip_blanks_of_line(platform) } else { true }
     }
 
     /// Whether there was any.
     #[inline(always)]
-    fn skip_blanks_of_line(&self) -> bool {
+    fn skip_blanks_of_line<P: Platform>(&self, platform: &P) -> bool {
         let start = self.place.load(order::PLAIN);
-        let mut n = 0;
-        while n < BLANKS {
-            if !self.skip(b' ' as u32) && !self.skip(b'\t' as u32) {
-                break;
+        platform.repeat(self.length.load(order::PLAIN), |_| {
+            if self.skip(b' ' as u32) || self.skip(b'\t' as u32) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
-            n += 1;
-        }
+        });
         self.place.load(order::PLAIN) != start
     }
 }

@@ -19,10 +19,7 @@ steps! {
 }
 
 #[inline(always)]
-fn call_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
-    if seen::<P, F>(platform, link).is_none() {
-        return Step::Done(Verdict::Pass);
-    }
+fn call_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
     let payload = handed_over(platform, |words| &words.payload);
     if !sip::read(platform, payload & 0xffff, payload >> 16) {
         if super::is_from_server(platform) {
@@ -39,7 +36,7 @@ fn call_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
 
 #[inline(always)]
 fn once_back_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
-    let Some((request, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some((request, _)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some((frame, _)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
     if let Some(counters) = platform.counters(handover.destination.load(order::PLAIN)) {

@@ -21,9 +21,9 @@ steps! {
 }
 
 #[inline(always)]
-fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
+fn create_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
     let chosen = handed_over(platform, |words| &words.destination);
-    let Some((tuple, signal)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some((tuple, signal)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(destination) = platform.destination(chosen) else {
         return drop_for(platform, Event::DestinationGone);
@@ -38,7 +38,6 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     let state = state::first(config, half.tuple.protocol, direction, signal);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
-            hand_over(platform, |words| &words.again, 0);
             if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA
                 && let Some(counters) = platform.counters(chosen)
             {

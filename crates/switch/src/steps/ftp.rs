@@ -1,12 +1,14 @@
 //! FTP behind NAT: reading control connections, and making their data connections known.
 
+use super::create_reply::way_back;
 use super::established;
 use super::open;
+use super::seen::{Seen, keep};
 use super::version::next;
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::config::Tick;
 use crate::counters::Event;
-use crate::destination::{Destination, Hop, method};
+use crate::destination::{Destination, method};
 use crate::frame::{Content, Frame, Link, Sight};
 use crate::ftp::{self, command, reply, text};
 use crate::ip::Ip;
@@ -18,7 +20,6 @@ use crate::table::lookup::{Found, is_expired, locate};
 use crate::table::release::release;
 use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, control, slot};
 use rlvs_packet::checksum::Change;
-use rlvs_packet::ethernet::Ethernet;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{SYN, Tcp};
 
@@ -95,6 +96,9 @@ fn command_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let before = |port: [u8; 2]| u16::from_be_bytes(port).wrapping_sub(1) as u32;
     hand_over(platform, |words| &words.vip_port, before(ftp::CONTROL));
     hand_over(platform, |words| &words.server_port, before(entry.port));
+    if !bind::<P, F>(platform, handed_over(platform, |words| &words.connection)) {
+        return on::<F>();
+    }
     next::<F>(Program::FtpExpect, Program::FtpExpect6)
 }
 
@@ -137,6 +141,9 @@ fn answer_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     hand_over(platform, |words| &words.client_port, 0);
     hand_over(platform, |words| &words.vip_port, port);
     hand_over(platform, |words| &words.server_port, port);
+    if !bind::<P, F>(platform, this.peer()) {
+        return on::<F>();
+    }
     next::<F>(Program::FtpExpect, Program::FtpExpect6)
 }
 
@@ -158,15 +165,10 @@ fn rewritten<P: Platform>(platform: &P, frame: &Frame, [start, end, server, vip]
 fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
-    let Some((half, version)) = expected::<P, F>(platform) else { return Step::Done(Verdict::Drop) };
-    let Some(controller) = half.entry.hop.interface.checked_sub(1) else { return Step::Done(Verdict::Drop) };
+    let Some(half) = expected::<P, F>(platform) else { return Step::Done(Verdict::Drop) };
     if let Some((index, meta)) = locate(platform, &half.tuple, F::hash(config, &half.tuple)) {
         // Of an earlier command that was the same, or of another server's.
         release::<P, F>(platform, index, meta);
-    }
-    if control::bind::<P, F>(platform, controller, version, platform.now().0, 1) == 0 {
-        // The control connection has gone meanwhile: its packet is looked at anew.
-        return Step::Next(Program::Director);
     }
     match insert::create(platform, config, &half, Kind::Forward, tcp::LISTEN) {
         Outcome::Created(index) if handover.client_port.load(order::PLAIN) != 0 => {
@@ -179,7 +181,7 @@ fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
             on::<F>()
         }
         outcome => {
-            control::unbind::<P, F>(platform, controller);
+            control::unbind::<P, F>(platform, handover.template.load(order::PLAIN));
             match outcome {
                 Outcome::Full => drop_for(platform, Event::TableFull),
                 Outcome::Contended => drop_for(platform, Event::Contended),
@@ -189,14 +191,11 @@ fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
     }
 }
 
-/// The data connection to come, from what was handed over and the control connection's entry, and the version of that.
+/// The data connection to come, from what was handed over and the control connection's entry.
 #[inline(always)]
-fn expected<P: Platform, F: Ip>(platform: &P) -> Option<(Half<F>, u32)> {
+fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
     let handover = platform.handover()?;
-    let index = handover.connection.load(order::PLAIN);
-    let this = slot::<P, F>(platform, index)?;
-    let index = if this.meta().is_reply() { this.peer() } else { index };
-    let control: &Slot<F> = slot::<P, F>(platform, index)?;
+    let control: &Slot<F> = slot::<P, F>(platform, handover.template.load(order::PLAIN))?;
     let meta = control.meta();
     if !meta.is_live() || meta.is_reply() {
         return None;
@@ -205,7 +204,7 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<(Half<F>, u32)> {
     let entry = control.entry(meta)?;
     let word = |i: usize| handover.client[i].load(order::PLAIN);
     let port = |port: u32| (port as u16).to_be_bytes();
-    let half = Half {
+    Some(Half {
         tuple: Tuple {
             source: F::address([word(0), word(1), word(2), word(3)]),
             ports: [
@@ -216,20 +215,16 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<(Half<F>, u32)> {
         },
         entry: Entry {
             port: port(handover.server_port.load(order::PLAIN)),
-            hop: Binding::Controlled(index).pack(),
+            hop: Binding::Controlled(handover.template.load(order::PLAIN)).pack(),
             ..entry
         },
-    };
-    Some((half, meta.version()))
+    })
 }
 
 #[inline(always)]
 fn expect_reply_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let Some(header) = platform.read::<Ethernet>(0) else { return Step::Done(Verdict::Pass) };
-    // The way that the command came, until a way to the client is looked up.
-    let back = Hop::new(platform.ingress(), header.source, header.destination, link.vlan)
-        .in_generation(config.generation().wrapping_sub(1));
+    let Some(back) = way_back(platform, config, link) else { return Step::Done(Verdict::Pass) };
     let index = handed_over(platform, |words| &words.data);
     match insert::create_reply::<P, F>(platform, config, index, back) {
         Outcome::Full => drop_for(platform, Event::TableFull),
@@ -257,7 +252,7 @@ fn deliver_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 }
 
 #[inline(always)]
-fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let wanted = Tuple { ports: [[0; 2], tuple.ports[1]], ..tuple };
@@ -270,9 +265,11 @@ fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     {
         // Done with, but for a packet that is repeated right now.
         place.refresh(now.plus(Tick::in_seconds(LINGER_SECONDS)));
+        keep(platform, &frame, &tuple);
         hand_over(platform, |words| &words.destination, destination);
-        hand_over(platform, |words| &words.template, controller_of(platform, place));
+        bind::<P, F>(platform, place.controller().unwrap_or(super::NONE));
         hand_over(platform, |words| &words.from_server, 0);
+        hand_over(platform, |words| &words.again, 0);
         hand_over(platform, |words| &words.keep_port, 1);
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
@@ -280,17 +277,14 @@ fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     open::by_service(platform, config, &frame, &tuple)
 }
 
-/// The control connection that the expected data connection hangs on, bound to another one now; [`super::NONE`] if it is gone.
+/// Has the control connection in the slot `index` control another data connection: [`super::Handover::template`] is that
+/// index then, else [`super::NONE`], and the result false.
 #[inline(always)]
-fn controller_of<P: Platform, F: Ip>(platform: &P, place: &Slot<F>) -> u32 {
-    let Some(index) = place.controller() else { return super::NONE };
-    let Some(controller) = slot::<P, F>(platform, index) else { return super::NONE };
-    let version = controller.meta().version();
-    if control::bind::<P, F>(platform, index, version, platform.now().0, 1) == 0 {
-        super::NONE
-    } else {
-        index
-    }
+fn bind<P: Platform, F: Ip>(platform: &P, index: u32) -> bool {
+    let version = slot::<P, F>(platform, index).map_or(0, |control| control.meta().version());
+    let bound = control::bind::<P, F>(platform, index, version, platform.now().0, 1) != 0;
+    hand_over(platform, |words| &words.template, if bound { index } else { super::NONE });
+    bound
 }
 
 /// How long an entry without the client's port stays when the client has come.

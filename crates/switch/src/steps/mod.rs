@@ -107,22 +107,8 @@ programs! {
     OnceBack = "once_back" => call::once_back,
     /// The same for IPv6.
     OnceBack6 = "once_back6" => call::once_back6,
-    /// Has the scheduler of the [`Handover::list`] choose a destination: round robin.
-    ScheduleInTurn = "schedule_turn" => schedule::in_turn,
-    /// The same for weighted round robin.
-    ScheduleInWeightedTurn = "schedule_wturn" => schedule::in_weighted_turn,
-    /// The same for least connection, weighted or not.
-    ScheduleByConnections = "schedule_conns" => schedule::by_connections,
-    /// The same for shortest expected delay and never queue.
-    ScheduleByDelay = "schedule_delay" => schedule::by_delay,
-    /// The same for weighted failover and overflow.
-    ScheduleByWeight = "schedule_weight" => schedule::by_weight,
-    /// The same for power of two choices.
-    ScheduleByLot = "schedule_lot" => schedule::by_lot,
-    /// The same for the hashing schedulers; as often in a row as a search needs.
-    ScheduleByHash = "schedule_hash" => hash::by_hash,
-    /// The same for the locality-based schedulers.
-    ScheduleByLocality = "schedule_local" => locality::by_locality,
+    /// Has the scheduler of the [`Handover::list`] choose a destination.
+    Schedule = "schedule" => schedule::schedule,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -175,18 +161,15 @@ pub struct Handover {
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
-    /// How far a search in the list's hash table has come.
-    pub tried: AtomicU32,
     /// Index of the destination that was chosen, or that the packet goes to.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
-    /// Index of the slot of the client's template, which controls the connection by now; above all indexes: none, or one is wanted.
+    /// Index of the slot that controls the new connection by now: the client's template, or FTP's control connection; above
+    /// all indexes: none, or a template is wanted.
     pub template: AtomicU32,
-    /// 1: the template that is wanted is for one port of its service, else 0.
-    pub port_of_template: AtomicU32,
     /// 1: the destination gets the packet on the port that it came for.
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
@@ -215,10 +198,16 @@ pub struct Handover {
     pub text: Text,
     /// Where the numbers in it start.
     pub first: AtomicU32,
-    /// The packet's tuple, by IP version.
+    /// The tuple of a packet that may open a connection ([`seen`]), by IP version.
     pub(crate) tuple4: [AtomicU64; 2],
     /// The same for IPv6.
     pub(crate) tuple6: [AtomicU64; 5],
+    /// The tuple of the template that is wanted, by IP version.
+    pub(crate) template4: [AtomicU64; 2],
+    /// The same for IPv6.
+    pub(crate) template6: [AtomicU64; 5],
+    /// 1: that template is for one port of its service, else 0.
+    pub(crate) template_port: AtomicU32,
     /// [`crate::frame::Frame::signal`].
     pub(crate) signal: AtomicU32,
     /// 1: the connection or template is being made for the second time.
@@ -227,8 +216,6 @@ pub struct Handover {
     pub mark: AtomicU32,
     /// [`found_by`]: how the service was found.
     pub found_by: AtomicU32,
-    /// The address that the packet is for, as the locality-based schedulers go by it.
-    pub wanted: [AtomicU32; 4],
     /// Number of the event that the packet is dropped for.
     pub event: AtomicU32,
     /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).

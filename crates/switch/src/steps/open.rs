@@ -2,11 +2,13 @@
 
 use super::ftp::look_for_data;
 use super::schedule::{leave_to_scheduler, program_for_chosen};
+use super::seen::{Seen, keep};
 use super::{NONE, Program, Step, drop_for, hand_over, handed_over, is_from_server, leave};
 use crate::config::{Config, Tick, look_up};
 use crate::counters::Event;
 use crate::defence;
 use crate::frame::{self, Frame, Link, Network};
+use crate::ftp;
 use crate::ip::Ip;
 use crate::mark;
 use crate::order;
@@ -15,8 +17,6 @@ use crate::service::{ServiceKey, flag};
 use crate::table::{Tuple, V4, V6};
 use rlvs_packet::protocol;
 
-/// FTP's control port, whose service also takes other packets for its address.
-const FTP: u16 = 21;
 /// FTP's port for data, when the server connects.
 const FTP_DATA: u16 = 20;
 
@@ -143,9 +143,10 @@ fn service6<P: Platform>(platform: &P, link: u32) -> u32 {
 /// The service of a packet, by IPVS's order: its mark's, its own port's, the FTP service that may have arranged for the
 /// packet, the one for all ports.
 #[inline(always)]
-fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
+fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
     let Some((frame, tuple)) = F::parse(platform, link) else { return NONE };
     let Some(config) = platform.config() else { return NONE };
+    hand_over(platform, |words| &words.from_server, 0);
     if tuple.ports[0] == FTP_DATA.to_be_bytes() {
         // Such connections are made from the control connection, never scheduled.
         return NONE;
@@ -160,18 +161,26 @@ fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
         hand_over(platform, |words| &words.found_by, by);
         index
     };
-    hand_over(platform, |words| &words.from_server, 0);
     if look_ups & look_up::CALLS != 0
         && frame.content.has_transport()
         && let Some(destination) = platform.find_service(&server_key(&frame, &tuple))
     {
-        let Some(service) = service_of(platform, destination) else { return NONE };
-        found(service, found_by::PORT);
+        let Some(index) = service_of(platform, destination) else { return NONE };
+        let Some(service) = platform.service(index) else { return NONE };
+        let request = Tuple::<F> {
+            source: tuple.destination,
+            destination: F::address(service.address_words()),
+            ports: [tuple.ports[1], service.port()],
+            protocol: tuple.protocol,
+        };
+        keep(platform, &frame, &request);
+        found(index, found_by::PORT);
         hand_over(platform, |words| &words.keep_port, 0);
         hand_over(platform, |words| &words.destination, destination);
         hand_over(platform, |words| &words.from_server, 1);
-        return service;
+        return index;
     }
+    keep(platform, &frame, &tuple);
     let mark = handed_over(platform, |words| &words.mark);
     if mark != 0
         && let Some(service) = platform.find_service(&ServiceKey::of_mark(mark, F::NUMBER))
@@ -186,7 +195,7 @@ fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
     if look_ups & look_up::FTP != 0
         && frame.protocol == protocol::TCP
         && arranged
-        && let Some(service) = platform.find_service(&service_key(&frame, &tuple, FTP.to_be_bytes()))
+        && let Some(service) = platform.find_service(&service_key(&frame, &tuple, ftp::CONTROL))
     {
         return found(service, found_by::FTP);
     }

@@ -4,10 +4,11 @@ use super::create::try_again;
 use super::schedule::{leave_to_scheduler, program_for_chosen};
 use super::seen::{Seen, seen};
 use super::version::{next, program};
-use super::{NONE, Program, Step, drop_for, hand_over, handed_over, is_from_server};
+use super::{NONE, Program, Step, drop_for, handed_over, is_from_server};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::frame::Link;
+use crate::ftp;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
@@ -20,25 +21,20 @@ use crate::table::{Binding, CALL, Entry, Kind, TEMPLATE, Tuple, control, mark_ad
 /// In [`super::Handover::template`]: there is none, and the destination that is chosen is to get one.
 pub(super) const WANTED: u32 = NONE - 1;
 
-/// FTP's control port, whose clients come back on other ports.
-const FTP: [u8; 2] = 21u16.to_be_bytes();
-
 steps! {
     /// Looks for the client's template.
     persist, persist6 => persist_in;
 }
 
 #[inline(always)]
-fn persist_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
-    let Some((tuple, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+fn persist_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
+    let Some((tuple, _)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
     let Some(service) = platform.service(handover.service.load(order::PLAIN)) else {
         return Step::Done(Verdict::Pass);
     };
     let wanted = template_tuple::<P, F>(platform, service, &tuple);
-    F::store_tuple(F::kept(handover), &wanted);
-    handover.port_of_template.store(is_for_one_port(service, &tuple) as u32, order::PLAIN);
     if let Some((index, meta)) = locate(platform, &wanted, F::hash(config, &wanted))
         && let Some(place) = slot::<P, F>(platform, index)
         && !is_expired(platform, place, index, platform.now())
@@ -63,7 +59,9 @@ fn persist_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         }
         template::invalidate::<P, F>(platform, index, meta.version());
     }
-    hand_over(platform, |words| &words.template, WANTED);
+    handover.template.store(WANTED, order::PLAIN);
+    F::store_tuple(F::template(handover), &wanted);
+    handover.template_port.store(is_for_one_port(service, &tuple) as u32, order::PLAIN);
     if is_from_server(platform) {
         return Step::Next(program_for_chosen(platform));
     }
@@ -96,8 +94,8 @@ fn create_template_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
         return drop_for(platform, Event::DestinationGone);
     };
     let timeout = Tick::in_seconds(service.timeout.load(order::PLAIN));
-    let port = destination.port.load(order::PLAIN) * handover.port_of_template.load(order::PLAIN);
-    let tuple = F::load_tuple(F::kept(handover));
+    let port = destination.port.load(order::PLAIN) * handover.template_port.load(order::PLAIN);
+    let tuple = F::load_tuple(F::template(handover));
     let entry = Entry {
         destination: chosen,
         peer: 0,
@@ -139,8 +137,8 @@ fn template_tuple<P: Platform, F: Ip>(platform: &P, service: &Service, tuple: &T
     Tuple { source, ports: [[0; 2], port], protocol: tuple.protocol ^ TEMPLATE, ..*tuple }
 }
 
-/// Whether connections to other ports have templates of their own.
+/// Whether connections to other ports have templates of their own. A client of FTP comes back on other ports.
 #[inline(always)]
 fn is_for_one_port<F: Ip>(service: &Service, tuple: &Tuple<F>) -> bool {
-    service.mark().is_none() && tuple.ports[1] == service.port() && tuple.ports[1] != FTP
+    service.mark().is_none() && tuple.ports[1] == service.port() && tuple.ports[1] != ftp::CONTROL
 }

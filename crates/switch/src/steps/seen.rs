@@ -1,10 +1,10 @@
-//! The packet that opens a connection, read once by a function of its own.
+//! The packet that opens a connection: read when its service is looked for, and kept for the steps that follow.
 //!
-//! Its tuple goes by way of memory: the verifier then follows what comes after once, not once for each way through the
-//! headers.
+//! They take its tuple from memory, not from the frame: so the verifier follows what comes after once, not once for each
+//! way through the headers.
 
-use super::{Handover, handed_over};
-use crate::frame::{Frame, Link};
+use super::Handover;
+use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::Platform;
@@ -16,8 +16,8 @@ use rlvs_packet::udp::Udp;
 pub(super) trait Seen: Ip {
     /// Where the tuple is kept.
     fn kept(handover: &Handover) -> &Self::TupleCell;
-    /// [`keep`] as a BPF function of its own: `link` packed, 0 for no.
-    fn keep_apart<P: Platform>(platform: &P, link: u32) -> u32;
+    /// Where the tuple of its template is.
+    fn template(handover: &Handover) -> &Self::TupleCell;
 }
 
 impl Seen for V4 {
@@ -26,9 +26,9 @@ impl Seen for V4 {
         &handover.tuple4
     }
 
-    #[inline(never)]
-    fn keep_apart<P: Platform>(platform: &P, link: u32) -> u32 {
-        keep::<P, V4>(platform, Link::unpack(link)).is_some() as u32
+    #[inline(always)]
+    fn template(handover: &Handover) -> &<V4 as Family>::TupleCell {
+        &handover.template4
     }
 }
 
@@ -38,43 +38,20 @@ impl Seen for V6 {
         &handover.tuple6
     }
 
-    #[inline(never)]
-    fn keep_apart<P: Platform>(platform: &P, link: u32) -> u32 {
-        keep::<P, V6>(platform, Link::unpack(link)).is_some() as u32
+    #[inline(always)]
+    fn template(handover: &Handover) -> &<V6 as Family>::TupleCell {
+        &handover.template6
     }
 }
 
-/// The packet's tuple, and its signal ([`crate::frame::Frame::signal`]); `None` if it cannot be read.
+/// Keeps the packet.
 #[inline(always)]
-pub(super) fn seen<P: Platform, F: Seen>(platform: &P, link: Link) -> Option<(Tuple<F>, u8)> {
-    if F::keep_apart(platform, link.pack()) == 0 {
-        return None;
+pub(super) fn keep<P: Platform, F: Seen>(platform: &P, frame: &Frame, tuple: &Tuple<F>) {
+    if let Some(handover) = platform.handover() {
+        F::store_tuple(F::kept(handover), tuple);
+        handover.signal.store(frame.signal as u32, order::PLAIN);
+        handover.payload.store(payload(frame), order::PLAIN);
     }
-    let handover = platform.handover()?;
-    Some((F::load_tuple(F::kept(handover)), handover.signal.load(order::PLAIN) as u8))
-}
-
-#[inline(always)]
-fn keep<P: Platform, F: Seen>(platform: &P, link: Link) -> Option<()> {
-    let (frame, tuple) = F::parse(platform, link)?;
-    let handover = platform.handover()?;
-    let tuple = if super::is_from_server(platform) { request::<P, F>(platform, &tuple)? } else { tuple };
-    F::store_tuple(F::kept(handover), &tuple);
-    handover.signal.store(frame.signal as u32, order::PLAIN);
-    handover.payload.store(payload(&frame), order::PLAIN);
-    Some(())
-}
-
-/// What the packet of a real server would answer, were it an answer of the service.
-#[inline(always)]
-fn request<P: Platform, F: Ip>(platform: &P, tuple: &Tuple<F>) -> Option<Tuple<F>> {
-    let service = platform.service(handed_over(platform, |words| &words.service))?;
-    Some(Tuple {
-        source: tuple.destination,
-        destination: F::address(service.address_words()),
-        ports: [tuple.ports[1], service.port()],
-        protocol: tuple.protocol,
-    })
 }
 
 /// [`Handover::payload`].
@@ -86,4 +63,11 @@ fn payload(frame: &Frame) -> u32 {
     let start = frame.l4 + Udp::LENGTH;
     let length = (frame.l3 + frame.length as usize).saturating_sub(start);
     (start as u32) & 0xffff | (length as u32) << 16
+}
+
+/// The tuple of the packet that was kept, and its signal ([`Frame::signal`]).
+#[inline(always)]
+pub(super) fn seen<P: Platform, F: Seen>(platform: &P) -> Option<(Tuple<F>, u8)> {
+    let handover = platform.handover()?;
+    Some((F::load_tuple(F::kept(handover)), handover.signal.load(order::PLAIN) as u8))
 }

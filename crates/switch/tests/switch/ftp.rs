@@ -280,6 +280,8 @@ fn a_control_connection_lasts_as_long_as_its_data_connections() {
                 (SocketAddr::new(net.client.ip(), 40_001), 50_001)
             };
             let data_vip = SocketAddr::new(net.vip.ip(), vip_port);
+            session.reply(SocketAddr::new(net.server.ip(), vip_port), client_end, ACK, "");
+            session.request(client_end, data_vip, ACK, "");
             // An hour of data; the control connection's time is a quarter of that.
             for _ in 0..12 {
                 simulation.advance(300);
@@ -327,6 +329,7 @@ fn a_controlled_data_connection_is_not_opened_anew_by_a_syn() {
     session.answer("227 Entering Passive Mode (10,2,0,1,195,81)\r\n");
     assert!(session.data_by(50_001));
     let (from, to) = (at("10.9.0.7:40001"), at("10.1.0.200:50001"));
+    session.request(from, to, ACK, "");
     session.request(from, to, ACK | RST, "");
     assert_eq!(session.simulation.state_of(from, to), Some("CLOSE"));
     session.request(from, to, SYN, "");
