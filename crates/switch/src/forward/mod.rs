@@ -15,8 +15,9 @@ use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, drop_for, encapsulate_for, reject_for};
 use crate::table::lookup::Found;
-use crate::table::{Entry, Meta, Tuple, slot};
+use crate::table::{Entry, Meta, Slot, Tuple, slot, template};
 use rlvs_packet::icmp::Cause;
+use rlvs_packet::protocol;
 
 /// Sends a client's packet to its destination.
 #[inline(always)]
@@ -122,6 +123,12 @@ fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: 
     let (Some(config), Some(place)) = (platform.config(), slot::<P, F>(platform, index)) else { return 0 };
     let generation = config.generation();
     let (Some(tuple), Some(entry)) = (place.tuple(Meta(meta)), place.entry(Meta(meta))) else { return 0 };
+    if tuple.protocol == protocol::UDP
+        && let Some(template) = slot::<P, F>(platform, entry.peer).and_then(Slot::controller)
+    {
+        // The first reply of a connection always comes this way.
+        template::assure::<P, F>(platform, template);
+    }
     let hop = match F::route(platform, entry.address, tuple.destination, length as u16) {
         Some(hop) => hop,
         None => {

@@ -101,18 +101,23 @@ fn find_in<'a, M: Memory, F: Family>(
 /// others has not, nor has such a template.
 #[inline(always)]
 pub fn is_expired<M: Memory, F: Family>(memory: &M, place: &Slot<F>, index: u32, now: Tick) -> bool {
-    if now.until(place.expires()) > 0 {
-        return false;
-    }
-    let peer = place.peer();
+    now.until(place.expires()) <= 0 && has_ended::<M, F>(memory, index, now.0) != 0
+}
+
+/// Whether (1) or not (0) nothing keeps the connection of a slot whose own time has passed: few packets ask, so it is a BPF
+/// function of its own.
+#[inline(never)]
+fn has_ended<M: Memory, F: Family>(memory: &M, index: u32, now: u32) -> u32 {
+    let Some(place) = slot::<M, F>(memory, index) else { return 1 };
+    let (meta, peer) = (place.meta(), place.peer());
     if peer == index {
-        return !place.is_in_control(place.meta());
+        return !place.is_in_control(meta) as u32;
     }
     match slot::<M, F>(memory, peer) {
         Some(other) if other.meta().is_live() && other.peer() == index => {
-            let forward = if place.meta().is_reply() { other } else { place };
-            now.until(other.expires()) <= 0 && !forward.is_in_control(forward.meta())
+            let forward = if meta.is_reply() { other } else { place };
+            (Tick(now).until(other.expires()) <= 0 && !forward.is_in_control(forward.meta())) as u32
         }
-        _ => true,
+        _ => 1,
     }
 }

@@ -83,6 +83,11 @@ fn the_messages_of_a_call_reach_one_server_whatever_their_port() {
         calls.sort_unstable();
         assert_eq!(calls, ["a1@h", "b1@h"]);
         assert!(templates(&simulation).iter().all(|t| t.source.ip() == net.client.ip()));
+        assert!(templates(&simulation).iter().all(|t| t.state == "NONE"));
+        let answer = message(server(net, first), SocketAddr::new(net.client.ip(), 1), "").frame();
+        assert_eq!(simulation.receive_from(SERVER_SIDE, &answer).0, Verdict::Redirect(CLIENT_SIDE));
+        let assured = |t: &&Connection| t.state == "ASSURED" && t.server == u32::from(first);
+        assert_eq!(templates(&simulation).iter().filter(assured).count(), 1, "a reply to one call");
         simulation.audit().unwrap();
     }
 }
