@@ -1,6 +1,7 @@
 //! The Linux Virtual Server on XDP.
 
 mod drops;
+mod explain;
 mod ipvsadm;
 mod mark;
 mod realserver;
@@ -27,6 +28,7 @@ enum Command {
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
     Drops(drops::Drops),
+    Explain(explain::Explain),
     Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
     Mark(mark::Mark),
@@ -79,6 +81,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
         Command::Drops(command) => drops::run(command).await,
+        Command::Explain(command) => explain::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,

@@ -39,7 +39,7 @@ pub(super) fn choose<P: Platform>(
     key: Key,
     tried: u32,
 ) -> Search {
-    let port = if flags & PORT != 0 { key.port } else { 0 };
+    let port = hashed_port(flags, key);
     let first = slot(key.address, port, 0);
     if tried == 0 {
         match look(platform, list, first) {
@@ -60,6 +60,17 @@ pub(super) fn choose<P: Platform>(
     }
     let tried = tried.wrapping_add(TRIES);
     if tried < SLOTS as u32 { Search::Unfinished(tried) } else { Search::Nobody }
+}
+
+/// The slot that is looked at first.
+#[cfg(not(target_arch = "bpf"))]
+pub(super) fn first_slot(flags: u32, key: Key) -> u32 {
+    slot(key.address, hashed_port(flags, key), 0)
+}
+
+#[inline(always)]
+fn hashed_port(flags: u32, key: Key) -> u16 {
+    if flags & PORT != 0 { key.port } else { 0 }
 }
 
 #[inline(always)]

@@ -14,8 +14,7 @@ pub(super) const SLOTS: usize = 256;
 /// or with [`FALLBACK`] whom the next eligible slot leads to.
 #[inline(always)]
 pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key) -> Option<u32> {
-    let port = if flags & PORT != 0 { key.port as u32 } else { 0 };
-    let hash = multiplicative(port.wrapping_add(key.address));
+    let hash = slot(flags, key);
     match look(platform, list, hash) {
         Found::Destination(index) => return Some(index),
         Found::Unavailable if flags & FALLBACK != 0 => {}
@@ -33,6 +32,13 @@ pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, k
         i += 1;
     }
     None
+}
+
+/// The client's slot.
+#[inline(always)]
+pub(super) fn slot(flags: u32, key: Key) -> u32 {
+    let port = if flags & PORT != 0 { key.port as u32 } else { 0 };
+    multiplicative(port.wrapping_add(key.address))
 }
 
 /// The members in turn, each as often in a row as its weight says, at least once.
