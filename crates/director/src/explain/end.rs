@@ -118,7 +118,7 @@ fn why_passed<F: Family + Address>(story: &Story<'_, F>) -> String {
     if story.report.mentions("destination") {
         return "the destination is this machine itself".into();
     }
-    if story.steps.iter().any(|step| *step == Program::Open)
+    if story.steps.contains(&Program::Open)
         && story.overlay.sought().iter().any(|(_, index)| index.is_some())
         && story.overlay.handed_over(|words| &words.found_by) == found_by::FTP
     {
