@@ -72,10 +72,10 @@ impl<'a, F: Family + Address> Story<'a, F> {
             Program::Open => self.service(),
             Program::Persist | Program::Persist6 if first_time => self.template(next),
             Program::FtpData | Program::FtpData6 if next.is_some_and(is_creation) => self.ftp_data(),
-            _ if is_scheduling(last) && next != Some(last) => self.chosen(next),
+            Program::Schedule => self.chosen(next),
             _ => {}
         }
-        if next.is_some_and(|next| is_scheduling(next) && next != last) {
+        if next == Some(Program::Schedule) {
             self.choice = Choice::before(self.overlay, &self.tuple);
         }
     }
@@ -152,7 +152,8 @@ impl<'a, F: Family + Address> Story<'a, F> {
         let found = self.overlay.sought().iter().find_map(|(key, index)| index.map(|index| (*key, index)));
         let Some((key, index)) = found else { return };
         let Some(service) = self.overlay.service(index) else { return };
-        let by = match self.overlay.handed_over(|words| &words.found_by) {
+        let found_by = self.overlay.handed_over(|words| &words.found_by);
+        let by = match found_by {
             found_by::MARK => "by the packet's mark",
             found_by::FTP => "as FTP's, which may have arranged for the packet",
             found_by::ANY_PORT => "as that for all ports",
@@ -163,7 +164,7 @@ impl<'a, F: Family + Address> Story<'a, F> {
             .scheduler
             .load(order::PLAIN);
         let scheduler = Scheduler::from_number(number).map_or("unknown", Scheduler::name);
-        let features = features(service);
+        let features = features(service, found_by);
         self.report.say(
             "service",
             format!("{name}, found {by}; scheduler {scheduler}{features}"),
@@ -228,29 +229,17 @@ pub(super) fn service_name(key: &ServiceKey) -> String {
     }
 }
 
-fn features(service: &Service) -> String {
+fn features(service: &Service, found_by: u32) -> String {
     let mut words = String::new();
     if service.has(flag::PERSISTENT) {
         words += &format!(", persistent for {} s", service.timeout.load(order::PLAIN));
+    } else if found_by == found_by::FTP || found_by == found_by::ANY_PORT {
+        words += ", which serves this port only while it is persistent";
     }
     if service.has(flag::ONE_PACKET) {
         words += ", each UDP packet for itself";
     }
     words
-}
-
-fn is_scheduling(step: Program) -> bool {
-    matches!(
-        step,
-        Program::ScheduleInTurn
-            | Program::ScheduleInWeightedTurn
-            | Program::ScheduleByConnections
-            | Program::ScheduleByDelay
-            | Program::ScheduleByWeight
-            | Program::ScheduleByLot
-            | Program::ScheduleByHash
-            | Program::ScheduleByLocality
-    )
 }
 
 /// Whether the destination is chosen when this step is taken.
