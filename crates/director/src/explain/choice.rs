@@ -158,13 +158,16 @@ fn rule<F: Family + Address>(
     members: &[Member],
 ) -> String {
     let cursor = list.cursor.load(order::PLAIN) as usize;
-    let last = members.get(cursor).map_or_else(|| "nobody yet".into(), |member| member.address.to_string());
+    let last = match members.get(cursor) {
+        Some(member) => format!("the last choice was {}", member.address),
+        None => "nobody was chosen yet".into(),
+    };
     match scheduler {
         Scheduler::None => "chooses nobody".into(),
-        Scheduler::RoundRobin => format!("the next one that takes connections; the last choice was {last}"),
+        Scheduler::RoundRobin => format!("the next one that takes connections; {last}"),
         Scheduler::WeightedRoundRobin => {
             let threshold = list.threshold.load(order::PLAIN);
-            format!("the next one of weight {threshold} or more; the last choice was {last}")
+            format!("the next one of weight {threshold} or more; {last}")
         }
         Scheduler::LeastConnection => "the smallest 256 x active + inactive".into(),
         Scheduler::WeightedLeastConnection => "the smallest (256 x active + inactive) / weight".into(),

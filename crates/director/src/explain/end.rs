@@ -124,14 +124,18 @@ fn why_passed<F: Family + Address>(story: &Story<'_, F>) -> String {
     {
         return "FTP's service sends nobody there".into();
     }
-    "it is for no virtual service, and of no connection".into()
+    "it belongs to no connection, and opens none to a virtual service".into()
 }
 
 /// The frame that leaves: the packet, or an error for its sender.
 fn sent<F: Family + Address>(story: &Story<'_, F>, interface: u32) -> String {
     let frame = story.overlay.frame();
     let flow = Flow::of_frame(&frame);
-    let to = frame.first_chunk().map_or_else(String::new, |mac| mac_words(*mac));
+    let to = match frame.first_chunk() {
+        // An answer, and the kernel does not know the sender's.
+        Some([0, 0, 0, 0, 0, 0]) | None => "the MAC address that the packet came from".into(),
+        Some(mac) => mac_words(*mac),
+    };
     let name = (story.interfaces.name)(interface);
     let events = story.overlay.events();
     if story.steps.contains(&Program::Reject) {

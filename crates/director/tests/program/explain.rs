@@ -158,7 +158,7 @@ fn each_way_of_a_packet_is_told(twins: &mut Twins) -> Result<()> {
         // No service.
         let other = Packet::udp(net.client, net.vip);
         said(&other, "service", &format!("none: there is no UDP {}", net.vip))?;
-        said(&other, "verdict", "passed to this machine's kernel: it is for no virtual service")?;
+        said(&other, "verdict", "passed to this machine's kernel: it belongs to no connection")?;
 
         // Nobody to serve: quiesced, overloaded.
         let vip = with_port(net.vip, 81);
