@@ -7,6 +7,7 @@ use crate::flow::Flow;
 use rlvs_ipvs::Value;
 use rlvs_packet::ethernet::Mac;
 use rlvs_packet::icmp::Cause;
+use rlvs_switch::config::Config;
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::{Destination, Egress, method, tunnel};
 use rlvs_switch::steps::found_by;
@@ -15,8 +16,11 @@ use rlvs_switch::{Memory, Platform, Program, Verdict, order};
 
 /// Tells where the packet goes and how, or why it does not.
 pub(super) fn tell<F: Family + Address>(story: &mut Story<'_, F>, verdict: Verdict) {
-    no_service(story);
-    destination(story);
+    let is_standby = verdict == Verdict::Pass && story.overlay.config().is_some_and(Config::is_standby);
+    if !is_standby {
+        no_service(story);
+        destination(story);
+    }
     let events: Vec<&str> = story.overlay.events().iter().map(|event| event.name()).collect();
     let steps: Vec<&str> = story.steps.iter().map(|step| step.name()).collect();
     let details = |kind: &str, interface: Option<u32>| {
@@ -29,6 +33,10 @@ pub(super) fn tell<F: Family + Address>(story: &mut Story<'_, F>, verdict: Verdi
         ]
     };
     let (text, details) = match verdict {
+        Verdict::Pass if is_standby => {
+            let why = "this director is a backup and switches replies only (backup_only)";
+            (format!("passed to this machine's kernel: {why}"), details("pass", None))
+        }
         Verdict::Pass => {
             (format!("passed to this machine's kernel: {}", why_passed(story)), details("pass", None))
         }

@@ -20,7 +20,7 @@ use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::{Scheduler, locality};
 use rlvs_switch::simulation::{CLIENT_MAC, DIRECTOR_MAC, Packet, SERVER_SIDE};
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Verdict, destination, mark, service};
+use rlvs_switch::{Verdict, destination, mark, order, service};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
@@ -217,6 +217,16 @@ fn each_way_of_a_packet_is_told(twins: &mut Twins) -> Result<()> {
             ensure!(words(&told, "chosen").contains("this time"), "{:#?}", told.findings);
         }
 
+        // A standby.
+        let config = twins.kernel.tables.settings();
+        for on in [1, 0] {
+            config.settings.backup_only.store(on, order::PLAIN);
+            config.daemons[1].started.store(on, order::PLAIN);
+            let packet = Packet::tcp(with_port(net.client, 7), net.vip, SYN);
+            let told = ask_and_see(&twins.kernel, &packet)?;
+            ensure!(words(&told, "verdict").contains("backup_only") == (on == 1), "{:#?}", told.findings);
+        }
+
         // Tunnels, and SCTP.
         for (port, kind, method) in
             [(90, 0, "an IPIP tunnel"), (91, GUE, "a GUE tunnel to port 6080"), (92, GRE, "a GRE tunnel")]
@@ -246,8 +256,8 @@ fn asking_changes_nothing(twins: &mut Twins) -> Result<()> {
         let known = Packet::tcp(net.client, with_port(net.vip, 101), SYN);
         twins.kernel.receive(&known.frame())?;
         let config = twins.kernel.tables.settings();
-        config.settings.drop_rate.store(2, rlvs_switch::order::PLAIN);
-        config.samples.store(9, rlvs_switch::order::PLAIN);
+        config.settings.drop_rate.store(2, order::PLAIN);
+        config.samples.store(9, order::PLAIN);
 
         let before = memory(&twins.kernel)?;
         for flags in [SYN, ACK, RST] {
