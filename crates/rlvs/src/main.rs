@@ -1,5 +1,6 @@
 //! The Linux Virtual Server on XDP.
 
+mod cluster;
 mod drops;
 mod ipvsadm;
 mod mark;
@@ -26,6 +27,12 @@ enum Command {
     Run(run::Run),
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
+    /// Check real servers by a file, and have the director use those that are up, in the foreground.
+    Cluster(cluster::File),
+    /// Say whether a cluster's file can be used, and if not, where and why.
+    Check(cluster::File),
+    /// Say what a cluster's file would change.
+    Diff(cluster::File),
     Drops(drops::Drops),
     Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
@@ -78,6 +85,9 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
+        Command::Cluster(file) => cluster::run(file).await,
+        Command::Check(file) => cluster::check(&file),
+        Command::Diff(file) => Ok(cluster::diff(&file).await),
         Command::Drops(command) => drops::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,
