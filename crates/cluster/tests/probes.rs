@@ -1,4 +1,5 @@
 //! Probes against servers on this machine's loopback, good ones and bad ones.
+#![allow(clippy::unwrap_used, reason = "what does not hold here is a failed test")]
 
 use std::net::SocketAddr;
 use std::path::Path;
