@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use rlvs_ipvs::ClientError;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Others};
 use crate::director::{Director, Place};
 use crate::nanny::{Event, Monitor, News, Pool};
 use crate::notify::Notifier;
 use crate::plan::{self, Change, Setup};
+use crate::pulse::{Pulse, PulseError};
 
 /// How soon a director that could not be asked is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -44,6 +45,9 @@ pub enum ClusterError {
     /// The director cannot be asked.
     #[error(transparent)]
     Director(#[from] ClientError),
+    /// There can be no VRRP.
+    #[error(transparent)]
+    Pulse(#[from] PulseError),
 }
 
 /// What a file makes of a director: the services to have, and what is known about their servers.
@@ -53,6 +57,7 @@ struct Cluster {
     pools: Vec<Pool>,
     monitors: Vec<Monitor>,
     director: Director,
+    pulse: Option<Pulse>,
     notifier: Notifier,
     to_us: mpsc::Sender<News>,
     /// When all is to be compared with the director again, because a request failed.
@@ -66,6 +71,7 @@ struct Cluster {
 /// in the log, and the old one stays in effect. A director that cannot be reached is waited for.
 pub async fn run(path: &Path, place: Place, mut orders: mpsc::Receiver<Order>) -> Result<(), ClusterError> {
     let config = Config::read(path)?;
+    let (notifier, calls) = Notifier::start();
     let (to_us, mut news) = mpsc::channel(64);
     let mut cluster = Cluster {
         path: path.to_owned(),
@@ -73,56 +79,103 @@ pub async fn run(path: &Path, place: Place, mut orders: mpsc::Receiver<Order>) -
         pools: Vec::new(),
         monitors: Vec::new(),
         director: Director::new(place),
-        notifier: Notifier::start(),
+        pulse: None,
+        notifier,
         to_us,
         settle_at: None,
     };
-    let mut complained = false;
-    loop {
-        match cluster.change_to(config.clone()).await {
-            Ok(()) => break,
-            Err(ClusterError::Director(error)) if !complained => {
-                tracing::warn!("waiting for a director: {error}");
-                complained = true;
-            }
-            Err(ClusterError::Director(_)) => {}
-            Err(error) => return Err(error),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(RETRY) => {}
-            order = orders.recv() => if order != Some(Order::Reload) { return Ok(()) },
-        }
+    let result = cluster.live(config, &mut orders, &mut news).await;
+    if let Some(pulse) = cluster.pulse.take() {
+        pulse.stop().await;
     }
-    tracing::info!("ready: {} services, {} checks", cluster.pools.len(), cluster.monitors.len());
-    loop {
-        let settle_at = cluster.settle_at;
-        let settle = async {
-            match settle_at {
-                Some(at) => sleep_until(at).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            order = orders.recv() => match order {
-                Some(Order::Reload) => match cluster.reload().await {
-                    Ok(()) => tracing::info!("reloaded: {} services, {} checks", cluster.pools.len(), cluster.monitors.len()),
-                    Err(error) => tracing::error!("not reloaded, the old file stays in effect: {error}"),
-                },
-                Some(Order::Stop) | None => return Ok(()),
-            },
-            Some(news) = news.recv() => cluster.hear(news).await,
-            () = settle => cluster.settle().await,
-        }
-    }
+    // Programs are still told of the end.
+    drop(cluster);
+    let _told = calls.await;
+    result
 }
 
 impl Cluster {
+    async fn live(
+        &mut self,
+        mut config: Config,
+        orders: &mut mpsc::Receiver<Order>,
+        news: &mut mpsc::Receiver<News>,
+    ) -> Result<(), ClusterError> {
+        // Other machines are waited for by nobody: addresses do not depend on a director.
+        self.beat(&config).await?;
+        let mut complained = false;
+        loop {
+            match self.change_to(config.clone()).await {
+                Ok(()) => break,
+                Err(ClusterError::Director(error)) if !complained => {
+                    tracing::warn!("waiting for a director: {error}");
+                    complained = true;
+                }
+                Err(ClusterError::Director(_)) => {}
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = sleep(RETRY) => {}
+                order = orders.recv() => match order {
+                    Some(Order::Reload) => match Config::read(&self.path) {
+                        Ok(new) => config = new,
+                        Err(error) => tracing::error!("not reloaded: {error}"),
+                    },
+                    Some(Order::Stop) | None => return Ok(()),
+                },
+            }
+        }
+        tracing::info!("ready: {}", self.summary());
+        loop {
+            let settle_at = self.settle_at;
+            let settle = async {
+                match settle_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Reload) => match self.reload().await {
+                        Ok(()) => tracing::info!("reloaded: {}", self.summary()),
+                        Err(error) => tracing::error!("not reloaded, the old file stays in effect: {error}"),
+                    },
+                    Some(Order::Stop) | None => return Ok(()),
+                },
+                Some(news) = news.recv() => self.hear(news).await,
+                () = settle => self.settle().await,
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        let (services, checks) = (self.pools.len(), self.monitors.len());
+        format!("{services} services, {checks} checks, {} virtual routers", self.config.instances.len())
+    }
+
+    /// Has the virtual routers of a file.
+    async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
+        if self.pulse.is_none() && !config.instances.is_empty() {
+            self.pulse = Some(Pulse::start(self.notifier.clone())?);
+        }
+        if let Some(pulse) = &self.pulse {
+            pulse.change(config.instances.clone(), config.groups.clone()).await;
+        }
+        Ok(())
+    }
+
     async fn reload(&mut self) -> Result<(), ClusterError> {
         self.change_to(Config::read(&self.path)?).await
     }
 
     /// Puts a file into effect, as a whole or not at all.
     async fn change_to(&mut self, config: Config) -> Result<(), ClusterError> {
+        if config.services.is_empty() && config.others == Others::Keep && self.config.services.is_empty() {
+            // It is about virtual routers only: no director is needed.
+            self.beat(&config).await?;
+            self.config = config;
+            return Ok(());
+        }
         let running = self.director.running().await?;
         // What the old file had and the new one has not is deleted.
         let (gone, running): (Vec<_>, _) = running
@@ -152,6 +205,7 @@ impl Cluster {
             }
             tracing::info!("{change}");
         }
+        self.beat(&config).await?;
         self.config = config;
         self.pools = pools;
         self.settle_at = None;

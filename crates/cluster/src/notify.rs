@@ -1,12 +1,14 @@
 //! Tells programs of the operator what has changed.
 //!
 //! A program gets what happened as its last arguments: `SERVER` or `SERVICE`, the service's name, for a server its address
-//! and port, and then `UP` or `DOWN`. Programs run one after the other, in the order of events.
+//! and port, and then `UP` or `DOWN`; or `INSTANCE`, a virtual router's name, its state and its priority; or `GROUP`, a
+//! group's name and its state. Programs run one after the other, in the order of events.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::config::Command;
 
@@ -22,15 +24,16 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Begins, with nothing to do. Must be called within a tokio runtime. What waits is still done after this is dropped.
-    pub fn start() -> Self {
+    /// Begins, with nothing to do. Must be called within a tokio runtime. The task ends when all clones of this are
+    /// dropped and all is told.
+    pub fn start() -> (Self, JoinHandle<()>) {
         let (queue, mut calls) = mpsc::channel::<(Command, Vec<String>)>(QUEUE);
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             while let Some((command, words)) = calls.recv().await {
                 call(&command, &words).await;
             }
         });
-        Self { queue }
+        (Self { queue }, task)
     }
 
     /// Has a program called with words after its own.

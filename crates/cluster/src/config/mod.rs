@@ -5,6 +5,7 @@ mod mistake;
 mod section;
 mod service;
 mod value;
+mod vrrp;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub use check::{Check, Command, Dialogue, Dns, Expected, Http, Method, Probe, Re
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
 use section::Section;
+pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub struct Config {
     pub others: Others,
     /// The services, in their order.
     pub services: Vec<Service>,
+    /// The virtual routers, in their order, each name once.
+    pub instances: Vec<Instance>,
+    /// Virtual routers that are master together.
+    pub groups: Vec<SyncGroup>,
 }
 
 /// Services that run and are not in the file.
@@ -153,8 +159,10 @@ impl Config {
         let others = file.choice("other_services", &others).unwrap_or_default();
         let notify = check::command(&file, "notify");
         let services = service::all(&file, notify.as_ref());
+        let instances = vrrp::instances(&file, notify.as_ref());
+        let groups = vrrp::groups(&file, &instances, notify.as_ref());
         file.finish();
-        Self { others, services }
+        Self { others, services, instances, groups }
     }
 }
 

@@ -251,3 +251,97 @@ fn impossible_checks_are_refused() {
     assert!(found[0].contains("the check needs `port`"), "{found:?}");
     assert!(parse("[[service]]\nmark = 1\ncheck = { type = \"ping\" }\n").is_ok());
 }
+
+#[test]
+fn virtual_routers_are_read() {
+    let config = parse(
+        r#"
+        [[vrrp]]
+        name = "VI_1"
+        interface = "eth0"
+        id = 51
+        addresses = ["192.0.2.10/24", "192.0.2.11"]
+        unadvertised = "2001:db8::10/64"
+        address_interface = "eth1"
+        password = "secret"
+        track = [{ interface = "eth2", weight = -20 }, { interface = "eth3" }]
+        announce = { repeat = 3, again = "0s", refresh = "1m" }
+
+        [[vrrp]]
+        name = "VI_2"
+        interface = "eth0"
+        id = 51
+        addresses = "2001:db8::1"
+        priority = 255
+        interval = "250ms"
+        preempt = false
+        preempt_delay = "10s"
+        peers = ["2001:db8::99"]
+        source = "2001:db8::98"
+
+        [[sync_group]]
+        name = "G1"
+        members = ["VI_1", "VI_2"]
+        notify = "/bin/true"
+        "#,
+    )
+    .unwrap();
+    let [one, two] = config.instances.as_slice() else { panic!("{config:?}") };
+    assert_eq!(
+        (one.version, one.family, one.priority, one.interval),
+        (Version::V2, Family::Inet, 100, Duration::from_secs(1))
+    );
+    let vip = |address: &str, prefix, advertised| Vip {
+        address: address.parse().unwrap(),
+        prefix,
+        interface: "eth1".into(),
+        advertised,
+    };
+    let vips = [vip("192.0.2.10", 24, true), vip("192.0.2.11", 32, true), vip("2001:db8::10", 64, false)];
+    assert_eq!(one.addresses, vips);
+    assert_eq!(one.advertised().count(), 2);
+    assert_eq!((one.password, one.preempt), (Some(*b"secret\0\0"), true));
+    assert_eq!(one.tracked.iter().map(|tracked| tracked.weight).collect::<Vec<_>>(), [-20, 0]);
+    assert_eq!(
+        (one.announce.repeat, one.announce.again, one.announce.refresh),
+        (3, Duration::ZERO, Duration::from_secs(60))
+    );
+    assert_eq!(
+        (two.version, two.family, two.priority, two.preempt),
+        (Version::V3, Family::Inet6, 255, false)
+    );
+    assert_eq!((two.interval, two.preempt_delay), (Duration::from_millis(250), Duration::from_secs(10)));
+    assert_eq!((two.peers.len(), two.source), (1, Some("2001:db8::98".parse().unwrap())));
+    assert_eq!(config.groups[0].members, ["VI_1", "VI_2"]);
+}
+
+#[test]
+fn impossible_virtual_routers_are_refused() {
+    let router = "[[vrrp]]\nname = \"a\"\ninterface = \"eth0\"\n";
+    for (lines, reason) in [
+        ("addresses = \"192.0.2.1\"", "`id` is missing"),
+        ("id = 0\naddresses = \"192.0.2.1\"", "must be 1 to 255"),
+        ("id = 1", "`addresses` is missing"),
+        ("id = 1\naddresses = \"192.0.2.1/33\"", "an address such as"),
+        ("id = 1\naddresses = [\"192.0.2.1\", \"2001:db8::1\"]", "a virtual router each"),
+        ("id = 1\naddresses = [\"192.0.2.1\", \"192.0.2.1\"]", "named twice"),
+        ("id = 1\nversion = 2\naddresses = \"2001:db8::1\"", "needs `version = 3`"),
+        ("id = 1\ninterval = \"1.5s\"\naddresses = \"192.0.2.1\"", "a multiple of 1000 ms"),
+        ("id = 1\nversion = 3\ninterval = \"41s\"\naddresses = \"192.0.2.1\"", "must be 10ms to 40.95s"),
+        ("id = 1\nversion = 3\npassword = \"a\"\naddresses = \"192.0.2.1\"", "has no passwords"),
+        ("id = 1\npassword = \"123456789\"\naddresses = \"192.0.2.1\"", "1 to 8 octets"),
+        ("id = 1\npeers = \"2001:db8::1\"\naddresses = \"192.0.2.1\"", "the other IP version"),
+        (
+            "id = 1\naddresses = \"192.0.2.1\"\n[[sync_group]]\nname = \"g\"\nmembers = \"b\"",
+            "no virtual router \"b\"",
+        ),
+        ("id = 1\naddresses = \"192.0.2.1\"\n[[sync_group]]\nmembers = \"a\"", "`name` is missing"),
+        (
+            "id = 1\naddresses = \"192.0.2.1\"\n[[vrrp]]\nname = \"b\"\ninterface = \"eth0\"\nid = 1\naddresses = \"192.0.2.2\"",
+            "has the id 1 twice",
+        ),
+    ] {
+        let found = mistakes(&format!("{router}{lines}\n"));
+        assert!(found.iter().any(|mistake| mistake.contains(reason)), "{lines}: {found:?}");
+    }
+}
