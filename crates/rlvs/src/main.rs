@@ -6,6 +6,7 @@ mod ipvsadm;
 mod mark;
 mod realserver;
 mod run;
+mod send_arp;
 mod sysctl;
 
 use std::process::ExitCode;
@@ -27,12 +28,13 @@ enum Command {
     Run(run::Run),
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
-    /// Check real servers by a file, and have the director use those that are up, in the foreground.
+    /// By a file, check real servers, have the director use those that are up, and speak VRRP, in the foreground.
     Cluster(cluster::File),
     /// Say whether a cluster's file can be used, and if not, where and why.
     Check(cluster::File),
     /// Say what a cluster's file would change.
     Diff(cluster::File),
+    SendArp(send_arp::SendArp),
     Drops(drops::Drops),
     Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
@@ -88,6 +90,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cluster(file) => cluster::run(file).await,
         Command::Check(file) => cluster::check(&file),
         Command::Diff(file) => Ok(cluster::diff(&file).await),
+        Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,

@@ -47,6 +47,19 @@ impl Interface {
         }
         Ok(interface)
     }
+
+    /// The name of the interface that has an address.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn that_has(address: IpAddr) -> io::Result<Option<String>> {
+        let has = |found: &nix::ifaddrs::InterfaceAddress| match (found.address, address) {
+            (Some(found), IpAddr::V4(own)) => found.as_sockaddr_in().is_some_and(|found| found.ip() == own),
+            (Some(found), IpAddr::V6(own)) => found.as_sockaddr_in6().is_some_and(|found| found.ip() == own),
+            (None, _) => false,
+        };
+        Ok(getifaddrs()?.find(has).map(|found| found.interface_name))
+    }
 }
 
 /// Something has changed in the kernel.
