@@ -64,20 +64,19 @@ impl Attachments {
         Ok(Attachments { program, folder, modes })
     }
 
-    /// Attaches to the interface with this index: natively, else generically.
-    pub fn attach(&mut self, interface: u32) -> Result<Attached, DirectorError> {
+    /// Attaches to the interface with this index: natively if that is wanted and can be, else generically.
+    pub fn attach(&mut self, interface: u32, wanted: Mode) -> Result<Attached, DirectorError> {
         if let Some(mode) = self.modes.get(&interface) {
             return Ok(Attached::Already(*mode));
         }
-        let (mode, link) = match self.program.attach_to_if_index(interface, XdpMode::Driver) {
-            Ok(link) => (Mode::Native, link),
-            Err(native) => match self.program.attach_to_if_index(interface, XdpMode::Skb) {
-                Ok(link) => {
-                    tracing::debug!("interface {interface} has no native XDP: {native}");
-                    (Mode::Generic, link)
-                }
-                Err(error) => return Err(error.into()),
-            },
+        let native = (wanted == Mode::Native)
+            .then(|| self.program.attach_to_if_index(interface, XdpMode::Driver))
+            .and_then(|result| {
+                result.inspect_err(|e| tracing::debug!("interface {interface} has no native XDP: {e}")).ok()
+            });
+        let (mode, link) = match native {
+            Some(link) => (Mode::Native, link),
+            None => (Mode::Generic, self.program.attach_to_if_index(interface, XdpMode::Skb)?),
         };
         let link = self.program.take_link(link)?;
         let path = self.folder.join(format!("{interface}-{mode}"));

@@ -10,9 +10,11 @@
 //! point the table of steps and the links at them. Each of these is atomic for packets.
 
 mod attach;
+mod features;
 mod pins;
 
 pub use attach::{Attached, Attachments, Mode};
+pub use features::can_send;
 pub use pins::detach;
 
 use crate::config::Config;
@@ -34,6 +36,9 @@ use rlvs_switch::table::WAYS;
 use rlvs_switch::{Program, order};
 use std::io;
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// Maps that hold state and are pinned.
 const MAPS: [&str; 17] = [
@@ -218,12 +223,11 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
     let pinned = Program::ALL.iter().all(|program| pins.program(program.name()).exists());
     if !pinned {
         pins.make_program_folder()?;
+        load(ebpf)?;
         for name in Program::ALL.iter().map(|program| program.name()) {
-            let program: &mut Xdp = program(ebpf, name)?;
-            program.load().map_err(explain)?;
             let path = pins.program(name);
             let _left_by_a_start_that_failed = std::fs::remove_file(&path);
-            program
+            program(ebpf, name)?
                 .pin(&path)
                 .map_err(|error| DirectorError::Pin { path: path.clone(), reason: error.to_string() })?;
         }
@@ -235,6 +239,24 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
     }
     pins.forget_other_programs();
     Ok(pinned)
+}
+
+/// Loads the programs, on all CPUs, for the kernel's verifier takes seconds for them.
+fn load(ebpf: &mut Ebpf) -> Result<(), DirectorError> {
+    let waiting = Mutex::new(ebpf.programs_mut());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<(), DirectorError> {
+        while let Some((_, program)) = next() {
+            let program: &mut Xdp = program.try_into()?;
+            program.load().map_err(explain)?;
+        }
+        Ok(())
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// The program of the first step.
