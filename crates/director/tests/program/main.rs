@@ -7,6 +7,7 @@ mod calls;
 mod concurrency;
 mod control;
 mod defence;
+mod explain;
 mod forwarding;
 mod ftp;
 mod lab;
