@@ -5,7 +5,7 @@ use crate::tables::Tables;
 use rlvs_ipvs::{Connection, Endpoint, Protocol};
 use rlvs_switch::Memory;
 use rlvs_switch::config::Tick;
-use rlvs_switch::destination::Destination;
+use rlvs_switch::destination::{Destination, method};
 use rlvs_switch::order;
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::table::slot::HIDDEN;
@@ -38,10 +38,15 @@ fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
     if left <= 0 && !place.is_in_control(meta) {
         return None;
     }
-    let destination = tables.destinations.get(entry.destination)?;
+    let destination = tables.destinations.get(entry.destination);
+    let server = match destination {
+        Some(destination) => address_of(destination),
+        None if u32::from(entry.method) == method::BYPASS => F::ip(F::address([0; 4])),
+        None => return None,
+    };
     let (is_template, is_call) = (meta.is_template(), tuple.protocol == CALL);
     let shown = match is_template {
-        true if is_call => tuple_of_call(&tuple, &entry, destination),
+        true if is_call => tuple_of_call(&tuple, &entry, destination?),
         true => Tuple { protocol: tuple.protocol ^ TEMPLATE, ..tuple },
         false => tuple,
     };
@@ -52,7 +57,7 @@ fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
         expires: Tick::to_seconds(left.max(0) as u32),
         client: endpoint(F::ip(shown.source), shown.ports[0]),
         virtual_server: endpoint(F::ip(shown.destination), shown.ports[1]),
-        destination: endpoint(address_of(destination), entry.port),
+        destination: endpoint(server, entry.port),
         call_id: if is_call { call_id::<F>(tables, index, meta) } else { None },
     })
 }

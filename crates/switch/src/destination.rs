@@ -14,6 +14,8 @@ pub mod method {
     pub const TUNNEL: u32 = 2;
     /// Only the next hop changes.
     pub const DIRECT_ROUTE: u32 = 3;
+    /// Of connections only: the packet goes where it was going, there being no destination.
+    pub const BYPASS: u32 = 4;
 }
 
 /// Kinds of tunnels, with IPVS's numbers.

@@ -69,6 +69,8 @@ pub trait Ip: Keyed {
         Self: Sized;
     /// Turns the packet into an ICMP error of its version for its sender.
     fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()>;
+    /// [`Platform::forwards4`] or the same for IPv6.
+    fn forwards<P: Platform>(platform: &P, source: Self::Address, destination: Self::Address) -> bool;
     /// How the kernel would send a packet of this length on.
     fn route<P: Platform>(
         platform: &P,
@@ -171,6 +173,11 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn forwards<P: Platform>(platform: &P, source: u32, destination: u32) -> bool {
+        platform.forwards4(source, destination)
+    }
+
+    #[inline(always)]
     fn route<P: Platform>(platform: &P, source: u32, destination: u32, length: u16) -> Option<Hop> {
         platform.route4(source, destination, length)
     }
@@ -240,6 +247,11 @@ impl Ip for V6 {
     #[inline(always)]
     fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()> {
         icmp::answer6(platform, frame, message)
+    }
+
+    #[inline(always)]
+    fn forwards<P: Platform>(platform: &P, source: [u64; 2], destination: [u64; 2]) -> bool {
+        platform.forwards6(source, destination)
     }
 
     #[inline(always)]

@@ -129,4 +129,9 @@ pub trait Platform: Memory {
     fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop>;
     /// The same for IPv6.
     fn route6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop>;
+
+    /// Whether the kernel has a route to another machine for such packets: it does not keep them itself, or drop them as nobody's.
+    fn forwards4(&self, source: u32, destination: u32) -> bool;
+    /// The same for IPv6.
+    fn forwards6(&self, source: [u64; 2], destination: [u64; 2]) -> bool;
 }

@@ -6,7 +6,10 @@
 use crate::maps;
 use core::ops::ControlFlow;
 
-use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, BPF_RB_NO_WAKEUP, bpf_fib_lookup, xdp_action, xdp_md};
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_RB_NO_WAKEUP, bpf_fib_lookup, xdp_action,
+    xdp_md,
+};
 use aya_ebpf::helpers;
 use aya_ebpf::programs::XdpContext;
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
@@ -79,19 +82,24 @@ impl Kernel {
         if behind > end { None } else { Some(place as *mut T) }
     }
 
+    /// The kernel's answer to a query, BPF_FIB_LKUP_RET_*, and what it found in the query.
     #[inline(always)]
-    fn look_up_route(&self, query: &mut bpf_fib_lookup) -> Option<Hop> {
+    fn answer(&self, query: &mut bpf_fib_lookup) -> i64 {
         query.ifindex = self.ingress();
         // SAFETY: the structure is the helper's own and lives in a map.
-        let result = unsafe {
+        unsafe {
             helpers::bpf_fib_lookup(
                 self.context.cast(),
                 &raw mut *query,
                 size_of::<bpf_fib_lookup>() as i32,
                 0,
             )
-        };
-        if result != BPF_FIB_LKUP_RET_SUCCESS as i64 {
+        }
+    }
+
+    #[inline(always)]
+    fn look_up_route(&self, query: &mut bpf_fib_lookup) -> Option<Hop> {
+        if self.answer(query) != BPF_FIB_LKUP_RET_SUCCESS as i64 {
             return None;
         }
         Some(Hop::new(query.ifindex, aligned(&query.dmac), aligned(&query.smac), 0))
@@ -345,24 +353,49 @@ impl Platform for Kernel {
 
     #[inline(always)]
     fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop> {
-        let query = empty_query()?;
-        query.family = 2; // AF_INET
-        query.__bindgen_anon_1.tot_len = length;
-        query.__bindgen_anon_3.ipv4_src = source;
-        query.__bindgen_anon_4.ipv4_dst = destination;
-        self.look_up_route(query)
+        self.look_up_route(query4(source, destination, length)?)
+    }
+
+    #[inline(always)]
+    fn forwards4(&self, source: u32, destination: u32) -> bool {
+        query4(source, destination, 0).is_some_and(|query| self.answer(query) != NOT_FORWARDED)
     }
 
     #[inline(always)]
     fn route6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop> {
-        let words = |[a, b]: [u64; 2]| [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32];
-        let query = empty_query()?;
-        query.family = 10; // AF_INET6
-        query.__bindgen_anon_1.tot_len = length;
-        query.__bindgen_anon_3.ipv6_src = words(source);
-        query.__bindgen_anon_4.ipv6_dst = words(destination);
-        self.look_up_route(query)
+        self.look_up_route(query6(source, destination, length)?)
     }
+
+    #[inline(always)]
+    fn forwards6(&self, source: [u64; 2], destination: [u64; 2]) -> bool {
+        query6(source, destination, 0).is_some_and(|query| self.answer(query) != NOT_FORWARDED)
+    }
+}
+
+/// The answer to a query for an address that is this machine's or nobody's.
+const NOT_FORWARDED: i64 = BPF_FIB_LKUP_RET_NOT_FWDED as i64;
+
+/// A query for a route for packets of this length; 0: of any.
+#[inline(always)]
+fn query4<'a>(source: u32, destination: u32, length: u16) -> Option<&'a mut bpf_fib_lookup> {
+    let query = empty_query()?;
+    query.family = 2; // AF_INET
+    query.__bindgen_anon_1.tot_len = length;
+    query.__bindgen_anon_3.ipv4_src = source;
+    query.__bindgen_anon_4.ipv4_dst = destination;
+    Some(query)
+}
+
+/// The same for IPv6.
+#[inline(always)]
+fn query6<'a>(source: [u64; 2], destination: [u64; 2], length: u16) -> Option<&'a mut bpf_fib_lookup> {
+    let words = |[a, b]: [u64; 2]| [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32];
+    let query = empty_query()?;
+    query.family = 10; // AF_INET6
+    query.__bindgen_anon_1.tot_len = length;
+    query.__bindgen_anon_3.ipv6_src = words(source);
+    query.__bindgen_anon_4.ipv6_dst = words(destination);
+    Some(query)
 }
 
 /// A length of at least one octet and at most `N` words, as the verifier wants to see it.

@@ -16,7 +16,18 @@ pub struct Arrival {
     /// Receiver's and sender's MAC.
     pub macs: [Mac; 2],
     /// The kernel's way to the packet's receiver.
-    pub way: Option<Hop>,
+    pub way: Way,
+}
+
+/// The kernel's way to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By this hop.
+    Via(Hop),
+    /// There is a route, but its next station is not known yet.
+    Unresolved,
+    /// The address is the director's own, or nobody's.
+    Nowhere,
 }
 
 impl Arrival {
@@ -51,14 +62,15 @@ impl Arrival {
         let sender_mac = back
             .filter(|egress| egress.interface == interface)
             .map_or([0; 6], |egress| egress.destination_mac);
-        Ok(Arrival { interface, vlan, macs: [own_mac, sender_mac], way: hop(to) })
+        Ok(Arrival { interface, vlan, macs: [own_mac, sender_mac], way: way(to) })
     }
 }
 
-fn hop(path: &Path) -> Option<Hop> {
+fn way(path: &Path) -> Way {
     match path {
-        Path::Via(e) => Some(Hop::new(e.interface, e.destination_mac, e.source_mac, e.vlan.unwrap_or(0))),
-        _ => None,
+        Path::Via(e) => Way::Via(Hop::new(e.interface, e.destination_mac, e.source_mac, e.vlan.unwrap_or(0))),
+        Path::Unresolved => Way::Unresolved,
+        Path::Local | Path::Unreachable(_) => Way::Nowhere,
     }
 }
 

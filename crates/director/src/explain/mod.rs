@@ -16,7 +16,7 @@ mod overlay;
 mod report;
 mod story;
 
-pub use arrival::Arrival;
+pub use arrival::{Arrival, Way};
 pub use overlay::Overlay;
 
 use crate::registry::{Registry, keys};

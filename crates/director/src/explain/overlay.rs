@@ -1,6 +1,7 @@
 //! A home of the switch over the shared memory that changes nothing of it: whatever the switch may write is copied when
 //! it is first looked at, and the switch has the copy.
 
+use super::arrival::Way;
 use super::copies::Copies;
 use crate::registry::Registry;
 use crate::tables::Tables;
@@ -29,7 +30,7 @@ pub struct Overlay<'a> {
     ingress: u32,
     now: Tick,
     /// The way to the packet's receiver.
-    way: Option<Hop>,
+    way: Way,
     frame: Held,
     config: Copies<Config>,
     connections4: Copies<Bucket4>,
@@ -51,7 +52,7 @@ impl<'a> Overlay<'a> {
         tables: &'a Tables,
         registry: &'a Registry,
         ingress: u32,
-        way: Option<Hop>,
+        way: Way,
         frame: &[u8],
     ) -> Overlay<'a> {
         Overlay {
@@ -99,6 +100,13 @@ impl<'a> Overlay<'a> {
     /// Index of the mark rule that was looked at last.
     pub(super) fn last_rule(&self) -> Option<u32> {
         self.last_rule.get()
+    }
+
+    fn hop(&self) -> Option<Hop> {
+        match self.way {
+            Way::Via(hop) => Some(hop),
+            Way::Unresolved | Way::Nowhere => None,
+        }
     }
 
     /// What the steps have left for each other.
@@ -249,10 +257,18 @@ impl Platform for Overlay<'_> {
     fn show(&self, _: u32) {}
 
     fn route4(&self, _source: u32, _destination: u32, _length: u16) -> Option<Hop> {
-        self.way
+        self.hop()
+    }
+
+    fn forwards4(&self, _source: u32, _destination: u32) -> bool {
+        self.way != Way::Nowhere
+    }
+
+    fn forwards6(&self, _source: [u64; 2], _destination: [u64; 2]) -> bool {
+        self.way != Way::Nowhere
     }
 
     fn route6(&self, _source: [u64; 2], _destination: [u64; 2], _length: u16) -> Option<Hop> {
-        self.way
+        self.hop()
     }
 }

@@ -5,7 +5,7 @@ use crate::lab::*;
 use anyhow::{Context, Result, ensure};
 use aya::Pod;
 use aya::maps::{Array, Map, PerCpuArray};
-use rlvs_director::explain::{Arrival, Explanation, Interfaces, explain};
+use rlvs_director::explain::{Arrival, Explanation, Interfaces, Way, explain};
 use rlvs_ipvs::{
     Destination, DestinationId, Errno, Family, FlagsChange, MarkRule, Probe, Protocol, Request, Service,
     ServiceFlags, Value,
@@ -37,7 +37,7 @@ pub fn ask(kernel: &Kernel, packet: &Packet) -> Result<Explanation, Errno> {
         hops: packet.hops,
         interface: None,
     };
-    let arrival = Arrival { interface: 1, vlan: 0, macs: [DIRECTOR_MAC, CLIENT_MAC], way: None };
+    let arrival = Arrival { interface: 1, vlan: 0, macs: [DIRECTOR_MAC, CLIENT_MAC], way: Way::Nowhere };
     let name = |index: u32| if index == SERVER_SIDE { "lan".to_owned() } else { format!("if{index}") };
     let interfaces = Interfaces { name: &name, is_attached: &|_| true };
     explain(&kernel.tables, &kernel.registry, &probe, &arrival, &interfaces)

@@ -12,8 +12,8 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
 use rlvs_director::config::{Config, Tables as Sizes};
 use rlvs_director::dataplane::DataPlane;
-use rlvs_director::egress::{Egress, Path as Way};
-use rlvs_director::explain::Overlay;
+use rlvs_director::egress::{self, Egress};
+use rlvs_director::explain::{Overlay, Way};
 use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
@@ -51,6 +51,8 @@ pub struct Twins {
 pub struct Kernel {
     pub tables: Arc<Tables>,
     pub registry: Registry,
+    /// What there is of a way to the receivers of packets.
+    pub way: Way,
     pins: PathBuf,
     program: Xdp,
 }
@@ -135,7 +137,7 @@ impl Twins {
                 mtu: server.mtu,
                 source: server.source,
             };
-            self.kernel.registry.set_path(server.address.ip(), &Way::Via(way));
+            self.kernel.registry.set_path(server.address.ip(), &egress::Path::Via(way));
         }
         Ok(())
     }
@@ -211,7 +213,7 @@ impl Kernel {
         let registry = Registry::new(Arc::clone(&tables), plane.service_index);
         let pins = Path::new("/sys/fs/bpf/rlvs").join(namespace::name()?).join(format!("layout-{LAYOUT}"));
         let program = first_step(&pins)?;
-        Ok(Kernel { tables, registry, pins, program })
+        Ok(Kernel { tables, registry, way: Way::Nowhere, pins, program })
     }
 
     /// Sends a frame through the program: the XDP action, and the frame as it is then.
@@ -226,7 +228,7 @@ impl Kernel {
 
     /// What would become of a frame; `None` of fragments, about whose first one nothing is known.
     fn foretell(&self, frame: &[u8]) -> Option<(Verdict, Vec<u8>)> {
-        let overlay = Overlay::new(&self.tables, &self.registry, INGRESS, None, frame);
+        let overlay = Overlay::new(&self.tables, &self.registry, INGRESS, self.way, frame);
         let foretold = overlay.run();
         let knows = !overlay.events().contains(&Event::Fragment);
         knows.then_some(foretold)

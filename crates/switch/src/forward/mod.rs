@@ -84,6 +84,20 @@ pub fn to_client<P: Platform, F: Ip>(
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
 
+/// Sends a packet on to whom it is addressed to: the kernel does, where the way is not known.
+#[inline(always)]
+pub fn to_receiver<P: Platform, F: Ip>(platform: &P, frame: &Frame, tuple: &Tuple<F>) -> Step {
+    if frame.hops <= 1 {
+        platform.count(Event::TimeExceeded);
+        return reject_for(platform, Cause::TimeExceeded);
+    }
+    let Some(hop) = F::route(platform, tuple.source, tuple.destination, frame.length as u16) else {
+        return Step::Done(Verdict::Pass);
+    };
+    let verdict = F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop));
+    verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
+}
+
 /// Sends a real server's packet to the client as if it answered a packet of this tuple, without an entry.
 #[inline(always)]
 pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: Tuple<F>) -> Step {

@@ -2,6 +2,7 @@
 
 use super::Simulation;
 use crate::config::Config;
+use crate::destination::method;
 use crate::frame::octets;
 use crate::order;
 use crate::platform::Memory;
@@ -203,7 +204,7 @@ fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
         }
         if meta.is_template() {
             numbers.entry(entry.destination).or_default().2 += 1;
-        } else if !meta.is_reply() {
+        } else if !meta.is_reply() && entry.method as u32 != method::BYPASS {
             let number = numbers.entry(entry.destination).or_default();
             if let Some(controller) = place.controller() {
                 *controlled.entry(controller).or_default() += 1;

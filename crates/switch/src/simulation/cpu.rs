@@ -202,6 +202,14 @@ impl Platform for Cpu<'_> {
         self.simulation.routes.get(&to).copied()
     }
 
+    fn forwards4(&self, _source: u32, destination: u32) -> bool {
+        !self.simulation.own.contains(&IpAddr::V4(Ipv4Addr::from(destination.to_ne_bytes())))
+    }
+
+    fn forwards6(&self, _source: [u64; 2], destination: [u64; 2]) -> bool {
+        !self.simulation.own.contains(&IpAddr::V6(Ipv6Addr::from(octets(destination))))
+    }
+
     fn route6(&self, _source: [u64; 2], destination: [u64; 2], _length: u16) -> Option<Hop> {
         let to = IpAddr::V6(Ipv6Addr::from(octets(destination)));
         self.simulation.routes.get(&to).copied()

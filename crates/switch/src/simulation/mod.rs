@@ -35,7 +35,7 @@ use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
 use rlvs_packet::ethernet::Mac;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -76,6 +76,8 @@ pub struct Simulation {
     /// Where the sequence of random numbers is.
     random: AtomicU64,
     routes: HashMap<IpAddr, Hop>,
+    /// The director's own addresses.
+    own: HashSet<IpAddr>,
     shown: Mutex<Vec<(Event, Vec<u8>)>>,
     between: fn(),
 }
@@ -109,6 +111,7 @@ impl Simulation {
             clock: AtomicU32::new(u32::MAX - 20),
             random: AtomicU64::new(seed),
             routes: HashMap::new(),
+            own: HashSet::new(),
             shown: Mutex::default(),
             between: || {},
         };
@@ -134,6 +137,11 @@ impl Simulation {
     pub fn set_route(&mut self, to: IpAddr, hop: Hop) {
         self.routes.insert(to, hop);
         self.config.generation.fetch_add(1, SeqCst);
+    }
+
+    /// Gives the director an address of its own: no packets to it are forwarded.
+    pub fn add_own_address(&mut self, address: IpAddr) {
+        self.own.insert(address);
     }
 
     /// Switches one frame on the first CPU, as if it had come from the clients' side.

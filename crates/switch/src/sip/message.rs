@@ -1,7 +1,7 @@
 //! Finding the Call-ID in a message.
 
 use super::LONGEST;
-use crate::cell::AtomicU32;
+use crate::cell::{AtomicU32, AtomicU64};
 use crate::order;
 use crate::platform::Platform;
 use core::ops::ControlFlow;
@@ -20,17 +20,15 @@ pub struct Message {
     /// Where reading goes on.
     place: AtomicU32,
     /// [`Self::hidden_zero`].
-    zero: AtomicU32,
-    /// Keeps what follows aligned.
-    reserved: AtomicU32,
+    zero: AtomicU64,
 }
 
 impl Default for Message {
     /// Empty.
     fn default() -> Message {
         let words = core::array::from_fn(|_| AtomicU32::default());
-        let [length, place, zero, reserved] = core::array::from_fn(|_| AtomicU32::default());
-        Message { words, length, place, zero, reserved }
+        let [length, place] = core::array::from_fn(|_| AtomicU32::default());
+        Message { words, length, place, zero: AtomicU64::default() }
     }
 }
 
@@ -60,7 +58,7 @@ fn find<P: Platform>(platform: &P) -> u32 {
     let message = &handover.message;
     let length = message.length.load(order::PLAIN);
     // The octets up to this one, the last one lowest.
-    let (mut window, mut found) = (message.hidden_zero() as u64, 0);
+    let (mut window, mut found) = (message.hidden_zero(), 0);
     platform.repeat(length, |i| {
         let octet = message.octet(i);
         window = window << 8 | octet as u64;
@@ -115,7 +113,7 @@ fn take<P: Platform>(platform: &P) -> u32 {
     let (message, call) = (&handover.message, &handover.call);
     call.clear();
     let start = message.place.load(order::PLAIN);
-    let (mut length, mut ats) = (0, message.hidden_zero());
+    let (mut length, mut ats) = (0, message.hidden_zero() as u32);
     platform.repeat(LONGEST, |n| {
         let octet = message.peek(start.wrapping_add(n));
         if !is_of_call_id(octet) {
@@ -170,7 +168,7 @@ impl Message {
     /// 0, but not to the verifier. Linux 6.1's follows one round of a [`crate::Memory::repeat`] only: what no first round can come to
     /// from a start that it knows, it would take for impossible in all others, and leave it out of the program.
     #[inline(always)]
-    fn hidden_zero(&self) -> u32 {
+    fn hidden_zero(&self) -> u64 {
         self.zero.store(0, order::PLAIN);
         self.zero.load(order::PLAIN)
     }

@@ -3,7 +3,7 @@
 use super::ftp;
 use super::open;
 use super::version::next;
-use super::{Program, Step, drop_for};
+use super::{Program, Step, drop_for, hand_over};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
@@ -157,6 +157,10 @@ pub(super) fn request<P: Platform, F: Ip>(
 ) -> Step {
     let destination = platform.destination(entry.destination);
     let Some(destination) = destination.filter(|destination| destination.is_available()) else {
+        if entry.method as u32 == method::BYPASS {
+            hand_over(platform, |words| &words.connection, found.index);
+            return next::<F>(Program::Bypass, Program::Bypass6);
+        }
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
         let may_end = !found.slot.is_in_control(found.meta);
@@ -207,7 +211,7 @@ pub(super) fn request_direction(method: u8) -> Direction {
 
 /// Follows the connection's state and puts its expiry off.
 #[inline(always)]
-fn track<P: Platform, F: Ip>(
+pub(super) fn track<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
     frame: &Frame,

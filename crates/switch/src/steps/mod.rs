@@ -6,6 +6,7 @@
 #[macro_use]
 mod version;
 
+mod bypass;
 mod call;
 mod create;
 mod create_reply;
@@ -117,6 +118,14 @@ programs! {
     CreateReply = "create_reply" => create_reply::create_reply,
     /// The same for IPv6.
     CreateReply6 = "create_reply6" => create_reply::create_reply6,
+    /// Puts a connection without a destination into the table, for a service of a mark that has none.
+    OpenBypass = "open_bypass" => bypass::open_bypass,
+    /// The same for IPv6.
+    OpenBypass6 = "open_bypass6" => bypass::open_bypass6,
+    /// Sends the packet of the [`Handover::connection`], which has no destination, to where it was going.
+    Bypass = "bypass" => bypass::bypass,
+    /// The same for IPv6.
+    Bypass6 = "bypass6" => bypass::bypass6,
     /// Sends the packet to the [`Handover::destination`] through a tunnel: GUE or GRE.
     Encapsulate = "encapsulate" => encapsulate::encapsulate,
     /// The same for IPv6, and all tunnels.
@@ -283,10 +292,24 @@ pub(crate) fn reject_for<P: Platform>(platform: &P, cause: Cause) -> Step {
 /// There is a service for the packet, but no destination.
 #[inline(always)]
 fn leave<P: Platform>(platform: &P) -> Step {
-    if handed_over(platform, |words| &words.found_by) == found_by::FTP {
+    let found_by = handed_over(platform, |words| &words.found_by);
+    if found_by == found_by::FTP {
         // It need not have to do with FTP: a program of this machine may listen there.
         return Step::Done(Verdict::Pass);
     }
+    if found_by == found_by::MARK
+        && platform.config().is_some_and(|config| config.settings.cache_bypass.load(order::PLAIN) != 0)
+    {
+        hand_over(platform, |words| &words.again, 0);
+        let six = handed_over(platform, |words| &words.family) == 6;
+        return Step::Next(if six { Program::OpenBypass6 } else { Program::OpenBypass });
+    }
+    nobody(platform)
+}
+
+/// Nobody takes the packet.
+#[inline(always)]
+fn nobody<P: Platform>(platform: &P) -> Step {
     platform.count(Event::NoDestination);
     reject_for(platform, Cause::PortUnreachable)
 }

@@ -3,7 +3,7 @@
 //! Where the quote goes on into the client's packet, far enough to find the connection, the client gets the error as if
 //! the VIP had sent it. With "too big", the MTU is what is left inside the tunnel. All else passes.
 
-use super::Step;
+use super::{Step, drop_for};
 use crate::counters::Event;
 use crate::destination::{Destination, Hop, method};
 use crate::forward::{self, tunnel};
@@ -25,8 +25,10 @@ use rlvs_packet::udp::Udp;
 
 /// Not about a client of ours: the kernel's.
 const PASS: u64 = 0;
-/// Nobody can be told.
-const DROP: u64 = 1;
+/// Nobody can be told: the way to the client is not known.
+const UNRESOLVED: u64 = 1;
+/// ... or the frame cannot be resized.
+const NO_ROOM: u64 = 2;
 /// Sent: the interface that it leaves by is in the lower half.
 const SENT: u64 = 1 << 32;
 
@@ -40,7 +42,8 @@ pub fn tunnel_error<P: Platform>(platform: &P) -> Step {
     };
     Step::Done(match done.unwrap_or(PASS) {
         PASS => Verdict::Pass,
-        DROP => Verdict::Drop,
+        UNRESOLVED => return drop_for(platform, Event::Unresolved),
+        NO_ROOM => return drop_for(platform, Event::NoRoom),
         sent if sent as u32 == platform.ingress() => Verdict::Transmit,
         sent => Verdict::Redirect(sent as u32),
     })
@@ -175,12 +178,10 @@ fn tell<P: Platform, F: Ip>(platform: &P, offset: usize, what: u32, word: u32, f
         counters.packet_out((platform.length() - offset) as u32);
     }
     let Some(hop) = F::route(platform, tuple.destination, tuple.source, 0) else {
-        platform.count(Event::Unresolved);
-        return Some(DROP);
+        return Some(UNRESOLVED);
     };
     let Some(sent) = send::<P, F>(platform, offset, l4, &hop, message) else {
-        platform.count(Event::NoRoom);
-        return Some(DROP);
+        return Some(NO_ROOM);
     };
     Some(sent)
 }

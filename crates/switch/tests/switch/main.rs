@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod bypass;
 mod calls;
 mod choices;
 mod defence;

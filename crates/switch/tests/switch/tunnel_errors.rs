@@ -109,6 +109,8 @@ fn without_a_way_to_the_client_nobody_is_told() {
     let simulation = director(inner, &server);
     let (_, sent) = simulation.receive(&Packet::tcp(inner.client, inner.vip, SYN).frame());
     let error = icmp_error(router(inner), server.source, (3, 4), 1400, &sent[14..]);
+    simulation.config().unwrap().samples.store(1, order::PLAIN);
     assert_eq!(simulation.receive_from(SERVER_SIDE, &error).0, Verdict::Drop);
     assert_eq!(simulation.events(Event::Unresolved), 1);
+    assert_eq!(*simulation.shown(), [(Event::Unresolved, error)], "to whoever watches");
 }
