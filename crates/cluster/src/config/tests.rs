@@ -345,3 +345,44 @@ fn impossible_virtual_routers_are_refused() {
         assert!(found.iter().any(|mistake| mistake.contains(reason)), "{lines}: {found:?}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever stands in a file, it is read or refused.
+    #[test]
+    fn no_file_does_harm(from in 0..EXAMPLE.len(), to in 0..EXAMPLE.len(), instead in "[\\\\\"'\\[\\]{}=,.:a-z0-9\n -]{0,9}") {
+        let (from, to) = (from.min(to), from.max(to));
+        let text = format!("{}{instead}{}", &EXAMPLE[..from], &EXAMPLE[to..]);
+        if let Err(ConfigError::Mistakes(mistakes)) = parse(&text) {
+            proptest::prop_assert!(!mistakes.is_empty());
+        }
+    }
+}
+
+const EXAMPLE: &str = r#"other_services = "keep"
+[[service]]
+name = "web"
+tcp = "192.0.2.10:80"
+persistent = "6m"
+netmask = "255.255.255.0"
+quorum = 1
+check = { type = "https", status = ["200", "300-399"], body_regex = "a+", tls_name = "a.example", interval = "1s" }
+sorry_server = { address = "10.0.0.9" }
+server = [{ address = "10.0.0.1:81", weight = 2 }, { address = "fd00::1", forward = "tunnel", tunnel = { type = "gue", port = 6080 } }]
+[[service]]
+mark = 7
+check = { type = "command", command = "/bin/true %h" }
+[[vrrp]]
+name = "VI_1"
+interface = "eth0"
+id = 51
+addresses = ["192.0.2.10/24"]
+track = [{ interface = "eth1", weight = -20 }]
+[[sync_group]]
+name = "G1"
+members = ["VI_1"]
+"#;
+
+#[test]
+fn the_example_is_good() {
+    parse(EXAMPLE).unwrap();
+}

@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::announce::Announcer;
+use super::inspect::{Finding, inspect};
 use super::kernel::{Addresses, Interface};
 use super::machine::{Action, Event, Machine, Rules, State};
-use super::packet::{Advertisement, HOP_LIMIT};
+use super::packet::Advertisement;
 use super::wire::{Heard, Wire};
-use crate::config::{Instance, Version, Vip};
+use crate::config::{Instance, Vip};
 use crate::notify::Notifier;
 
 /// A virtual router.
@@ -96,50 +97,24 @@ impl Router {
         None
     }
 
-    /// A packet came by its socket: the event that it is, if it is for this virtual router and in order (RFC 9568, 7.1).
-    pub(super) fn examine(&mut self, heard: &Heard) -> Option<Event> {
-        let Heard { from, hop_limit, packet, .. } = heard;
-        if self.wire.as_ref().is_some_and(|wire| wire.source == *from) {
-            return None;
-        }
-        let instance = &self.instance;
-        let wrong = match packet {
-            Err(malformed) => Some(malformed.to_string()),
-            // Somebody else's.
-            Ok(packet) if packet.id != instance.id => return None,
-            Ok(_) if instance.peers.is_empty() && *hop_limit != HOP_LIMIT => {
-                Some(format!("its TTL is {hop_limit}, so it is from another network"))
+    /// A packet came by its socket: the event that it is.
+    pub(super) fn hear(&mut self, heard: &Heard) -> Option<Event> {
+        let own = self.wire.as_ref().map(|wire| wire.source);
+        let from = heard.from;
+        match inspect(&self.instance, own, heard) {
+            Finding::NotOurs => None,
+            Finding::Wrong(reason) => {
+                self.complain(format!("a packet from {from} is ignored: {reason}"));
+                None
             }
-            Ok(_) if !instance.peers.is_empty() && !instance.peers.contains(from) => {
-                Some("it is no peer's".into())
-            }
-            Ok(packet) if packet.version != instance.version => {
-                Some("it is of the other version of VRRP".into())
-            }
-            Ok(packet) if packet.password != instance.password => Some("its password is another one".into()),
-            Ok(packet) if instance.version == Version::V2 && packet.interval != instance.interval => {
-                Some(format!("its interval is {:?}, ours is {:?}", packet.interval, instance.interval))
-            }
-            Ok(packet) => {
-                let event = Event::Advertisement {
-                    from: *from,
-                    priority: packet.priority,
-                    interval: packet.interval,
-                };
-                let (own, theirs): (HashSet<_>, HashSet<_>) =
-                    (instance.advertised().collect(), packet.addresses.iter().copied().collect());
-                if own == theirs || packet.priority == 0 {
-                    self.complaint = None;
-                } else {
-                    self.complain(format!("{from} has other virtual addresses: {:?}", packet.addresses));
+            Finding::Good { event, doubt } => {
+                match doubt {
+                    Some(doubt) => self.complain(format!("{from} {doubt}")),
+                    None => self.complaint = None,
                 }
-                return Some(event);
+                Some(event)
             }
-        };
-        if let Some(wrong) = wrong {
-            self.complain(format!("a packet from {from} is ignored: {wrong}"));
         }
-        None
     }
 
     /// Goes on by another configuration of the same virtual router.

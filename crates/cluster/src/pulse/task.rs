@@ -129,7 +129,7 @@ impl Task {
         let Some(at) = self.routers.iter().position(|router| router.instance.name == heard.instance) else {
             return;
         };
-        if let Some(event) = self.routers[at].examine(heard) {
+        if let Some(event) = self.routers[at].hear(heard) {
             self.handle(at, event).await;
         }
     }
