@@ -199,8 +199,11 @@ fn a_cable_that_is_pulled_and_an_address_that_is_taken_away() -> Result<()> {
     let kind = KINDS[1];
     let mut scene = Scene::new()?;
     scene.start_keepalived(&kind.keepalived(100, ""))?;
-    scene.start_ours(&kind.ours(150, ""))?;
+    scene.start_ours(&kind.ours(150, "unadvertised = [\"10.7.0.101/24\", \"fd07::101/64\"]"))?;
     scene.wait_for_master(true, kind)?;
+    for address in ["10.7.0.101", "fd07::101"] {
+        wait::until(LIMIT, || Ok(has(&scene.ours, address)?.then_some(())))?;
+    }
     scene.ours.ip("addr del 10.7.0.100/32 dev eth0")?;
     scene.wait_for_master(true, kind)?;
     scene.lan.connect(1, false)?;
@@ -210,6 +213,25 @@ fn a_cable_that_is_pulled_and_an_address_that_is_taken_away() -> Result<()> {
     let states = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"];
     let told: String = states.iter().map(|state| format!("INSTANCE VI_1 {state} 150\n")).collect();
     scene.wait_for_told(&told)?;
+    scene.stop_ours()?;
+    ensure!(!has(&scene.ours, "fd07::101")?, "an address is left");
+    Ok(())
+}
+
+/// An interface that is not there takes 60 off the priority, which keepalived then surpasses.
+#[test]
+#[ignore = "needs root"]
+fn a_tracked_interface_changes_the_priority() -> Result<()> {
+    let kind = KINDS[1];
+    let mut scene = Scene::new()?;
+    scene.start_ours(&kind.ours(150, "track = [{ interface = \"other\", weight = -60 }]"))?;
+    wait::until(LIMIT, || Ok(has(&scene.ours, &kind.vip())?.then_some(())))?;
+    scene.start_keepalived(&kind.keepalived(100, ""))?;
+    scene.wait_for_master(false, kind)?;
+    scene.ours.ip("link add other type veth peer name end\nlink set end up\nlink set other up")?;
+    scene.wait_for_master(true, kind)?;
+    scene.ours.ip("link set end down")?;
+    scene.wait_for_master(false, kind)?;
     scene.stop_ours()
 }
 

@@ -155,8 +155,10 @@ impl Router {
             Ok(interface) if interface.running => interface,
             Ok(interface) => {
                 self.wire = None;
-                let what = if interface.index == 0 { "there is no interface" } else { "down is" };
-                return Some(format!("{what} {name}"));
+                return Some(match interface.index {
+                    0 => format!("there is no interface {name}"),
+                    _ => format!("{name} is down"),
+                });
             }
             Err(error) => return Some(format!("cannot look at {name}: {error}")),
         };
@@ -169,7 +171,7 @@ impl Router {
         let mut vital = self.instance.tracked.iter().filter(|tracked| tracked.weight == 0);
         vital
             .find(|tracked| !is_running(&tracked.interface))
-            .map(|tracked| format!("down is {}", tracked.interface))
+            .map(|tracked| format!("{} is down", tracked.interface))
     }
 
     /// With what is added and taken off for other interfaces; only an owner has 255.
