@@ -2,6 +2,7 @@
 
 mod cluster;
 mod drops;
+mod explain;
 mod ipvsadm;
 mod mark;
 mod realserver;
@@ -36,6 +37,7 @@ enum Command {
     Diff(cluster::File),
     SendArp(send_arp::SendArp),
     Drops(drops::Drops),
+    Explain(explain::Explain),
     Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
     Mark(mark::Mark),
@@ -99,6 +101,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Diff(file) => Ok(cluster::diff(&file).await),
         Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,
+        Command::Explain(command) => explain::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,
