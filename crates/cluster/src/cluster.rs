@@ -215,7 +215,11 @@ impl Cluster {
 
     /// Back to how it was before some changes towards `wanted`.
     async fn undo(&mut self, before: &[Setup], wanted: &[Setup]) {
-        let Ok(mut now) = self.director.running().await else { return };
+        let mut now = match self.director.running().await {
+            Ok(now) => now,
+            // It is compared with what there should be when it is back.
+            Err(error) => return self.failed(&error),
+        };
         let ours = |setups: &[Setup], id| setups.iter().any(|setup| setup.service.id == id);
         now.retain(|setup| ours(before, setup.service.id) || ours(wanted, setup.service.id));
         for change in plan::changes(&now, before) {

@@ -29,8 +29,8 @@ struct Kind {
 
 const KINDS: [Kind; 3] = [
     Kind { version: 2, prefix: "10.7.0.", interval: ("1s", "1") },
-    Kind { version: 3, prefix: "10.7.0.", interval: ("200ms", "0.2") },
-    Kind { version: 3, prefix: "fd07::", interval: ("200ms", "0.2") },
+    Kind { version: 3, prefix: "10.7.0.", interval: ("400ms", "0.4") },
+    Kind { version: 3, prefix: "fd07::", interval: ("400ms", "0.4") },
 ];
 
 impl Kind {
@@ -239,7 +239,7 @@ fn a_tracked_interface_changes_the_priority() -> Result<()> {
 #[ignore = "needs root"]
 fn unicast_passwords_and_no_preemption() -> Result<()> {
     for kind in [Kind { interval: ("1s", "1"), ..KINDS[0] }, KINDS[2]] {
-        let silence = Duration::from_secs(if kind.version == 2 { 4 } else { 1 });
+        let silence = Duration::from_secs(if kind.version == 2 { 4 } else { 2 });
         let mut scene = Scene::new()?;
         let (own, peer) = (format!("{}1", kind.prefix), format!("{}2", kind.prefix));
         let mut theirs = format!("nopreempt\nunicast_src_ip {peer}\nunicast_peer {{\n {own}\n }}\n");

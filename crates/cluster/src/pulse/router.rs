@@ -162,6 +162,7 @@ impl Router {
             }
             Err(error) => return Some(format!("cannot look at {name}: {error}")),
         };
+        self.wire = self.wire.take().filter(|wire| wire.fits(&interface));
         if self.wire.is_none() {
             match Wire::open(&self.instance, &interface, virtual_addresses, heard.clone()) {
                 Ok(wire) => self.wire = Some(wire),
