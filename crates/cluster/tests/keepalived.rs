@@ -119,10 +119,15 @@ impl Scene {
         result.with_context(|| format!("{kind:?}: keepalived: {}", log.unwrap_or_default()))
     }
 
+    /// A program is called after the addresses have moved.
     fn wait_for_told(&self, expected: &str) -> Result<()> {
+        self.wait_for_text(TOLD, expected)
+    }
+
+    fn wait_for_text(&self, path: &str, expected: &str) -> Result<()> {
         wait::until_ok(LIMIT, || {
-            let told = self.ours.output(&["cat", TOLD])?;
-            ensure!(told == expected, "told was {told:?}, not {expected:?}");
+            let text = self.ours.output(&["cat", path])?;
+            ensure!(text == expected, "{path} has {text:?}, not {expected:?}");
             Ok(())
         })
     }
@@ -159,10 +164,19 @@ impl Cluster {
     }
 }
 
+/// Most of each test is waiting, so that the kinds may do it side by side.
+fn at_once(kinds: &[Kind], test: impl Fn(Kind) -> Result<()> + Sync) -> Result<()> {
+    let test = &test;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = kinds.iter().map(|kind| scope.spawn(move || test(*kind))).collect();
+        running.into_iter().try_for_each(|one| one.join().unwrap())
+    })
+}
+
 #[test]
 #[ignore = "needs root"]
 fn the_address_is_with_whoever_has_the_higher_priority_and_lives() -> Result<()> {
-    for kind in KINDS {
+    at_once(&KINDS, |kind| {
         let mut scene = Scene::new()?;
         scene.start_keepalived(&kind.keepalived(100, ""))?;
         scene.wait_for_master(false, kind)?;
@@ -189,8 +203,8 @@ fn the_address_is_with_whoever_has_the_higher_priority_and_lives() -> Result<()>
         }
         scene.stop_ours()?;
         ensure!(!has(&scene.ours, &kind.vip())?, "a virtual address is left");
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
@@ -238,7 +252,7 @@ fn a_tracked_interface_changes_the_priority() -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn unicast_passwords_and_no_preemption() -> Result<()> {
-    for kind in [Kind { interval: ("1s", "1"), ..KINDS[0] }, KINDS[2]] {
+    at_once(&[KINDS[0], KINDS[2]], |kind| {
         let silence = Duration::from_secs(if kind.version == 2 { 4 } else { 2 });
         let mut scene = Scene::new()?;
         let (own, peer) = (format!("{}1", kind.prefix), format!("{}2", kind.prefix));
@@ -263,8 +277,8 @@ fn unicast_passwords_and_no_preemption() -> Result<()> {
         scene.wait_for_master(true, kind)?;
         scene.stop_ours()?;
         scene.wait_for_master(false, kind)?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn keepalived_is_up(scene: &mut Scene) -> Result<()> {
@@ -306,11 +320,8 @@ fn a_group_is_master_as_a_whole() -> Result<()> {
     masters(false)?;
     other.connect(1, true)?;
     masters(true)?;
-    let told = scene.ours.output(&["cat", "/run/told.group"])?;
-    ensure!(
-        told == ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"].map(|s| format!("GROUP G1 {s}\n")).concat(),
-        "{told}"
-    );
+    let told = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"].map(|state| format!("GROUP G1 {state}\n"));
+    scene.wait_for_text("/run/told.group", &told.concat())?;
     scene.stop_ours()
 }
 
@@ -318,7 +329,7 @@ fn a_group_is_master_as_a_whole() -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn wireshark_finds_nothing_wrong() -> Result<()> {
-    for kind in KINDS {
+    at_once(&KINDS, |kind| {
         let mut scene = Scene::new()?;
         let filter = "ether src host 02:00:00:00:00:07 and (ip proto 112 or ip6 proto 112 or arp or icmp6)";
         scene.ours.ip("link set eth0 down\nlink set eth0 address 02:00:00:00:00:07\nlink set eth0 up")?;
@@ -363,6 +374,6 @@ fn wireshark_finds_nothing_wrong() -> Result<()> {
             }
         }
         ensure!(advertisements >= 2 && announcements >= 5, "{lines}");
-    }
-    Ok(())
+        Ok(())
+    })
 }
