@@ -285,6 +285,36 @@ fn keepalived_is_up(scene: &mut Scene) -> Result<()> {
     scene.keepalived.as_mut().context("keepalived does not run")?.wait_for("Entering BACKUP STATE", LIMIT)
 }
 
+/// A check that fails takes 60 off the priority, and one without a weight the right to be master.
+#[test]
+#[ignore = "needs root"]
+fn a_tracked_check_changes_the_priority_or_is_a_fault() -> Result<()> {
+    let kind = KINDS[1];
+    let mut scene = Scene::new()?;
+    let check = |file: &str| {
+        let keys = "interval = \"50ms\", rise = 1, fall = 1";
+        format!("check = {{ type = \"command\", command = \"/usr/bin/test -e {file}\", {keys} }}")
+    };
+    scene.ours.write("/run/well", "")?;
+    scene.ours.write("/run/there", "")?;
+    let track =
+        format!("track = [{{ {}, weight = -60 }}, {{ {} }}]", check("/run/well"), check("/run/there"));
+    scene.start_ours(&kind.ours(150, &track))?;
+    wait::until(LIMIT, || Ok(has(&scene.ours, &kind.vip())?.then_some(())))?;
+    scene.start_keepalived(&kind.keepalived(100, ""))?;
+    keepalived_is_up(&mut scene)?;
+    scene.wait_for_master(true, kind)?;
+    scene.ours.output(&["rm", "/run/well"])?;
+    scene.wait_for_master(false, kind)?;
+    scene.ours.write("/run/well", "")?;
+    scene.wait_for_master(true, kind)?;
+    scene.stop_keepalived()?;
+    scene.ours.output(&["rm", "/run/there"])?;
+    wait::until(LIMIT, || Ok((!has(&scene.ours, &kind.vip())?).then_some(())))?;
+    scene.wait_for_told("INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\nINSTANCE VI_1 BACKUP 90\nINSTANCE VI_1 MASTER 150\nINSTANCE VI_1 FAULT 150\n")?;
+    scene.stop_ours()
+}
+
 /// Two segments, a virtual router on each: a cable of one decides about both, on both machines.
 #[test]
 #[ignore = "needs root"]
