@@ -3,22 +3,25 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::kernel::{Addresses, Listener, News};
 use super::machine::{Event, State};
 use super::router::Router;
 use super::wire::Heard;
 use crate::config::{Instance, SyncGroup};
+use crate::nanny::{Monitor, News as Verdict};
 use crate::notify::Notifier;
 
 /// How often interfaces are looked at even if the kernel says nothing.
 const LOOK: Duration = Duration::from_secs(5);
+/// Packets that are looked at in one go.
+const BATCH: usize = 256;
 /// Of several changes in a row, only what came of them matters.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -44,6 +47,7 @@ impl Pulse {
         let (listener, addresses) = (Listener::open()?, Addresses::open()?);
         let (orders, received) = mpsc::channel(1);
         let (to_us, heard) = mpsc::channel(256);
+        let (verdicts, verdicts_received) = mpsc::channel(64);
         let task = Task {
             start: Instant::now(),
             routers: Vec::new(),
@@ -52,8 +56,10 @@ impl Pulse {
             addresses,
             notifier,
             to_us,
+            monitors: Vec::new(),
+            verdicts,
         };
-        Ok(Self { orders, task: tokio::spawn(task.run(listener, heard, received)) })
+        Ok(Self { orders, task: tokio::spawn(task.run(listener, heard, verdicts_received, received)) })
     }
 
     /// Has these virtual routers from now on. Those that are the same go on as they are.
@@ -81,6 +87,9 @@ struct Task {
     addresses: Addresses,
     notifier: Notifier,
     to_us: mpsc::Sender<Heard>,
+    /// The checks that routers depend on, by the routers' names.
+    monitors: Vec<Monitor<String>>,
+    verdicts: mpsc::Sender<Verdict<String>>,
 }
 
 impl Task {
@@ -88,9 +97,11 @@ impl Task {
         mut self,
         mut listener: Listener,
         mut heard: mpsc::Receiver<Heard>,
+        mut verdicts: mpsc::Receiver<Verdict<String>>,
         mut orders: mpsc::Receiver<(Vec<Instance>, Vec<SyncGroup>)>,
     ) {
         let mut look_at = Instant::now() + LOOK;
+        let mut listening = true;
         loop {
             let due = self.routers.iter().filter_map(Router::deadline).min().map(|at| self.start + at);
             let due = async {
@@ -100,19 +111,36 @@ impl Task {
                 }
             };
             tokio::select! {
-                // Who is heard is not dead: what has come is read before a timer is believed.
+                // Who is heard is not dead: what has come is read before a timer is believed...
                 biased;
                 order = orders.recv() => match order {
                     Some((instances, groups)) => self.change(instances, groups).await,
                     None => return self.stop().await,
                 },
-                Some(heard) = heard.recv() => self.hear(&heard).await,
-                news = listener.next() => match news {
-                    News::Changed => look_at = look_at.min(Instant::now() + SETTLE),
-                    // Then only looking helps.
-                    News::End => sleep(LOOK).await,
-                },
+                Some(first) = heard.recv() => {
+                    self.hear(&first).await;
+                    for _ in 1..BATCH {
+                        let Ok(next) = heard.try_recv() else { break };
+                        self.hear(&next).await;
+                    }
+                    // ...but no flood of packets keeps this machine from saying that it is there.
+                    self.wake().await;
+                }
                 () = due => self.wake().await,
+                Some(verdict) = verdicts.recv() => {
+                    let own = self.routers.iter_mut().find(|router| router.instance.name == verdict.subject);
+                    if let Some(router) = own {
+                        router.note(verdict.check, verdict.verdict);
+                        self.look().await;
+                    }
+                }
+                news = listener.next(), if listening => match news {
+                    News::Changed => look_at = look_at.min(Instant::now() + SETTLE),
+                    News::End => {
+                        tracing::error!("the kernel tells no changes of interfaces any more: looking every {LOOK:?}");
+                        listening = false;
+                    }
+                },
                 () = sleep_until(look_at) => {
                     look_at = Instant::now() + LOOK;
                     self.look().await;
@@ -129,7 +157,7 @@ impl Task {
         let Some(at) = self.routers.iter().position(|router| router.instance.name == heard.instance) else {
             return;
         };
-        if let Some(event) = self.routers[at].examine(heard) {
+        if let Some(event) = self.routers[at].hear(heard) {
             self.handle(at, event).await;
         }
     }
@@ -237,8 +265,29 @@ impl Task {
         }
         self.groups = groups;
         let names: HashSet<_> = self.groups.iter().map(|group| group.name.clone()).collect();
+        self.watch();
         self.group_states.retain(|name, _| names.contains(name));
         self.look().await;
+    }
+
+    /// Begins the checks that are new, goes on with those that are not, ends the others.
+    fn watch(&mut self) {
+        let mut old = std::mem::take(&mut self.monitors);
+        for router in &self.routers {
+            let name = &router.instance.name;
+            for check in router.checks() {
+                let running = old.iter().position(|monitor| monitor.is(name, check));
+                self.monitors.push(match running {
+                    Some(at) => old.swap_remove(at),
+                    None => Monitor::start(
+                        name.clone(),
+                        Ipv4Addr::LOCALHOST.into(),
+                        check.clone(),
+                        self.verdicts.clone(),
+                    ),
+                });
+            }
+        }
     }
 
     async fn stop(mut self) {

@@ -2,13 +2,13 @@
 
 use crate::fixture::*;
 use rlvs_packet::tcp::SYN;
-use rlvs_switch::Verdict;
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::Hop;
 use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP};
 use rlvs_switch::simulation::{
     CLIENT_MAC, CLIENT_SIDE, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Simulation, Transport, icmp_error,
 };
+use rlvs_switch::{Memory, Verdict, order};
 use std::net::IpAddr;
 
 /// Inner and outer family.
