@@ -32,21 +32,29 @@ pub fn bench(project: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`bench`], and when there is no such commit, or it cannot be built.
+/// As [`bench`], but after all rounds, and when there is no such commit, or it cannot be built.
 pub fn compare(project: &Path, reference: &str, rounds: u32) -> Result<()> {
     root()?;
     let other = Other::build(project, reference)?;
     build(project)?;
     let mut comparison = Comparison::new(&other.commit, &other::this_tree(project));
+    let mut failed = 0;
     for round in 0..rounds.max(1) {
         eprintln!("xtask: round {} of {}", round + 1, rounds.max(1));
         let mut turns = [(Side::Before, other.folder.as_path()), (Side::After, project)];
         // Whatever the machine does to the second one of a round, it does to both in turn.
         turns.rotate_left(round as usize % 2);
         for (side, folder) in turns {
-            comparison.add(side, &measure(folder)?).with_context(|| {
-                format!("{} is not of a form that is known here", folder.join(RESULT).display())
-            })?;
+            let added = measure(folder).and_then(|figures| {
+                comparison.add(side, &figures).with_context(|| {
+                    format!("{} is not of a form that is known here", folder.join(RESULT).display())
+                })
+            });
+            if let Err(error) = added {
+                // What the other rounds have found is worth to be shown.
+                eprintln!("xtask: left out: {error:#}");
+                failed += 1;
+            }
         }
     }
     println!("{}", comparison.markdown());
@@ -54,6 +62,7 @@ pub fn compare(project: &Path, reference: &str, rounds: u32) -> Result<()> {
     fs::write(&path, format!("{:#}\n", comparison.json()))
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("The same figures for programs: target/bench-compare.json");
+    ensure!(failed == 0, "{failed} measurements failed, as told above, and are left out of the tables");
     Ok(())
 }
 
