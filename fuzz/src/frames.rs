@@ -12,6 +12,8 @@ use rlvs_switch::simulation::{
 use std::net::{IpAddr, SocketAddr};
 
 const FRAMES: usize = 300;
+/// The port of FTP's control connections.
+const FTP: u16 = 21;
 
 /// A world, and frames for it.
 pub fn round(random: &mut Random) {
@@ -24,6 +26,26 @@ pub fn round(random: &mut Random) {
     world.simulation.sweep();
     assert_eq!(world.simulation.connections(), vec![], "left behind when all has expired");
     audit(&world.simulation);
+}
+
+/// A command or an answer of FTP that names this host.
+fn ftp_line(random: &mut Random, host: SocketAddr) -> Vec<u8> {
+    let port = random.of(&[0, 21, 80, 1024, 20000, 65535]);
+    let numbers = match host.ip() {
+        IpAddr::V4(ip) => format!("{},{},{}", ip.to_string().replace('.', ","), port >> 8, port & 0xff),
+        IpAddr::V6(_) => format!("{port}"),
+    };
+    let family = if host.is_ipv4() { 1 } else { 2 };
+    let line = match random.below(7) {
+        0 => format!("PORT {numbers}"),
+        1 => format!("EPRT |{family}|{}|{port}|", host.ip()),
+        2 => "PASV".into(),
+        3 => random.of(&["EPSV", "EPSV ALL", "EPSV 2"]).into(),
+        4 => format!("227 Entering Passive Mode ({numbers})."),
+        5 => format!("227 {numbers}"),
+        _ => format!("229 Entering Extended Passive Mode (|||{port}|)"),
+    };
+    (line + random.of(&["\r\n", "\r\n", "\r\n", "\n", ""])).into_bytes()
 }
 
 fn audit(simulation: &Simulation) {
@@ -55,7 +77,10 @@ impl World {
             world.clients.push(address(n % 2 == 1, 9, n));
         }
         for n in 0..6 {
-            let (vip, six) = (address(n % 2 == 1, 1, n), n % 2 == 1);
+            let (mut vip, six) = (address(n % 2 == 1, 1, n), n % 2 == 1);
+            if n < 2 {
+                vip.set_port(FTP);
+            }
             world.vips.push(vip);
             for protocol in [TCP, UDP] {
                 let scheduler = random.of(&Scheduler::ALL[1..]);
@@ -190,7 +215,11 @@ impl World {
             options: [1, 1, 1, 0].repeat(words),
             vlan: random.of(&[None, None, Some(7), Some(0)]),
             checksum: !random.once_in(8),
-            payload: vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])],
+            payload: if random.once_in(3) {
+                ftp_line(random, if random.once_in(2) { source } else { destination })
+            } else {
+                vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])]
+            },
             padding: random.of(&[0, 0, 6, 100]),
             ..packet
         }
