@@ -14,6 +14,8 @@
 //! - `proc`: IPVS's files of /proc, by FUSE
 //! - `defence`: against floods
 //! - `totals`: statistics of all services together
+//! - [`explain`]: what the switch would do with a packet, and why
+//! - [`flow`]: whose packet a frame is
 //! - `fragments`: those that came before the first of their packet
 //! - `estimator`: rates, as IPVS computes them
 //! - [`run()`]: the loop that ties these together
@@ -28,6 +30,8 @@ pub mod egress;
 mod error;
 mod estimator;
 mod events;
+pub mod explain;
+pub mod flow;
 mod fragments;
 pub mod memory;
 pub mod namespace;

@@ -1,5 +1,6 @@
-//! Every scheduler's program chooses as in the simulation, from what the director wrote.
+//! Every scheduler's program chooses as in the simulation, from what the director wrote, and as was explained.
 
+use crate::explain;
 use crate::lab::{at, nets, run, server, service_id};
 use rlvs_ipvs::{Request, Service, ServiceFlags};
 use rlvs_packet::protocol::TCP;
@@ -69,7 +70,11 @@ fn each_scheduler_chooses_as_in_the_simulation() {
                     for n in 0..40 {
                         let mut client = net.client;
                         client.set_port(2000 + n);
-                        let (verdict, _) = twins.receive(&Packet::tcp(client, vip, SYN).frame());
+                        let packet = Packet::tcp(client, vip, SYN);
+                        let told = explain::ask(&twins.kernel, &packet)?;
+                        let (verdict, _) = twins.receive(&packet.frame());
+                        assert_eq!(told.verdict, verdict);
+                        explain::follows(&told, scheduler);
                         served += u32::from(matches!(verdict, Verdict::Redirect(_)));
                     }
                     let name = scheduler.name();
