@@ -216,7 +216,8 @@ impl World {
             vlan: random.of(&[None, None, Some(7), Some(0)]),
             checksum: !random.once_in(8),
             payload: if random.once_in(3) {
-                ftp_line(random, if random.once_in(2) { source } else { destination })
+                let host = if random.once_in(2) { source } else { destination };
+                ftp_line(random, host)
             } else {
                 vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])]
             },
