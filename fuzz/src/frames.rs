@@ -3,15 +3,18 @@
 use crate::random::Random;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
-use rlvs_switch::Verdict;
 use rlvs_switch::destination::Hop;
+use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{
     CLIENT_SIDE, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Simulation, decode, icmp_error,
 };
+use rlvs_switch::{Memory, Verdict, order};
 use std::net::{IpAddr, SocketAddr};
 
 const FRAMES: usize = 300;
+/// The lowest of a service's flags that are its scheduler's.
+const SCHEDULER_FLAGS: u32 = 0x8;
 /// The port of FTP's control connections.
 const FTP: u16 = 21;
 
@@ -22,8 +25,11 @@ pub fn round(random: &mut Random) {
         world.step(random);
     }
     audit(&world.simulation);
-    world.simulation.advance(2000);
-    world.simulation.sweep();
+    // A template outlives its connections.
+    for _ in 0..3 {
+        world.simulation.advance(2000);
+        world.simulation.sweep();
+    }
     assert_eq!(world.simulation.connections(), vec![], "left behind when all has expired");
     audit(&world.simulation);
 }
@@ -61,6 +67,8 @@ struct World {
     servers: Vec<SocketAddr>,
     /// Service and destination, and whether it is there.
     destinations: Vec<(u32, u32, bool)>,
+    /// A frame that came out of the switch.
+    sent: Vec<u8>,
 }
 
 impl World {
@@ -72,6 +80,7 @@ impl World {
             vips: Vec::new(),
             servers: Vec::new(),
             destinations: Vec::new(),
+            sent: Vec::new(),
         };
         for n in 0..2 + random.below(60) {
             world.clients.push(address(n % 2 == 1, 9, n));
@@ -85,12 +94,49 @@ impl World {
             for protocol in [TCP, UDP] {
                 let scheduler = random.of(&Scheduler::ALL[1..]);
                 let service = world.simulation.add_service(protocol, vip, scheduler);
+                match random.below(6) {
+                    0 => {
+                        let netmask = random.of(&if six { [128, 64] } else { [u32::MAX, 0xffff] });
+                        world.simulation.make_persistent(service, 300, netmask);
+                    }
+                    1 if protocol == UDP => world.simulation.schedule_each_packet(service),
+                    2 => world.simulation.set_flags(service, random.below(4) as u32 * SCHEDULER_FLAGS),
+                    _ => {}
+                }
                 for _ in 0..random.below(4) {
                     world.add_server(random, service, six);
                 }
             }
         }
+        if random.once_in(4) {
+            world.simulation.set_mark_rules(&[Rule { mark: 1, ..Rule::default() }]);
+            for six in [false, true] {
+                let scheduler = random.of(&Scheduler::ALL[1..]);
+                let service = world.simulation.add_mark_service(1, if six { 6 } else { 4 }, scheduler);
+                world.add_server(random, service, six);
+            }
+        }
+        world.set(random);
         world
+    }
+
+    /// Some settings take effect.
+    fn set(&self, random: &mut Random) {
+        let Some(config) = self.simulation.config() else { return };
+        let settings = &config.settings;
+        for (cell, values) in [
+            (&settings.conn_reuse_mode, [0, 1, 2, 3]),
+            (&settings.expire_nodest_conn, [0, 0, 0, 1]),
+            (&settings.expire_quiescent_template, [0, 0, 0, 1]),
+            (&settings.sloppy_tcp, [0, 0, 0, 1]),
+            (&settings.sloppy_sctp, [0, 0, 0, 1]),
+            (&settings.schedule_icmp, [0, 0, 0, 1]),
+            (&settings.pmtu_disc, [0, 1, 1, 1]),
+            (&settings.secure_tcp, [0, 0, 0, 1]),
+            (&settings.drop_rate, [0, 0, 0, 10]),
+        ] {
+            cell.store(random.of(&values), order::PLAIN);
+        }
     }
 
     fn add_server(&mut self, random: &mut Random, service: u32, six: bool) {
@@ -182,6 +228,14 @@ impl World {
                 let headers: Vec<_> = (0..1 + random.below(8)).map(|_| one(random)).collect();
                 vec![plain.with_extensions(&headers)]
             }
+            // About a packet that left, perhaps in a tunnel.
+            3 if self.sent.len() > 60 => {
+                let kind = random.of(&[(3, 4), (3, 1), (11, 0), (2, 0), (1, 4), (3, 0)]);
+                let end = 40 + random.below(self.sent.len() - 40);
+                let Ok(sent) = decode(&self.sent) else { return Vec::new() };
+                let Some(outer) = sent.ip.first() else { return Vec::new() };
+                vec![icmp_error(outer.destination, outer.source, kind, 1400, &self.sent[14..end])]
+            }
             _ => vec![packet.frame()],
         }
     }
@@ -226,7 +280,7 @@ impl World {
         }
     }
 
-    fn switch(&self, interface: u32, frame: &[u8]) {
+    fn switch(&mut self, interface: u32, frame: &[u8]) {
         let (verdict, after) = self.simulation.receive_from(interface, frame);
         match verdict {
             Verdict::Pass => assert_eq!(after, frame, "a frame that passes must not be changed"),
@@ -241,6 +295,7 @@ impl World {
                     assert!(sent.wrong_checksums.is_empty(), "{sent:?}: {frame:x?} became {after:x?}");
                 }
                 assert!(sent.inner().hops > 0, "a packet without hops left: {sent:?}");
+                self.sent = after;
             }
         }
     }
