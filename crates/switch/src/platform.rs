@@ -11,6 +11,7 @@ use crate::mark::MarkRule;
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
+use crate::sip::CallKey;
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -69,11 +70,11 @@ pub trait Platform: Memory {
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
     /// ends before. For packets without a checksum that would make it needless.
     fn sum(&self, offset: usize, length: usize) -> Option<u16>;
-    /// Copies up to 128 octets of the frame, at least one, into words, the first octet lowest; what is behind them is
-    /// undefined. `None` if the frame ends before.
-    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
+    /// Copies octets of the frame, at least one and no more than there is room for, into words (a power of two of them), the first octet
+    /// lowest; what is behind them is undefined. `None` if the frame ends before.
+    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()>;
     /// The reverse of [`Self::load`].
-    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
+    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()>;
     /// Octets of the frame, link header included.
     fn length(&self) -> usize;
     /// Moves the start of the frame: a positive number takes octets away, a negative one adds some, whose
@@ -90,7 +91,7 @@ pub trait Platform: Memory {
 
     /// One of the [`crate::table::STRIPES`] locks that serialise the creation of equal tuples.
     fn stripe(&self, index: u32) -> Option<&AtomicU32>;
-    /// The index of the virtual service with this identity.
+    /// The index of the virtual service with this identity, or of the destination if it is a real server's.
     fn find_service(&self, key: &ServiceKey) -> Option<u32>;
     /// A virtual service.
     fn service(&self, index: u32) -> Option<&Service>;
@@ -113,6 +114,9 @@ pub trait Platform: Memory {
     /// Gives the director a copy of this frame, a fragment with this key that came before the first of its packet: to be
     /// received again when that has come. Without room for it nothing is done.
     fn keep_fragment(&self, key: &FragmentKey);
+
+    /// Keeps the Call-ID in [`Handover::call`] for listings; older ones may have to go for it.
+    fn remember_call(&self, key: &CallKey);
 
     /// What the frame's last step left for this one.
     fn handover(&self) -> Option<&Handover>;

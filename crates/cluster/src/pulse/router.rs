@@ -12,7 +12,7 @@ use super::kernel::{Addresses, Interface};
 use super::machine::{Action, Event, Machine, Rules, State};
 use super::packet::Advertisement;
 use super::wire::{Heard, Wire};
-use crate::config::{Instance, Vip};
+use crate::config::{Check, Instance, Vip, Watched};
 use crate::notify::Notifier;
 
 /// A virtual router.
@@ -22,6 +22,8 @@ pub(super) struct Router {
     wire: Option<Wire>,
     /// Why it cannot be master.
     fault: Option<String>,
+    /// The checks that it depends on and that fail, and why.
+    failed: Vec<(Check, String)>,
     /// When neighbours are told again.
     announce_at: Option<Duration>,
     /// The last complaint about a packet, so that each is made once.
@@ -33,8 +35,8 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(instance: Instance, addresses: Addresses, notifier: Notifier) -> Self {
         let machine = Machine::new(Rules::of(&instance));
-        let (wire, fault, announce_at, complaint) = (None, None, None, None);
-        Self { instance, machine, wire, fault, announce_at, complaint, addresses, notifier }
+        let (wire, fault, failed, announce_at, complaint) = (None, None, Vec::new(), None, None);
+        Self { instance, machine, wire, fault, failed, announce_at, complaint, addresses, notifier }
     }
 
     pub(super) fn state(&self) -> State {
@@ -117,9 +119,36 @@ impl Router {
         }
     }
 
+    /// A check that it depends on has a new verdict.
+    pub(super) fn note(&mut self, check: Check, verdict: Result<Option<i32>, String>) {
+        self.failed.retain(|(failed, _)| *failed != check);
+        self.failed.extend(verdict.err().map(|reason| (check, reason)));
+    }
+
+    /// The checks that it depends on.
+    pub(super) fn checks(&self) -> impl Iterator<Item = &Check> {
+        self.instance.tracked.iter().filter_map(|tracked| match &tracked.what {
+            Watched::Check(check) => Some(&**check),
+            Watched::Interface(_) => None,
+        })
+    }
+
+    /// Why something is down.
+    fn trouble(&self, what: &Watched) -> Option<String> {
+        match what {
+            Watched::Interface(name) => (!is_running(name)).then(|| format!("{name} is down")),
+            Watched::Check(check) => {
+                let failed = self.failed.iter().find(|(failed, _)| *failed == **check);
+                failed.map(|(_, reason)| format!("a check fails: {reason}"))
+            }
+        }
+    }
+
     /// Goes on by another configuration of the same virtual router.
     pub(super) async fn change(&mut self, instance: Instance) {
         let old = std::mem::replace(&mut self.instance, instance);
+        let failed = std::mem::take(&mut self.failed);
+        self.failed = failed.into_iter().filter(|(check, _)| self.checks().any(|own| own == check)).collect();
         self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
         if self.state() != State::Master {
             return;
@@ -162,28 +191,24 @@ impl Router {
             }
             Err(error) => return Some(format!("cannot look at {name}: {error}")),
         };
+        self.wire = self.wire.take().filter(|wire| wire.fits(&interface));
         if self.wire.is_none() {
             match Wire::open(&self.instance, &interface, virtual_addresses, heard.clone()) {
                 Ok(wire) => self.wire = Some(wire),
                 Err(error) => return Some(format!("cannot speak VRRP on {name}: {error}")),
             }
         }
-        let mut vital = self.instance.tracked.iter().filter(|tracked| tracked.weight == 0);
-        vital
-            .find(|tracked| !is_running(&tracked.interface))
-            .map(|tracked| format!("{} is down", tracked.interface))
+        let vital = self.instance.tracked.iter().filter(|tracked| tracked.weight == 0);
+        vital.filter_map(|tracked| self.trouble(&tracked.what)).next()
     }
 
-    /// With what is added and taken off for other interfaces; only an owner has 255.
+    /// With what is added and taken off for what is down; only an owner has 255.
     fn priority(&self) -> u8 {
         if self.instance.priority == u8::MAX {
             return u8::MAX;
         }
-        let down = self
-            .instance
-            .tracked
-            .iter()
-            .filter(|tracked| tracked.weight != 0 && !is_running(&tracked.interface));
+        let weighty = self.instance.tracked.iter().filter(|tracked| tracked.weight != 0);
+        let down = weighty.filter(|tracked| self.trouble(&tracked.what).is_some());
         let change: i32 = down.map(|tracked| i32::from(tracked.weight)).sum();
         u8::try_from((i32::from(self.instance.priority) + change).clamp(1, 254)).unwrap_or(1)
     }

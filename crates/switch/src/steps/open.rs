@@ -1,9 +1,9 @@
 //! Finding the virtual service of a packet that may open a connection.
 
 use super::ftp::look_for_data;
-use super::schedule::leave_to_scheduler;
+use super::schedule::{leave_to_scheduler, program_for_chosen};
 use super::seen::{Seen, keep};
-use super::{NONE, Program, Step, drop_for, hand_over, handed_over, leave};
+use super::{NONE, Program, Step, drop_for, hand_over, handed_over, is_from_server, leave};
 use crate::config::{Config, Tick, look_up};
 use crate::counters::Event;
 use crate::defence;
@@ -103,15 +103,24 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     if service == NONE {
         return Step::Done(Verdict::Pass);
     }
-    if defence::takes_one(platform) {
+    let from_server = is_from_server(platform);
+    if !from_server && defence::takes_one(platform) {
         return drop_for(platform, Event::DropRate);
     }
     hand_over(platform, |words| &words.family, family);
     hand_over(platform, |words| &words.template, NONE);
-    let persistent = platform.service(service).is_some_and(|service| service.has(flag::PERSISTENT));
-    if persistent {
-        hand_over(platform, |words| &words.service, service);
-        return Step::Next(if family == 6 { Program::Persist6 } else { Program::Persist });
+    hand_over(platform, |words| &words.service, service);
+    let Some(entry) = platform.service(service) else { return Step::Done(Verdict::Pass) };
+    if entry.has(flag::PERSISTENT) {
+        return Step::Next(match (entry.tells_calls_apart(), family) {
+            (false, 6) => Program::Persist6,
+            (false, _) => Program::Persist,
+            (true, 6) => Program::Call6,
+            (true, _) => Program::Call,
+        });
+    }
+    if from_server {
+        return Step::Next(program_for_chosen(platform));
     }
     let found_by = handed_over(platform, |words| &words.found_by);
     if found_by == found_by::FTP || found_by == found_by::ANY_PORT {
@@ -137,7 +146,7 @@ fn service6<P: Platform>(platform: &P, link: u32) -> u32 {
 fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
     let Some((frame, tuple)) = F::parse(platform, link) else { return NONE };
     let Some(config) = platform.config() else { return NONE };
-    keep(platform, &frame, &tuple);
+    hand_over(platform, |words| &words.from_server, 0);
     if tuple.ports[0] == FTP_DATA.to_be_bytes() {
         // Such connections are made from the control connection, never scheduled.
         return NONE;
@@ -152,6 +161,26 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
         hand_over(platform, |words| &words.found_by, by);
         index
     };
+    if look_ups & look_up::CALLS != 0
+        && frame.content.has_transport()
+        && let Some(destination) = platform.find_service(&server_key(&frame, &tuple))
+    {
+        let Some(index) = service_of(platform, destination) else { return NONE };
+        let Some(service) = platform.service(index) else { return NONE };
+        let request = Tuple::<F> {
+            source: tuple.destination,
+            destination: F::address(service.address_words()),
+            ports: [tuple.ports[1], service.port()],
+            protocol: tuple.protocol,
+        };
+        keep(platform, &frame, &request);
+        found(index, found_by::PORT);
+        hand_over(platform, |words| &words.keep_port, 0);
+        hand_over(platform, |words| &words.destination, destination);
+        hand_over(platform, |words| &words.from_server, 1);
+        return index;
+    }
+    keep(platform, &frame, &tuple);
     let mark = handed_over(platform, |words| &words.mark);
     if mark != 0
         && let Some(service) = platform.find_service(&ServiceKey::of_mark(mark, F::NUMBER))
@@ -176,6 +205,22 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
         return found(service, found_by::ANY_PORT);
     }
     NONE
+}
+
+/// The identity of the packet's sender, as that of a real server.
+#[inline(always)]
+fn server_key<F: Ip>(frame: &Frame, tuple: &Tuple<F>) -> ServiceKey {
+    let port = u16::from_ne_bytes(tuple.ports[0]);
+    ServiceKey::of_real_server(frame.protocol, F::NUMBER, F::words(tuple.source), port)
+}
+
+/// The service that a destination belongs to.
+#[inline(always)]
+fn service_of<P: Platform>(platform: &P, destination: u32) -> Option<u32> {
+    let owner = &platform.destination(destination)?.owner;
+    let word = |i: usize| owner[i].load(order::PLAIN);
+    let key: ServiceKey = zerocopy::transmute!([word(0), word(1), word(2), word(3), word(4), word(5)]);
+    platform.find_service(&key)
 }
 
 /// The identity of a service for the packet's address and protocol.
