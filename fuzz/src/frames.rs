@@ -54,6 +54,21 @@ fn ftp_line(random: &mut Random, host: SocketAddr) -> Vec<u8> {
     (line + random.of(&["\r\n", "\r\n", "\r\n", "\n", ""])).into_bytes()
 }
 
+/// A message of SIP, of one of some calls.
+fn sip_message(random: &mut Random) -> Vec<u8> {
+    let first = random.of(&["INVITE sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK", "BYE sip:b SIP/2.0", ""]);
+    let end = random.of(&["\r\n", "\r\n", "\r\n", "\n", "\r"]);
+    let mut message = format!("{first}{end}");
+    for _ in 0..random.below(6) {
+        message += "Via: SIP/2.0/UDP 10.9.0.1;branch=z9hG4bK77";
+        message += end;
+    }
+    let title = random.of(&["Call-ID: ", "Call-ID:", "call-id: ", "i: ", "i:\t", "Call-ID", "Call-IDs: "]);
+    let call = "a84b4c76e66710".repeat(random.below(8));
+    message += &format!("{title}{call}{}@example.com{end}{end}v=0{end}", random.below(4));
+    message.into_bytes()
+}
+
 fn audit(simulation: &Simulation) {
     if let Err(wrong) = simulation.audit() {
         panic!("{wrong}");
@@ -105,6 +120,11 @@ impl World {
                 }
                 for _ in 0..random.below(4) {
                     world.add_server(random, service, six);
+                }
+                if protocol == UDP && random.once_in(4) {
+                    let whole = if six { 128 } else { u32::MAX };
+                    world.simulation.make_persistent(service, 300, whole);
+                    world.simulation.tell_calls_apart(service);
                 }
             }
         }
@@ -269,11 +289,13 @@ impl World {
             options: [1, 1, 1, 0].repeat(words),
             vlan: random.of(&[None, None, Some(7), Some(0)]),
             checksum: !random.once_in(8),
-            payload: if random.once_in(3) {
-                let host = if random.once_in(2) { source } else { destination };
-                ftp_line(random, host)
-            } else {
-                vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])]
+            payload: match random.below(6) {
+                0 | 1 => {
+                    let host = if random.once_in(2) { source } else { destination };
+                    ftp_line(random, host)
+                }
+                2 => sip_message(random),
+                _ => vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])],
             },
             padding: random.of(&[0, 0, 6, 100]),
             ..packet
