@@ -2,6 +2,8 @@
 
 use crate::random::Random;
 use rlvs_ipvs::message::{Call, FamilyName, Request, decode, decode_item, encode};
+use rlvs_ipvs::{Destination, DestinationId, MarkRule, Protocol, Service, ServiceId};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 const MESSAGES: usize = 300;
 
@@ -29,9 +31,19 @@ pub fn round(random: &mut Random) {
     }
 }
 
-/// One of each kind that needs no content.
+/// One of each kind that needs no content, and some that do.
 fn bare_requests() -> Vec<Request> {
+    let service =
+        ServiceId::Address { protocol: Protocol::TCP, address: Ipv4Addr::new(10, 0, 0, 1).into(), port: 80 };
+    let destination = DestinationId { address: Ipv6Addr::LOCALHOST.into(), port: 80 };
     vec![
+        Request::NewService(Service::new(service)),
+        Request::GetService(service),
+        Request::ListDestinations(service),
+        Request::NewDestination(service, Ok(Destination::new(destination))),
+        Request::DeleteDestination(service, Ok(destination)),
+        Request::NewMarkRule { rule: MarkRule::default(), before: None },
+        Request::ListMarkRules,
         Request::ListServices,
         Request::ListDaemons,
         Request::GetTimeouts,

@@ -3,15 +3,20 @@
 use crate::random::Random;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
-use rlvs_switch::Verdict;
 use rlvs_switch::destination::Hop;
+use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{
     CLIENT_SIDE, DIRECTOR_MAC, Packet, SERVER_SIDE, Server, Simulation, decode, icmp_error,
 };
+use rlvs_switch::{Memory, Verdict, order};
 use std::net::{IpAddr, SocketAddr};
 
 const FRAMES: usize = 300;
+/// The lowest of a service's flags that are its scheduler's.
+const SCHEDULER_FLAGS: u32 = 0x8;
+/// The port of FTP's control connections.
+const FTP: u16 = 21;
 
 /// A world, and frames for it.
 pub fn round(random: &mut Random) {
@@ -20,10 +25,48 @@ pub fn round(random: &mut Random) {
         world.step(random);
     }
     audit(&world.simulation);
-    world.simulation.advance(2000);
-    world.simulation.sweep();
+    // A template outlives its connections.
+    for _ in 0..3 {
+        world.simulation.advance(2000);
+        world.simulation.sweep();
+    }
     assert_eq!(world.simulation.connections(), vec![], "left behind when all has expired");
     audit(&world.simulation);
+}
+
+/// A command or an answer of FTP that names this host.
+fn ftp_line(random: &mut Random, host: SocketAddr) -> Vec<u8> {
+    let port = random.of(&[0, 21, 80, 1024, 20000, 65535]);
+    let numbers = match host.ip() {
+        IpAddr::V4(ip) => format!("{},{},{}", ip.to_string().replace('.', ","), port >> 8, port & 0xff),
+        IpAddr::V6(_) => format!("{port}"),
+    };
+    let family = if host.is_ipv4() { 1 } else { 2 };
+    let line = match random.below(7) {
+        0 => format!("PORT {numbers}"),
+        1 => format!("EPRT |{family}|{}|{port}|", host.ip()),
+        2 => "PASV".into(),
+        3 => random.of(&["EPSV", "EPSV ALL", "EPSV 2"]).into(),
+        4 => format!("227 Entering Passive Mode ({numbers})."),
+        5 => format!("227 {numbers}"),
+        _ => format!("229 Entering Extended Passive Mode (|||{port}|)"),
+    };
+    (line + random.of(&["\r\n", "\r\n", "\r\n", "\n", ""])).into_bytes()
+}
+
+/// A message of SIP, of one of some calls.
+fn sip_message(random: &mut Random) -> Vec<u8> {
+    let first = random.of(&["INVITE sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK", "BYE sip:b SIP/2.0", ""]);
+    let end = random.of(&["\r\n", "\r\n", "\r\n", "\n", "\r"]);
+    let mut message = format!("{first}{end}");
+    for _ in 0..random.below(6) {
+        message += "Via: SIP/2.0/UDP 10.9.0.1;branch=z9hG4bK77";
+        message += end;
+    }
+    let title = random.of(&["Call-ID: ", "Call-ID:", "call-id: ", "i: ", "i:\t", "Call-ID", "Call-IDs: "]);
+    let call = "a84b4c76e66710".repeat(random.below(8));
+    message += &format!("{title}{call}{}@example.com{end}{end}v=0{end}", random.below(4));
+    message.into_bytes()
 }
 
 fn audit(simulation: &Simulation) {
@@ -39,6 +82,8 @@ struct World {
     servers: Vec<SocketAddr>,
     /// Service and destination, and whether it is there.
     destinations: Vec<(u32, u32, bool)>,
+    /// A frame that came out of the switch.
+    sent: Vec<u8>,
 }
 
 impl World {
@@ -50,22 +95,68 @@ impl World {
             vips: Vec::new(),
             servers: Vec::new(),
             destinations: Vec::new(),
+            sent: Vec::new(),
         };
         for n in 0..2 + random.below(60) {
             world.clients.push(address(n % 2 == 1, 9, n));
         }
         for n in 0..6 {
-            let (vip, six) = (address(n % 2 == 1, 1, n), n % 2 == 1);
+            let (mut vip, six) = (address(n % 2 == 1, 1, n), n % 2 == 1);
+            if n < 2 {
+                vip.set_port(FTP);
+            }
             world.vips.push(vip);
             for protocol in [TCP, UDP] {
                 let scheduler = random.of(&Scheduler::ALL[1..]);
                 let service = world.simulation.add_service(protocol, vip, scheduler);
+                match random.below(6) {
+                    0 => {
+                        let netmask = random.of(&if six { [128, 64] } else { [u32::MAX, 0xffff] });
+                        world.simulation.make_persistent(service, 300, netmask);
+                    }
+                    1 if protocol == UDP => world.simulation.schedule_each_packet(service),
+                    2 => world.simulation.set_flags(service, random.below(4) as u32 * SCHEDULER_FLAGS),
+                    _ => {}
+                }
                 for _ in 0..random.below(4) {
                     world.add_server(random, service, six);
                 }
+                if protocol == UDP && random.once_in(4) {
+                    let whole = if six { 128 } else { u32::MAX };
+                    world.simulation.make_persistent(service, 300, whole);
+                    world.simulation.tell_calls_apart(service);
+                }
             }
         }
+        if random.once_in(4) {
+            world.simulation.set_mark_rules(&[Rule { mark: 1, ..Rule::default() }]);
+            for six in [false, true] {
+                let scheduler = random.of(&Scheduler::ALL[1..]);
+                let service = world.simulation.add_mark_service(1, if six { 6 } else { 4 }, scheduler);
+                world.add_server(random, service, six);
+            }
+        }
+        world.set(random);
         world
+    }
+
+    /// Some settings take effect.
+    fn set(&self, random: &mut Random) {
+        let Some(config) = self.simulation.config() else { return };
+        let settings = &config.settings;
+        for (cell, values) in [
+            (&settings.conn_reuse_mode, [0, 1, 2, 3]),
+            (&settings.expire_nodest_conn, [0, 0, 0, 1]),
+            (&settings.expire_quiescent_template, [0, 0, 0, 1]),
+            (&settings.sloppy_tcp, [0, 0, 0, 1]),
+            (&settings.sloppy_sctp, [0, 0, 0, 1]),
+            (&settings.schedule_icmp, [0, 0, 0, 1]),
+            (&settings.pmtu_disc, [0, 1, 1, 1]),
+            (&settings.secure_tcp, [0, 0, 0, 1]),
+            (&settings.drop_rate, [0, 0, 0, 10]),
+        ] {
+            cell.store(random.of(&values), order::PLAIN);
+        }
     }
 
     fn add_server(&mut self, random: &mut Random, service: u32, six: bool) {
@@ -157,6 +248,14 @@ impl World {
                 let headers: Vec<_> = (0..1 + random.below(8)).map(|_| one(random)).collect();
                 vec![plain.with_extensions(&headers)]
             }
+            // About a packet that left, perhaps in a tunnel.
+            3 if self.sent.len() > 60 => {
+                let kind = random.of(&[(3, 4), (3, 1), (11, 0), (2, 0), (1, 4), (3, 0)]);
+                let end = 40 + random.below(self.sent.len() - 40);
+                let Ok(sent) = decode(&self.sent) else { return Vec::new() };
+                let Some(outer) = sent.ip.first() else { return Vec::new() };
+                vec![icmp_error(outer.destination, outer.source, kind, 1400, &self.sent[14..end])]
+            }
             _ => vec![packet.frame()],
         }
     }
@@ -190,13 +289,20 @@ impl World {
             options: [1, 1, 1, 0].repeat(words),
             vlan: random.of(&[None, None, Some(7), Some(0)]),
             checksum: !random.once_in(8),
-            payload: vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])],
+            payload: match random.below(6) {
+                0 | 1 => {
+                    let host = if random.once_in(2) { source } else { destination };
+                    ftp_line(random, host)
+                }
+                2 => sip_message(random),
+                _ => vec![random.number() as u8; random.of(&[0, 1, 7, 60, 1400, 1480, 2000])],
+            },
             padding: random.of(&[0, 0, 6, 100]),
             ..packet
         }
     }
 
-    fn switch(&self, interface: u32, frame: &[u8]) {
+    fn switch(&mut self, interface: u32, frame: &[u8]) {
         let (verdict, after) = self.simulation.receive_from(interface, frame);
         match verdict {
             Verdict::Pass => assert_eq!(after, frame, "a frame that passes must not be changed"),
@@ -211,6 +317,7 @@ impl World {
                     assert!(sent.wrong_checksums.is_empty(), "{sent:?}: {frame:x?} became {after:x?}");
                 }
                 assert!(sent.inner().hops > 0, "a packet without hops left: {sent:?}");
+                self.sent = after;
             }
         }
     }

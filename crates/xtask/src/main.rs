@@ -48,11 +48,16 @@ enum Task {
         /// Only these cases
         cases: Vec<String>,
     },
-    /// Feed random frames to the switch and random messages to the control protocol
+    /// Feed random frames to the switch, random messages to the control protocol, random texts to what reads texts
     Fuzz {
         /// How long for each of them
         #[arg(long, default_value_t = 60)]
         seconds: u32,
+        /// Show which lines of the switch and of the control protocol that reached; texts are left out
+        #[arg(long)]
+        coverage: bool,
+        /// Only this one: switch, control or texts
+        target: Option<String>,
     },
     /// Show NAT, direct routing and tunnelling with a director and two real servers, in network namespaces (root)
     Demo,
@@ -87,7 +92,10 @@ fn run(task: &Task) -> Result<()> {
             build(&project, false)?;
             conformance::run(&project, original.as_deref(), cases)
         }
-        Task::Fuzz { seconds } => fuzz::fuzz(&project, *seconds),
+        Task::Fuzz { seconds, coverage: true, target } => {
+            fuzz::coverage(&project, *seconds, target.as_deref())
+        }
+        Task::Fuzz { seconds, coverage: false, target } => fuzz::fuzz(&project, *seconds, target.as_deref()),
         Task::Bench { compare, rounds } => {
             build(&project, false)?;
             match compare {

@@ -58,7 +58,7 @@ pub fn test(project: &Path, filter: Option<&str>) -> Result<()> {
         if root {
             conformance::run(project, None, &[])?;
         }
-        fuzz::fuzz(project, FUZZ_SECONDS)?;
+        fuzz::fuzz(project, FUZZ_SECONDS, None)?;
     }
     println!("{} passed, {} failed", outcome.passed, outcome.failed);
     if outcome.failed > 0 {

@@ -54,14 +54,6 @@ impl Resolver {
     }
 }
 
-/// A netmask: dotted or hexadecimal. A bare `24`, which ipvsadm reads as 0.0.0.24, was meant as a prefix length: refused.
-pub fn netmask(text: &str) -> Option<Ipv4Addr> {
-    if text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    classic_ipv4(text)
-}
-
 fn ipv4_host(host: &str) -> Option<IpAddr> {
     if let Some(address) = classic_ipv4(host) {
         return Some(address.into());
@@ -76,7 +68,7 @@ fn ipv4_host(host: &str) -> Option<IpAddr> {
 
 /// The C library's inet_aton: one to four numbers, of which the last fills what is left; decimal, octal with 0,
 /// hexadecimal with 0x; blanks and what follows them do not count.
-fn classic_ipv4(text: &str) -> Option<Ipv4Addr> {
+pub fn classic_ipv4(text: &str) -> Option<Ipv4Addr> {
     let text = text.split(|c: char| c.is_ascii_whitespace()).next()?;
     let parts: Vec<u32> = text.split('.').map(c_number).collect::<Option<_>>()?;
     let (last, leading) = parts.split_last()?;
@@ -186,11 +178,11 @@ mod tests {
 
     #[test]
     fn masks_are_no_prefix_lengths() {
-        assert_eq!(netmask("255.255.255.0"), Some([255, 255, 255, 0].into()));
-        assert_eq!(netmask("0xffffff00"), Some([255, 255, 255, 0].into()));
-        assert_eq!(netmask("24"), None);
-        assert_eq!(netmask(""), None);
-        assert_eq!(netmask("zork"), None);
+        assert_eq!(classic_ipv4("255.255.255.0"), Some([255, 255, 255, 0].into()));
+        assert_eq!(classic_ipv4("0xffffff00"), Some([255, 255, 255, 0].into()));
+        assert_eq!(classic_ipv4("24"), Some([0, 0, 0, 24].into()));
+        assert_eq!(classic_ipv4(""), None);
+        assert_eq!(classic_ipv4("zork"), None);
     }
 
     #[test]

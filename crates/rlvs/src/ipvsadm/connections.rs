@@ -70,7 +70,7 @@ fn from_kernel(engine: bool, namer: &mut Namer, out: &mut dyn Write) -> Result<(
 }
 
 /// Our line for one of the kernel's; `None` for one that has not the form of an entry.
-fn row(line: &str, engine: bool, namer: &mut Namer) -> Option<String> {
+pub(super) fn row(line: &str, engine: bool, namer: &mut Namer) -> Option<String> {
     let mut words = line.split_ascii_whitespace();
     let name = words.next()?;
     let protocol = match name {

@@ -6,6 +6,8 @@
 
 mod action;
 mod address;
+#[cfg(test)]
+mod any_words;
 mod checks;
 mod connections;
 mod execute;

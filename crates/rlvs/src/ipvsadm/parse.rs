@@ -62,7 +62,7 @@ struct Line {
     service: Option<ServiceId>,
     scheduler: String,
     persistence: Option<u32>,
-    netmask: Option<String>,
+    netmask: Option<Netmask>,
     engine: String,
     scheduler_flags: String,
     server: Server,
@@ -127,12 +127,7 @@ impl Line {
                 self.persistence = Some(integer(value, 1..=LONGEST).ok_or_else(|| invalid_timeout(value))?);
             }
             Tracked::Persistent => self.persistence = Some(360),
-            Tracked::Netmask => {
-                self.netmask = Some(value.into());
-                if let Some(ServiceId::Address { .. }) = self.service {
-                    self.netmask(Family::Inet6)?;
-                }
-            }
+            Tracked::Netmask => self.netmask = Some(self.read_netmask(value)?),
             Tracked::Engine => self.engine = cut(value, 16),
             Tracked::SchedulerFlags => self.scheduler_flags = value.into(),
             Tracked::RealServer => {
@@ -185,6 +180,9 @@ impl Line {
             .host_port(value, protocol)
             .ok_or_else(|| usage("illegal virtual server address[:port] specified"))?;
         self.service = Some(ServiceId::Address { protocol, address, port: port.unwrap_or(0) });
+        if address.is_ipv6() {
+            self.netmask = None;
+        }
         Ok(())
     }
 
@@ -200,6 +198,8 @@ impl Line {
         match &mut self.service {
             Some(ServiceId::Mark { family, .. }) => {
                 *family = Family::Inet6;
+                // One that came before was IPv4's.
+                self.netmask = None;
                 Ok(())
             }
             _ => Err(usage("-6 used before -f\n")),
@@ -230,18 +230,13 @@ impl Line {
         Ok(())
     }
 
-    /// The netmask for a service of this family, which an address service's own overrides.
-    fn netmask(&self, family: Family) -> Result<Netmask, Failure> {
-        let family = match self.service {
-            Some(ServiceId::Address { address, .. }) => Family::of(address),
-            _ => family,
-        };
-        match (&self.netmask, family) {
-            (None, family) => Ok(Netmask::whole(family)),
-            (Some(text), Family::Inet6) => {
-                Ok(Netmask::V6(checked(text, 1..=128, "illegal ipv6 netmask specified")?))
+    /// A netmask of the family that is known by now: IPv4's, unless the service was IPv6's already.
+    fn read_netmask(&self, value: &str) -> Result<Netmask, Failure> {
+        match self.service.map(|service| service.family()) {
+            Some(Family::Inet6) => {
+                Ok(Netmask::V6(checked(value, 1..=128, "illegal ipv6 netmask specified")?))
             }
-            (Some(text), Family::Inet) => address::netmask(text)
+            _ => address::classic_ipv4(value)
                 .map(Netmask::V4)
                 .ok_or_else(|| usage("illegal virtual server persistent mask specified")),
         }
@@ -303,7 +298,7 @@ impl Line {
         flags.set(ServiceFlags::PERSISTENT, self.persistence.is_some());
         Ok(Service {
             id,
-            netmask: self.netmask(id.family())?,
+            netmask: self.netmask.unwrap_or(Netmask::whole(id.family())),
             scheduler: self.scheduler,
             flags: FlagsChange::to(flags),
             timeout: self.persistence.unwrap_or(0),

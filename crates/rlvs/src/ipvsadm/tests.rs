@@ -125,7 +125,7 @@ fn complaints() {
         ("-A -t 1.2.3.4:80 -p 2678401", 2, "invalid timeout value `2678401' specified"),
         ("-A -t 1.2.3.4:80 -p -1", 255, "-1: unknown option"),
         ("-A -t 1.2.3.4:80 -M zork", 2, "illegal virtual server persistent mask specified"),
-        ("-A -t 1.2.3.4:80 -M 24", 2, "illegal virtual server persistent mask specified"),
+        ("-A -M zork -t [::1]:80", 2, "illegal virtual server persistent mask specified"),
         ("-A -t [::1]:80 -M 129", 2, "illegal ipv6 netmask specified"),
         // Real servers.
         ("-a -t 1.2.3.4:80 -r 1.1.1.1:x", 2, illegal_server),
@@ -233,8 +233,12 @@ fn persistence() {
     }
     let mask = |line| service(line).netmask;
     assert_eq!(mask("-A -t 1.2.3.4:80 -p -M 255.255.255.0"), Netmask::V4([255, 255, 255, 0].into()));
-    for either_way in ["-A -t [::1]:80 -p -M 64", "-A -M 64 -t [::1]:80 -p", "-A -f 1 -M 64 -6 -p"] {
-        assert_eq!(mask(either_way), Netmask::V6(64), "{either_way}");
+    assert_eq!(mask("-A -M 24 -t 1.2.3.4:80 -p"), Netmask::V4([0, 0, 0, 24].into()));
+    for line in ["-A -t [::1]:80 -p -M 64", "-A -f 1 -6 -M 64 -p"] {
+        assert_eq!(mask(line), Netmask::V6(64), "{line}");
+    }
+    for forgotten in ["-A -M 64 -t [::1]:80 -p", "-A -f 1 -M 64 -6 -p"] {
+        assert_eq!(mask(forgotten), Netmask::V6(128), "{forgotten}");
     }
     assert_eq!(service("-A -u 1.2.3.4:80 -p --pe sip").persistence_engine.as_deref(), Some("sip"));
     assert_eq!(service("-A -u 1.2.3.4:80 --pe ''").persistence_engine, None);

@@ -62,14 +62,14 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
     }
 }
 
-/// Gives a UDP packet that has no checksum one, unless it is said to be longer than the `left` octets of its IP packet.
+/// Gives a UDP packet that has no checksum one, unless the length in its header cannot be: there are `left` octets.
 /// Scalars only, for it is a BPF function of its own.
 #[inline(never)]
 fn give_checksum<P: Platform, F: Ip>(platform: &P, l3: u32, l4: u32, left: u32) -> u32 {
     let (l3, l4) = (l3 as usize, l4 as usize);
     let Some(header) = platform.read::<Udp>(l4) else { return 0 };
     let length = header.length.get();
-    if length as u32 > left {
+    if !(Udp::LENGTH as u32..=left).contains(&(length as u32)) {
         return 0;
     }
     let (offset, octets) = F::ADDRESSES;

@@ -73,6 +73,18 @@ fn udp_without_a_checksum_gets_one() {
 }
 
 #[test]
+fn udp_whose_length_cannot_be_gets_no_checksum() {
+    let net = v4();
+    let request = Packet { checksum: false, ..Packet::udp(net.client, net.vip) };
+    for length in [0u16, 7, 1000] {
+        let mut frame = request.frame();
+        frame[38..40].copy_from_slice(&length.to_be_bytes());
+        let (verdict, after) = director(net, &Server::nat(net.server)).receive(&frame);
+        assert_eq!((verdict, &after[40..42]), (Verdict::Redirect(SERVER_SIDE), &[0, 0][..]), "{length}");
+    }
+}
+
+#[test]
 fn ip_options_stay() {
     let net = v4();
     let simulation = director(net, &Server::nat(net.server));

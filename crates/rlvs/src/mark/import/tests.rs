@@ -215,3 +215,54 @@ proptest! {
         }
     }
 }
+
+/// What the tools print, with pieces moved, left out and replaced.
+fn spoilt(text: &'static str) -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        Just(""),
+        Just("!"),
+        Just("0"),
+        Just("65536"),
+        Just("-1"),
+        Just("0xffffffff/0x0"),
+        Just("::/0"),
+        Just("\""),
+        Just("null"),
+        Just("[]"),
+        Just("{}"),
+        Just("-j"),
+        Just("goto"),
+        Just("MARK"),
+        Just("--or-mark"),
+        Just("\n"),
+    ];
+    let words: Vec<&str> = text.split(' ').collect();
+    prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), word, 0..4u8), 0..6)
+        .prop_map(move |changes| {
+            let mut words = words.clone();
+            for (place, other, word, how) in changes {
+                let (place, other) = (place.index(words.len()), other.index(words.len()));
+                match how {
+                    0 => words.swap(place, other),
+                    1 => words[place] = words[other],
+                    2 => words[place] = word,
+                    _ => words.truncate(place.max(words.len() / 2) + 1),
+                }
+            }
+            words.join(" ")
+        })
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_rules_and_problems_or_a_complaint(
+        text in prop_oneof![
+            spoilt(include_str!("tests/iptables-save.txt")),
+            spoilt(include_str!("tests/nft.json")),
+            ".{0,200}",
+        ],
+        six: bool,
+    ) {
+        let _rules = translate(&text, if six { Family::Inet6 } else { Family::Inet });
+    }
+}

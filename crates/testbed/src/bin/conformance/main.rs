@@ -4,12 +4,14 @@
 //!     conformance FOLDER [--original LAB] [NAME...]
 //!
 //! FOLDER has the recordings and what is declared about them; `--original` asks the original anew, by LAB's `vm` and
-//! `golden-run`, instead of taking what was recorded of it. With NAMEs only those cases are run.
+//! `golden-run`, instead of taking what was recorded of it, and plays LAB's scheduler scenarios to both ([`scheduling`]).
+//! With NAMEs only those cases and scenarios are run.
 #![forbid(unsafe_code)]
 
 mod case;
 mod declared;
 mod original;
+mod scheduling;
 mod site;
 
 use std::path::{Path, PathBuf};
@@ -41,14 +43,21 @@ fn run() -> Result<bool> {
     );
     let mut cases = case::read_all(&folder.join("ipvsadm"))?;
     cases.retain(|case| names.is_empty() || names.contains(&case.name));
-    ensure!(!cases.is_empty(), "there is no such case in {}", folder.display());
+    ensure!(!cases.is_empty() || lab.is_some(), "there is no such case in {}", folder.display());
+    let cases_equal = cases.is_empty() || compare(&folder, lab.as_deref(), &mut cases)?;
+    let schedulers_equal = lab.as_deref().map_or(Ok(true), |lab| scheduling::compare(lab, &names))?;
+    Ok(cases_equal && schedulers_equal)
+}
+
+/// Puts the cases to rlvs, and to the original if there is one to ask; whether all come out as they should.
+fn compare(folder: &Path, lab: Option<&Path>, cases: &mut [Case]) -> Result<bool> {
     if let Some(lab) = lab {
-        original::ask(&lab, &mut cases)?;
+        original::ask(lab, cases)?;
     }
-    let declared = Declared::read(&folder)?;
+    let declared = Declared::read(folder)?;
     let site = Site::new()?;
     let mut counts = [0; 5];
-    for case in &cases {
+    for case in &*cases {
         let ours = site.answers(case)?;
         let verdict = declared.judge(case, &ours);
         let missing = declared.missing(case).filter(|_| verdict == Verdict::Gap);
