@@ -12,6 +12,7 @@
 //! - [`connections`]: listing and expiring connections
 //! - [`settings`]: IPVS's sysctls
 //! - `proc`: IPVS's files of /proc, by FUSE
+//! - `local_out`: what the director itself sends, on its way into the switch
 //! - `defence`: against floods
 //! - `totals`: statistics of all services together
 //! - `fragments`: those that came before the first of their packet
@@ -29,6 +30,7 @@ mod error;
 mod estimator;
 mod events;
 mod fragments;
+mod local_out;
 pub mod memory;
 pub mod namespace;
 pub mod object;
@@ -40,7 +42,7 @@ pub mod tables;
 mod totals;
 
 pub use error::DirectorError;
-pub use run::run;
+pub use run::{detach, run};
 
 /// Most mark rules.
 pub const MARK_RULES_MAX: usize = rlvs_switch::mark::RULES_MAX as usize;

@@ -1,4 +1,4 @@
-//! The director's XDP programs: one for each step of the switch.
+//! The director's programs: one for each step of the switch, by XDP, and one for what the director itself sends, by tc.
 
 #![no_std]
 #![no_main]
@@ -6,11 +6,13 @@
 #![allow(internal_features)]
 
 mod home;
+mod local_out;
 mod maps;
 
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use rlvs_switch::Program;
+use rlvs_switch::steps::{self, Leaving};
 
 /// Declares the program of each step; what they do is said at [`Program`].
 macro_rules! steps {
@@ -66,6 +68,21 @@ steps! {
     ftp_data6 = FtpData6,
     reject = Reject,
     watch = Watch,
+}
+
+/// What the director itself sends ([`steps::local_out`]); for the egress hook of its interfaces.
+#[classifier]
+pub fn local_out(context: TcContext) -> i32 {
+    local_out::run(&context, steps::local_out)
+}
+
+/// The part of it that goes by marks ([`steps::local_out_by_mark`]).
+#[classifier]
+pub fn local_out_mark(context: TcContext) -> i32 {
+    local_out::run(
+        &context,
+        |view| if steps::local_out_by_mark(view) { Leaving::Ours } else { Leaving::Foreign },
+    )
 }
 
 #[panic_handler]

@@ -1,7 +1,7 @@
 //! The switch's home in the kernel: its [`Platform`] on an XDP context.
 //!
-//! All unsafe code of the program is here: access to the frame through pointers that the verifier checks, and
-//! the kernel's helpers.
+//! All unsafe code of the programs is here and in `local_out`: access to the frame through pointers that the verifier
+//! checks, and the kernel's helpers.
 
 use crate::maps;
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, BPF_RB_NO_WAKEUP, bpf_fib_lookup, xdp_action, xdp_md};
@@ -21,13 +21,13 @@ use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Memory, Platform, Step, Verdict};
+use rlvs_switch::{Memory, Platform, Step, Verdict, View};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
 #[inline(always)]
-pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
-    let platform = Kernel { context: context.ctx };
+pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel<xdp_md>) -> Step) -> u32 {
+    let platform = Kernel::around(context.ctx);
     let next = match first(&platform) {
         Step::Done(Verdict::Pass) => return xdp_action::XDP_PASS,
         Step::Done(Verdict::Drop) => return xdp_action::XDP_DROP,
@@ -45,28 +45,63 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
     xdp_action::XDP_DROP
 }
 
-/// The kernel around the program.
-pub struct Kernel {
-    context: *mut xdp_md,
+/// The kernel around the program, which it called with a `C`.
+pub struct Kernel<C> {
+    context: *mut C,
 }
 
-impl Kernel {
-    /// Where the frame starts and ends. Volatile, or the compiler would see that a packet's own length, once
-    /// compared, makes later comparisons needless, which the verifier does not see.
+/// What the kernel calls a program with: the frame, in its way.
+pub trait Context {
+    /// Where the part of the frame that can be read starts and ends. Volatile, or the compiler would see that a packet's own
+    /// length, once compared, makes later comparisons needless, which the verifier does not see.
+    ///
+    /// # Safety
+    /// Only for the pointer that the kernel called the program with. The same holds for the others.
+    unsafe fn bounds(context: *const Self) -> (usize, usize);
+    /// Octets of the frame, link header included.
+    unsafe fn length(context: *const Self) -> usize;
+    /// Index of the interface that it came in by; 0: none.
+    unsafe fn ingress(context: *const Self) -> u32;
+}
+
+impl Context for xdp_md {
     #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
-        // SAFETY: the context that the kernel called the program with.
+    unsafe fn bounds(context: *const Self) -> (usize, usize) {
+        // SAFETY: the caller's.
         unsafe {
-            let start = (&raw const (*self.context).data).read_volatile();
-            let end = (&raw const (*self.context).data_end).read_volatile();
+            let start = (&raw const (*context).data).read_volatile();
+            let end = (&raw const (*context).data_end).read_volatile();
             (start as usize, end as usize)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn length(context: *const Self) -> usize {
+        // SAFETY: the caller's.
+        let (start, end) = unsafe { Self::bounds(context) };
+        // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
+        core::hint::black_box(end - start)
+    }
+
+    #[inline(always)]
+    unsafe fn ingress(context: *const Self) -> u32 {
+        // SAFETY: the caller's.
+        unsafe { (*context).ingress_ifindex }
+    }
+}
+
+impl<C: Context> Kernel<C> {
+    /// The kernel as it calls a program with this context.
+    #[inline(always)]
+    pub fn around(context: *mut C) -> Kernel<C> {
+        Kernel { context }
     }
 
     /// A pointer to a value in the frame, compared against the frame's end as the verifier demands.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
-        let (start, end) = self.bounds();
+        // SAFETY: the context that the kernel called the program with.
+        let (start, end) = unsafe { C::bounds(self.context) };
         let place = start + offset;
         let mut behind = place + size_of::<T>();
         if size_of::<T>() == 1 {
@@ -75,7 +110,9 @@ impl Kernel {
         }
         if behind > end { None } else { Some(place as *mut T) }
     }
+}
 
+impl Kernel<xdp_md> {
     #[inline(always)]
     fn look_up_route(&self, query: &mut bpf_fib_lookup) -> Option<Hop> {
         query.ifindex = self.ingress();
@@ -95,7 +132,7 @@ impl Kernel {
     }
 }
 
-impl Memory for Kernel {
+impl<C> Memory for Kernel<C> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
         maps::CONFIG.get(0)
@@ -144,7 +181,7 @@ impl Memory for Kernel {
     }
 }
 
-impl Platform for Kernel {
+impl<C: Context> View for Kernel<C> {
     #[inline(always)]
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         let place = self.at::<T>(offset)?;
@@ -152,6 +189,56 @@ impl Platform for Kernel {
         Some(unsafe { place.read_unaligned() })
     }
 
+    #[inline(always)]
+    fn length(&self) -> usize {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe { C::length(self.context) }
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe { C::ingress(self.context) }
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        // SAFETY: a helper without pointers.
+        Tick::from_nanoseconds(unsafe { helpers::bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        // SAFETY: the value is a plain word; a concurrent change shows the old or the new one.
+        unsafe { maps::SERVICE_INDEX.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        maps::MARK_RULES.get(index)
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        // SAFETY: a record is written once, before it is in the map; a changed one would be of a packet with the same key.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        // Fails only without memory, and then the later fragments pass.
+        let _ = maps::FRAGMENTS.insert(key, record, 0);
+    }
+
+    #[inline(always)]
+    fn handover(&self) -> Option<&Handover> {
+        let place = maps::HANDOVER.get_ptr(0)?;
+        // SAFETY: this CPU's own element, made of atomics.
+        Some(unsafe { &*place })
+    }
+}
+
+impl Platform for Kernel<xdp_md> {
     #[inline(always)]
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         let place = self.at::<T>(offset)?;
@@ -185,13 +272,6 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn length(&self) -> usize {
-        let (start, end) = self.bounds();
-        // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
-        core::hint::black_box(end - start)
-    }
-
-    #[inline(always)]
     fn move_head(&self, by: i32) -> bool {
         // SAFETY: the helper checks the room; no pointer into the frame is kept over it.
         unsafe { helpers::bpf_xdp_adjust_head(self.context, by) == 0 }
@@ -201,18 +281,6 @@ impl Platform for Kernel {
     fn move_tail(&self, by: i32) -> bool {
         // SAFETY: as above.
         unsafe { helpers::bpf_xdp_adjust_tail(self.context, by) == 0 }
-    }
-
-    #[inline(always)]
-    fn ingress(&self) -> u32 {
-        // SAFETY: the context that the kernel called the program with.
-        unsafe { (*self.context).ingress_ifindex }
-    }
-
-    #[inline(always)]
-    fn now(&self) -> Tick {
-        // SAFETY: a helper without pointers.
-        Tick::from_nanoseconds(unsafe { helpers::bpf_ktime_get_coarse_ns() })
     }
 
     #[inline(always)]
@@ -229,12 +297,6 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
-        // SAFETY: the value is a plain word; a concurrent change shows the old or the new one.
-        unsafe { maps::SERVICE_INDEX.get(key) }.copied()
-    }
-
-    #[inline(always)]
     fn service(&self, index: u32) -> Option<&Service> {
         maps::SERVICES.get(index)
     }
@@ -242,11 +304,6 @@ impl Platform for Kernel {
     #[inline(always)]
     fn member(&self, index: u32) -> Option<u32> {
         maps::MEMBERS.get(index).copied()
-    }
-
-    #[inline(always)]
-    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
-        maps::MARK_RULES.get(index)
     }
 
     #[inline(always)]
@@ -268,18 +325,6 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
-        // SAFETY: a record is written once, before it is in the map; a changed one would be of a packet with the same key.
-        unsafe { maps::FRAGMENTS.get(key) }.copied()
-    }
-
-    #[inline(always)]
-    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
-        // Fails only without memory, and then the later fragments pass.
-        let _ = maps::FRAGMENTS.insert(key, record, 0);
-    }
-
-    #[inline(always)]
     fn keep_fragment(&self, key: &FragmentKey) {
         let length = self.length();
         if length > KEPT_MAX {
@@ -298,13 +343,6 @@ impl Platform for Kernel {
             helpers::bpf_xdp_load_bytes(self.context, 0, frame, length as u32) == 0
         };
         if copied { entry.submit(0) } else { entry.discard(0) }
-    }
-
-    #[inline(always)]
-    fn handover(&self) -> Option<&Handover> {
-        let place = maps::HANDOVER.get_ptr(0)?;
-        // SAFETY: this CPU's own element, made of atomics.
-        Some(unsafe { &*place })
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use super::pins::Pins;
 use crate::error::DirectorError;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::XdpLink;
+use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{Xdp, XdpMode};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,6 +79,20 @@ impl Attachments {
                 Err(error) => return Err(error.into()),
             },
         };
+        self.pin(interface, mode, link)?;
+        Ok(Attached::Now(mode))
+    }
+
+    /// Attaches to the interface with this index after the kernel has made a packet of each frame, of whatever length.
+    pub fn attach_generic(&mut self, interface: u32) -> Result<(), DirectorError> {
+        if self.modes.contains_key(&interface) {
+            return Ok(());
+        }
+        let link = self.program.attach_to_if_index(interface, XdpMode::Skb)?;
+        self.pin(interface, Mode::Generic, link)
+    }
+
+    fn pin(&mut self, interface: u32, mode: Mode, link: XdpLinkId) -> Result<(), DirectorError> {
         let link = self.program.take_link(link)?;
         let path = self.folder.join(format!("{interface}-{mode}"));
         let pinned = FdLink::try_from(link)
@@ -87,7 +101,7 @@ impl Attachments {
         match pinned {
             Ok(_held_by_its_pin) => {
                 self.modes.insert(interface, mode);
-                Ok(Attached::Now(mode))
+                Ok(())
             }
             Err(reason) => Err(DirectorError::Pin { path, reason }),
         }

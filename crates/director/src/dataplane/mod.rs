@@ -23,7 +23,7 @@ use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::tables::Tables;
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray, RingBuf};
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{Program as Loaded, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use pins::Pins;
@@ -36,7 +36,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 17] = [
+const MAPS: [&str; 18] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -54,7 +54,13 @@ const MAPS: [&str; 17] = [
     "FRAGMENTS",
     "EARLY_FRAGMENTS",
     "STEPS",
+    "LOCAL_OUT_STEPS",
 ];
+
+/// The program for what the director itself sends.
+const LOCAL_OUT: &str = "local_out";
+/// The one that follows it.
+const LOCAL_OUT_MARK: &str = "local_out_mark";
 
 /// Members that each service has room for, in all its lists.
 pub(crate) const MEMBERS_PER_SERVICE: u32 = MEMBERS_MAX * LISTS as u32;
@@ -76,6 +82,8 @@ pub struct DataPlane {
     pub early_fragments: EarlyFragments,
     /// Where the first step is attached.
     pub attachments: Attachments,
+    /// What finds, of all that the director itself sends, what is for the switch.
+    pub local_out: SchedClassifier,
     /// Whether there was one to adopt.
     pub adopted: bool,
     /// Whether its programs were those of this binary already.
@@ -134,6 +142,7 @@ impl DataPlane {
         let same_programs = programs(&mut ebpf, &pins)?;
         let early_fragments = EarlyFragments::new(ring, records, first_step(&pins)?);
         let attachments = Attachments::adopt(first_step(&pins)?, &pins)?;
+        let local_out = SchedClassifier::from_pin(pins.program(LOCAL_OUT))?;
         Ok(DataPlane {
             tables,
             service_index,
@@ -141,6 +150,7 @@ impl DataPlane {
             samples,
             early_fragments,
             attachments,
+            local_out,
             adopted,
             same_programs,
         })
@@ -215,17 +225,29 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
 /// Whether all of this object's programs were loaded already. Else loads them and puts them in the places of their
 /// predecessors.
 fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
-    let pinned = Program::ALL.iter().all(|program| pins.program(program.name()).exists());
+    let names = || Program::ALL.iter().map(|program| program.name()).chain([LOCAL_OUT, LOCAL_OUT_MARK]);
+    let pinned = names().all(|name| pins.program(name).exists());
     if !pinned {
         pins.make_program_folder()?;
-        for name in Program::ALL.iter().map(|program| program.name()) {
-            let program: &mut Xdp = program(ebpf, name)?;
-            program.load().map_err(explain)?;
+        for name in names() {
             let path = pins.program(name);
             let _left_by_a_start_that_failed = std::fs::remove_file(&path);
-            program
-                .pin(&path)
-                .map_err(|error| DirectorError::Pin { path: path.clone(), reason: error.to_string() })?;
+            let program = ebpf.program_mut(name).ok_or_else(|| DirectorError::Map {
+                name,
+                reason: "the object has no such program".into(),
+            })?;
+            match program {
+                Loaded::SchedClassifier(program) => program.load(),
+                Loaded::Xdp(program) => program.load(),
+                _ => {
+                    return Err(DirectorError::Map {
+                        name,
+                        reason: "the object has it as another kind".into(),
+                    });
+                }
+            }
+            .map_err(explain)?;
+            program.pin(&path).map_err(|error| DirectorError::Pin { path, reason: error.to_string() })?;
         }
     }
     let mut steps: ProgramArray<MapData> = map(ebpf, "STEPS")?;
@@ -233,6 +255,9 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
         let program = Xdp::from_pin(pins.program(step.name()), XdpAttachType::Interface)?;
         steps.set(step as u32, program.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
     }
+    let mut local_out: ProgramArray<MapData> = map(ebpf, "LOCAL_OUT_STEPS")?;
+    let program = SchedClassifier::from_pin(pins.program(LOCAL_OUT_MARK))?;
+    local_out.set(0, program.fd()?, 0).map_err(|error| unusable("LOCAL_OUT_STEPS", error))?;
     pins.forget_other_programs();
     Ok(pinned)
 }
@@ -240,13 +265,6 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
 /// The program of the first step.
 fn first_step(pins: &Pins) -> Result<Xdp, DirectorError> {
     Ok(Xdp::from_pin(pins.program(Program::Director.name()), XdpAttachType::Interface)?)
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, DirectorError> {
-    let program = ebpf
-        .program_mut(name)
-        .ok_or_else(|| DirectorError::Map { name, reason: "the object has no such program".into() })?;
-    Ok(program.try_into()?)
 }
 
 /// Tells a lack of privilege from other failures.

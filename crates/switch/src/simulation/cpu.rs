@@ -9,7 +9,7 @@ use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::frame::octets;
 use crate::mark::MarkRule;
 use crate::order;
-use crate::platform::{Memory, Platform};
+use crate::platform::{Memory, Platform, View};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
@@ -97,13 +97,50 @@ impl Memory for Cpu<'_> {
 /// Early fragments that are kept.
 const KEPT_FRAGMENTS: usize = 1 << 10;
 
-impl Platform for Cpu<'_> {
+impl View for Cpu<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         let frame = self.frame.borrow();
         let octets = frame.octets[frame.start..].get(offset..)?;
         T::read_from_prefix(octets).ok().map(|(value, _)| value)
     }
 
+    fn length(&self) -> usize {
+        let frame = self.frame.borrow();
+        frame.octets.len() - frame.start
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress
+    }
+
+    fn now(&self) -> Tick {
+        self.simulation.now()
+    }
+
+    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        self.simulation.service_index.get(key).copied()
+    }
+
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        self.simulation.mark_rules.get(index as usize)
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        self.simulation.fragments.lock().ok()?.get(key).copied()
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        if let Ok(mut fragments) = self.simulation.fragments.lock() {
+            fragments.insert(*key, *record);
+        }
+    }
+
+    fn handover(&self) -> Option<&Handover> {
+        self.simulation.handovers.get(self.number)
+    }
+}
+
+impl Platform for Cpu<'_> {
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         let mut frame = self.frame.borrow_mut();
         let start = frame.start;
@@ -138,11 +175,6 @@ impl Platform for Cpu<'_> {
         Some(())
     }
 
-    fn length(&self) -> usize {
-        let frame = self.frame.borrow();
-        frame.octets.len() - frame.start
-    }
-
     fn move_head(&self, by: i32) -> bool {
         let mut frame = self.frame.borrow_mut();
         match frame.start.checked_add_signed(by as isize) {
@@ -167,14 +199,6 @@ impl Platform for Cpu<'_> {
         }
     }
 
-    fn ingress(&self) -> u32 {
-        self.ingress
-    }
-
-    fn now(&self) -> Tick {
-        self.simulation.now()
-    }
-
     fn random(&self) -> u32 {
         // Steps as wide as SplitMix64's own, so that each call gives the sequence's next number.
         let mut state = self.simulation.random.fetch_add(SPLIT_MIX_STEP, SeqCst);
@@ -185,20 +209,12 @@ impl Platform for Cpu<'_> {
         self.simulation.stripes.get(index as usize)
     }
 
-    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
-        self.simulation.service_index.get(key).copied()
-    }
-
     fn service(&self, index: u32) -> Option<&Service> {
         self.simulation.services.get(index as usize)
     }
 
     fn member(&self, index: u32) -> Option<u32> {
         self.simulation.members.get(index as usize).copied()
-    }
-
-    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
-        self.simulation.mark_rules.get(index as usize)
     }
 
     fn table_part(&self, index: u32) -> Option<&TablePart> {
@@ -213,16 +229,6 @@ impl Platform for Cpu<'_> {
         self.simulation.counters(self.number, destination)
     }
 
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
-        self.simulation.fragments.lock().ok()?.get(key).copied()
-    }
-
-    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
-        if let Ok(mut fragments) = self.simulation.fragments.lock() {
-            fragments.insert(*key, *record);
-        }
-    }
-
     fn keep_fragment(&self, key: &FragmentKey) {
         let frame = self.frame.borrow();
         if let Ok(mut kept) = self.simulation.kept_fragments.lock()
@@ -230,10 +236,6 @@ impl Platform for Cpu<'_> {
         {
             kept.push((*key, self.ingress, frame.octets[frame.start..].to_vec()));
         }
-    }
-
-    fn handover(&self) -> Option<&Handover> {
-        self.simulation.handovers.get(self.number)
     }
 
     fn show(&self, event: u32) {

@@ -274,7 +274,7 @@ fn deliver_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 
 #[inline(always)]
 fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some((_, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let wanted = Tuple { ports: [[0; 2], tuple.ports[1]], ..tuple };
     let now = platform.now();
@@ -292,7 +292,7 @@ fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
     }
-    open::by_service(platform, config, &frame, &tuple)
+    open::by_service(platform, config, &tuple)
 }
 
 /// How long an entry without the client's port stays when the client has come.

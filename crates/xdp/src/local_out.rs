@@ -1,0 +1,76 @@
+//! Sends what is the switch's, of what the director itself sends, to where the switch receives it.
+
+use crate::home::{Context, Kernel};
+use crate::maps;
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
+use aya_ebpf::helpers;
+use aya_ebpf::programs::TcContext;
+use rlvs_packet::ethernet::{self, Ethernet};
+use rlvs_switch::steps::{IN_MAC, Leaving, OUT_MAC};
+use rlvs_switch::{Memory, View, order};
+
+/// Whatever is not the switch's goes on as if there were no such program.
+const GO_ON: i32 = TC_ACT_UNSPEC;
+
+/// Redirects the packet into the switch if it is for it.
+#[inline(always)]
+pub fn run(context: &TcContext, look: impl FnOnce(&Kernel<__sk_buff>) -> Leaving) -> i32 {
+    let packet = context.skb.skb;
+    let view = Kernel::around(packet);
+    // Others' packets, which this machine forwards, have been with the switch already.
+    if view.ingress() != 0 {
+        return GO_ON;
+    }
+    match look(&view) {
+        Leaving::Ours => {}
+        Leaving::Foreign => return GO_ON,
+        Leaving::Marked => {
+            // SAFETY: nothing of this program is needed after the jump.
+            unsafe { maps::LOCAL_OUT_STEPS.tail_call(context, 0) };
+            return GO_ON;
+        }
+    }
+    let Some(config) = view.config() else { return GO_ON };
+    let interface = config.local_out.load(order::PLAIN);
+    if interface == 0 {
+        return GO_ON;
+    }
+    let tagged_inside = view.read::<Ethernet>(0).is_some_and(|header| header.kind.get() == ethernet::VLAN);
+    let macs = [IN_MAC, OUT_MAC];
+    // SAFETY: the context that the kernel called the program with; the helpers check frame and sizes.
+    unsafe {
+        // The way that the packet would have taken had the tag; the switch finds one of its own.
+        if (tagged_inside || (*packet).vlan_present != 0) && helpers::bpf_skb_vlan_pop(packet) != 0 {
+            return GO_ON;
+        }
+        if helpers::bpf_skb_store_bytes(packet, 0, macs.as_ptr().cast(), size_of_val(&macs) as u32, 0) != 0 {
+            return GO_ON;
+        }
+        helpers::bpf_redirect(interface, 0) as i32
+    }
+}
+
+impl Context for __sk_buff {
+    #[inline(always)]
+    unsafe fn bounds(context: *const Self) -> (usize, usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            let start = (&raw const (*context).data).read_volatile();
+            let end = (&raw const (*context).data_end).read_volatile();
+            (start as usize, end as usize)
+        }
+    }
+
+    /// Also of what is not in one piece with the headers.
+    #[inline(always)]
+    unsafe fn length(context: *const Self) -> usize {
+        // SAFETY: the caller's.
+        unsafe { (&raw const (*context).len).read_volatile() as usize }
+    }
+
+    #[inline(always)]
+    unsafe fn ingress(context: *const Self) -> u32 {
+        // SAFETY: the caller's.
+        unsafe { (*context).ingress_ifindex }
+    }
+}
