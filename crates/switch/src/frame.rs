@@ -196,7 +196,11 @@ pub(crate) fn header4<P: View>(platform: &P, link: Link) -> Option<(Frame, Ipv4)
     let mut frame = Frame::behind(link);
     let Some(header) = platform.read::<Ipv4>(frame.l3) else { return malformed(platform) };
     let header_length = header.header_length();
-    frame.length = header.total_length.get() as u32;
+    frame.length = if platform.is_joined() {
+        platform.length().saturating_sub(frame.l3) as u32
+    } else {
+        header.total_length.get() as u32
+    };
     if header.version_length >> 4 != 4
         || header_length < Ipv4::LENGTH
         || (frame.length as usize) < header_length
@@ -215,7 +219,11 @@ pub(crate) fn header4<P: View>(platform: &P, link: Link) -> Option<(Frame, Ipv4)
 pub(crate) fn header6<P: View>(platform: &P, link: Link) -> Option<(Frame, Ipv6)> {
     let mut frame = Frame::behind(link);
     let Some(header) = platform.read::<Ipv6>(frame.l3) else { return malformed(platform) };
-    frame.length = header.payload_length.get() as u32 + Ipv6::LENGTH as u32;
+    frame.length = if platform.is_joined() {
+        platform.length().saturating_sub(frame.l3) as u32
+    } else {
+        header.payload_length.get() as u32 + Ipv6::LENGTH as u32
+    };
     if header.version_class_flow.get() >> 28 != 6 || frame.l3 + frame.length as usize > platform.length() {
         return malformed(platform);
     }

@@ -56,6 +56,12 @@ pub trait View: Memory {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
     /// Octets of the frame, link header included.
     fn length(&self) -> usize;
+    /// Whether it is several packets of one flow that the kernel has joined, and will take apart: the length in its header then
+    /// means nothing.
+    #[inline(always)]
+    fn is_joined(&self) -> bool {
+        false
+    }
     /// Index of the interface that the frame came in by; 0: none, the director itself sends it.
     fn ingress(&self) -> u32;
     /// The time now.

@@ -70,3 +70,68 @@ fn the_director_serves_and_asks_with_nat() -> Result<()> {
     }
     Ok(())
 }
+
+/// With direct routing the answers of a server come straight to the client on the director, with the VIP as their source,
+/// which the kernel takes over IPv4 if it is told to (as with IPVS).
+#[test]
+#[ignore = "needs root"]
+fn the_director_asks_with_direct_routing() -> Result<()> {
+    for family in Family::ALL {
+        let mut cluster = Cluster::start(Method::Dr, family, 2)?;
+        cluster.serve_http(2)?;
+        let host = &cluster.net.director;
+        host.sysctl("net.ipv4.conf.wan.accept_local=1")?;
+        let source = family.on_client_network(254).to_string();
+        let url = format!("http://{}/", with_port(family.vip(), 80));
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.push(host.output(&["curl", "-sS", "-f", "-m", "10", "--interface", &source, &url])?);
+        }
+        answers.sort();
+        assert_eq!(answers, ["rs1\n", "rs1\n", "rs2\n", "rs2\n"], "{family:?}");
+    }
+    Ok(())
+}
+
+/// A client on the director is told as others are that nobody takes its connection.
+#[test]
+#[ignore = "needs root"]
+fn the_director_is_refused_where_there_is_no_real_server() -> Result<()> {
+    for family in Family::ALL {
+        let cluster = Cluster::start(Method::Nat, family, 0)?;
+        cluster.add_service("-t", 80, 0)?;
+        let error = load::curl(&cluster.net.director, family.vip(), 80, 1).unwrap_err();
+        let error = format!("{error:#}");
+        // Its own kernel would have said the same; so the switch is asked.
+        assert!(error.contains("Couldn't connect") || error.contains("Failed to connect"), "{error}");
+        let drops = rlvs(&cluster.net.director, "drops")?;
+        let line = drops.lines().find(|line| line.contains("destination")).unwrap_or_default();
+        assert!(!line.trim_start().starts_with('0') && !line.is_empty(), "{drops}");
+    }
+    Ok(())
+}
+
+/// Nothing is in the way of the director's packets while there is no service, and nothing is left by `rlvs detach`.
+#[test]
+#[ignore = "needs root"]
+fn the_way_into_the_switch_comes_and_goes() -> Result<()> {
+    let mut cluster = Cluster::start(Method::Nat, Family::V4, 1)?;
+    for (change, there) in
+        [(None, false), (Some("-A -f 7 -s rr"), true), (Some("-C"), false), (Some("-A -f 7"), true)]
+    {
+        if let Some(change) = change {
+            cluster.ipvsadm(change)?;
+        }
+        for interface in ["lo", "wan", "lan"] {
+            let filters =
+                cluster.net.director.output(&["tc", "filter", "show", "dev", interface, "egress"])?;
+            assert_eq!(filters.contains("local_out"), there, "{change:?}, {interface}: {filters}");
+        }
+    }
+    cluster.stop_director()?;
+    let host = &cluster.net.director;
+    rlvs(host, "detach")?;
+    let left = host.output(&["tc", "qdisc", "show"])? + &host.output(&["ip", "link"])?;
+    assert!(!left.contains("clsact") && !left.contains("rlvs"), "{left}");
+    Ok(())
+}

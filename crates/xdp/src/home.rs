@@ -60,6 +60,8 @@ pub trait Context {
     unsafe fn bounds(context: *const Self) -> (usize, usize);
     /// Octets of the frame, link header included.
     unsafe fn length(context: *const Self) -> usize;
+    /// [`View::is_joined`].
+    unsafe fn is_joined(context: *const Self) -> bool;
     /// Index of the interface that it came in by; 0: none.
     unsafe fn ingress(context: *const Self) -> u32;
 }
@@ -81,6 +83,11 @@ impl Context for xdp_md {
         let (start, end) = unsafe { Self::bounds(context) };
         // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
         core::hint::black_box(end - start)
+    }
+
+    #[inline(always)]
+    unsafe fn is_joined(_: *const Self) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -193,6 +200,12 @@ impl<C: Context> View for Kernel<C> {
     fn length(&self) -> usize {
         // SAFETY: the context that the kernel called the program with.
         unsafe { C::length(self.context) }
+    }
+
+    #[inline(always)]
+    fn is_joined(&self) -> bool {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe { C::is_joined(self.context) }
     }
 
     #[inline(always)]

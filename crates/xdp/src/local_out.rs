@@ -2,11 +2,11 @@
 
 use crate::home::{Context, Kernel};
 use crate::maps;
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1};
 use aya_ebpf::helpers;
 use aya_ebpf::programs::TcContext;
 use rlvs_packet::ethernet::{self, Ethernet};
-use rlvs_switch::steps::{IN_MAC, Leaving, OUT_MAC};
+use rlvs_switch::steps::Leaving;
 use rlvs_switch::{Memory, View, order};
 
 /// Whatever is not the switch's goes on as if there were no such program.
@@ -36,19 +36,27 @@ pub fn run(context: &TcContext, look: impl FnOnce(&Kernel<__sk_buff>) -> Leaving
         return GO_ON;
     }
     let tagged_inside = view.read::<Ethernet>(0).is_some_and(|header| header.kind.get() == ethernet::VLAN);
-    let macs = [IN_MAC, OUT_MAC];
-    // SAFETY: the context that the kernel called the program with; the helpers check frame and sizes.
+    // SAFETY: the context that the kernel called the program with; the helpers check the frame and the size.
     unsafe {
         // The way that the packet would have taken had the tag; the switch finds one of its own.
         if (tagged_inside || (*packet).vlan_present != 0) && helpers::bpf_skb_vlan_pop(packet) != 0 {
             return GO_ON;
         }
-        if helpers::bpf_skb_store_bytes(packet, 0, macs.as_ptr().cast(), size_of_val(&macs) as u32, 0) != 0 {
-            return GO_ON;
-        }
-        helpers::bpf_redirect(interface, 0) as i32
+        // As to a neighbour, whose address does not matter: the interface does without resolution. What a plain
+        // `bpf_redirect` sends is marked as redirected, and the kernel does not show such packets to generic XDP.
+        let mut neighbour = bpf_redir_neigh {
+            nh_family: if (*packet).protocol == ethernet::IPV6.to_be() as u32 { AF_INET6 } else { AF_INET },
+            __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
+                ipv6_nh: [u32::from_ne_bytes([0xfe, 0x80, 0, 0]), 0, 0, 1],
+            },
+        };
+        let size = size_of::<bpf_redir_neigh>() as i32;
+        helpers::bpf_redirect_neigh(interface, &raw mut neighbour, size, 0) as i32
     }
 }
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
 
 impl Context for __sk_buff {
     #[inline(always)]
@@ -66,6 +74,12 @@ impl Context for __sk_buff {
     unsafe fn length(context: *const Self) -> usize {
         // SAFETY: the caller's.
         unsafe { (&raw const (*context).len).read_volatile() as usize }
+    }
+
+    #[inline(always)]
+    unsafe fn is_joined(context: *const Self) -> bool {
+        // SAFETY: the caller's.
+        unsafe { (*context).gso_size != 0 }
     }
 
     #[inline(always)]

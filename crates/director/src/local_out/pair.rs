@@ -4,7 +4,6 @@ use super::{LocalOutError, offloads};
 use crate::egress::Interface;
 use futures_util::StreamExt;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkMessage};
-use rlvs_switch::steps::{IN_MAC, OUT_MAC};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use std::{fs, io};
 
@@ -12,6 +11,9 @@ use std::{fs, io};
 pub(super) const OUT: &str = "rlvs-out";
 /// Its peer, where the switch receives.
 pub(super) const IN: &str = "rlvs-in";
+
+/// The MAC of both: the kernel sends by an interface without neighbour resolution as if to that interface itself.
+const MAC: [u8; 6] = [0x02, b'r', b'l', b'v', b's', 0x01];
 
 /// Whatever a local program can send by loopback fits: there is nothing that would be told of a smaller one.
 const MTU: u32 = 65_535;
@@ -110,7 +112,7 @@ pub(super) fn warn_of_strict_filters() {
 
 /// Whether an interface of this name and MAC is one of the pair.
 pub(super) fn is_end(name: &str, mac: &[u8]) -> bool {
-    name == OUT && mac == OUT_MAC || name == IN && mac == IN_MAC
+    (name == OUT || name == IN) && mac == MAC
 }
 
 pub(super) fn netlink() -> Result<Handle, LocalOutError> {
@@ -152,9 +154,8 @@ async fn end(netlink: &Handle, name: &'static str) -> Result<Option<u32>, LocalO
 
 /// What makes the pair.
 fn message() -> LinkMessage {
-    let end = |name: &str, mac: [u8; 6]| {
-        LinkMessageBuilder::<LinkUnspec>::new().name(name.to_owned()).address(mac.to_vec()).mtu(MTU).build()
-    };
-    let peer = InfoData::Veth(InfoVeth::Peer(end(IN, IN_MAC)));
-    LinkVeth::new(OUT, IN).address(OUT_MAC.to_vec()).mtu(MTU).set_info_data(peer).build()
+    let peer =
+        LinkMessageBuilder::<LinkUnspec>::new().name(IN).address(MAC.to_vec()).mtu(MTU).arp(false).build();
+    let peer = InfoData::Veth(InfoVeth::Peer(peer));
+    LinkVeth::new(OUT, IN).address(MAC.to_vec()).mtu(MTU).arp(false).set_info_data(peer).build()
 }

@@ -15,12 +15,6 @@ use crate::order;
 use crate::platform::View;
 use crate::table::lookup::{is_expired, locate};
 use crate::table::{Tuple, V4, V6, slot};
-use rlvs_packet::ethernet::Mac;
-
-/// The MAC of the interface that the director's own packets are sent into, and that those for clients on it come out of.
-pub const OUT_MAC: Mac = [0x02, b'r', b'l', b'v', b's', 0x01];
-/// The MAC of its peer, where the switch receives them.
-pub const IN_MAC: Mac = [0x02, b'r', b'l', b'v', b's', 0x02];
 
 /// What a frame is that the director is about to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

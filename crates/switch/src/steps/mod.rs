@@ -29,7 +29,7 @@ use crate::platform::{Platform, Verdict};
 use crate::table::Family;
 use rlvs_packet::icmp::Cause;
 
-pub use local_out::{IN_MAC, Leaving, OUT_MAC, local_out, local_out_by_mark};
+pub use local_out::{Leaving, local_out, local_out_by_mark};
 pub use open::found_by;
 
 /// What is to be done with a frame next.
