@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::connections::Sweeper;
-use crate::dataplane::{self, Attached, Attachments, DataPlane};
+use crate::dataplane::{self, Attached, Attachments, DataPlane, Mode};
 use crate::defence;
 use crate::egress::{self, EgressTracker, Event, Interface, InterfaceEvent, Medium};
 use crate::error::DirectorError;
@@ -107,6 +107,19 @@ fn mount_proc(path: &Path, tables: &Arc<Tables>) -> (Option<proc::Mounted>, Unbo
             nobody_asks()
         }
     }
+}
+
+/// A veth whose other end does not take frames from XDP works by generic XDP only, which has the kernel send them as
+/// its own, with the checksums that their sender left to be finished.
+fn mode_for(interface: &Interface) -> Mode {
+    if interface.kind.as_deref() != Some("veth") || dataplane::can_send(interface.index) {
+        return Mode::Native;
+    }
+    tracing::info!(
+        "{}: the other end of this veth takes no frames from native XDP (for that, there: `ethtool -K IF gro on tx off`)",
+        interface.name
+    );
+    Mode::Generic
 }
 
 fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DirectorError> {
@@ -252,7 +265,7 @@ impl Director {
 
     fn appeared(&mut self, interface: Interface) -> Result<(), DirectorError> {
         let result = if self.is_wanted(&interface) {
-            self.attachments.attach(interface.index).map(|attached| {
+            self.attachments.attach(interface.index, mode_for(&interface)).map(|attached| {
                 let name = &interface.name;
                 match attached {
                     Attached::Now(mode) => tracing::info!("attached to {name} ({mode} XDP)"),

@@ -6,6 +6,7 @@
 //!
 //! - [`model`]: services, destinations, daemons, statistics, connections, as values;
 //! - [`message`]: their form on the wire, both directions;
+//! - [`netlink`]: the framing;
 //! - [`Client`]: asks either back end;
 //! - [`Server`]: how a director answers.
 #![deny(unsafe_code)]
@@ -13,7 +14,7 @@
 pub mod client;
 pub mod message;
 pub mod model;
-mod netlink;
+pub mod netlink;
 pub mod server;
 mod socket;
 

@@ -130,7 +130,7 @@ pub struct Writer {
 
 impl Writer {
     /// Octets so far.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.data.len()
     }
 

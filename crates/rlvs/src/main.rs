@@ -41,6 +41,9 @@ enum Command {
     },
 }
 
+/// The options that may come first of all; others are ipvsadm's.
+const OWN_OPTIONS: [&str; 4] = ["-h", "--help", "-V", "--version"];
+
 fn main() -> ExitCode {
     let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let program = words.next().unwrap_or_default();
@@ -54,6 +57,10 @@ fn main() -> ExitCode {
         && let Some(applet) = Applet::by_name(name)
     {
         return ipvsadm::run(applet, name, rest).into();
+    }
+    // Whoever put rlvs in ipvsadm's place means ipvsadm's options: of rlvs itself there are but these.
+    if words.first().is_some_and(|word| word.starts_with('-') && !OWN_OPTIONS.contains(&word.as_str())) {
+        return ipvsadm::run(Applet::Ipvsadm, &program, &words).into();
     }
     match command(Cli::parse().command) {
         Ok(code) => code,

@@ -1,6 +1,7 @@
 //! What the director tells the switch as a whole: table sizes, hash key, timeouts.
 
 use crate::cell::{AtomicU32, AtomicU64};
+use crate::ftp;
 use crate::mark::MarkLists;
 use crate::order;
 use crate::service::ServiceKey;
@@ -203,7 +204,9 @@ impl Config {
             look_ups[(service.family == 6) as usize] |= match service {
                 _ if service.mark().is_some() => look_up::MARK * mark_rules as u32,
                 ServiceKey { port: 0, .. } => look_up::ANY_PORT,
-                ServiceKey { port, protocol: protocol::TCP, .. } if port == 21u16.to_be() => look_up::FTP,
+                ServiceKey { port, protocol: protocol::TCP, .. } if port.to_ne_bytes() == ftp::CONTROL => {
+                    look_up::FTP
+                }
                 _ => 0,
             };
         }

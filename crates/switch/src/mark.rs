@@ -4,6 +4,8 @@
 //! order for a packet that may open a connection, and **the first that matches decides**, also if its mark is 0, which
 //! leaves the packet unmarked.
 
+use core::ops::ControlFlow;
+
 use crate::cell::AtomicU32;
 use crate::ip::Ip;
 use crate::order;
@@ -188,40 +190,37 @@ pub const fn family_bit(family: u8) -> u32 {
 pub(crate) fn mark_of<P: View, F: Ip>(platform: &P, tuple: &Tuple<F>) -> u32 {
     let Some(config) = platform.config() else { return 0 };
     let current = config.marks.current();
-    let length = config.marks.length(current);
+    let length = config.marks.length(current).min(RULES_MAX);
     let first = current * RULES_MAX;
     let packet = Packet {
-        source: F::words(tuple.source),
-        destination: F::words(tuple.destination),
+        source: pairs(F::words(tuple.source)),
+        destination: pairs(F::words(tuple.destination)),
         ports: tuple.ports.map(|port| u16::from_be_bytes(port) as u32),
         protocol: tuple.protocol as u32,
         interface: platform.ingress(),
-        words: if F::NUMBER == 6 { 4 } else { 1 },
         family: family_bit(F::NUMBER),
     };
-    let mut i = 0;
-    while i < RULES_MAX {
-        if i >= length {
-            break;
+    let mut mark = 0;
+    platform.repeat(length, |number| {
+        let Some(rule) = platform.mark_rule(first.wrapping_add(number)) else {
+            return ControlFlow::Break(());
+        };
+        if packet.differs_from(rule) != 0 {
+            return ControlFlow::Continue(());
         }
-        let Some(rule) = platform.mark_rule(first.wrapping_add(i)) else { break };
-        if packet.differs_from(rule) == 0 {
-            return rule.mark.load(order::PLAIN);
-        }
-        i += 1;
-    }
-    0
+        mark = rule.mark.load(order::PLAIN);
+        ControlFlow::Break(())
+    });
+    mark
 }
 
 /// What rules look at.
 struct Packet {
-    source: [u32; 4],
-    destination: [u32; 4],
+    source: [u64; 2],
+    destination: [u64; 2],
     ports: [u32; 2],
     protocol: u32,
     interface: u32,
-    /// Words of an address that matter.
-    words: usize,
     family: u32,
 }
 
@@ -238,13 +237,20 @@ impl Packet {
             | outside(&rule.source_ports, self.ports[0])
             | outside(&rule.destination_ports, self.ports[1]);
         let mut i = 0;
-        while i < self.words {
-            difference |= differs(&rule.source[i], &rule.source_mask[i], self.source[i])
-                | differs(&rule.destination[i], &rule.destination_mask[i], self.destination[i]);
+        while i < 4 {
+            let word = |pairs: &[u64; 2]| (pairs[i / 2] >> (32 * (i % 2))) as u32;
+            difference |= differs(&rule.source[i], &rule.source_mask[i], word(&self.source))
+                | differs(&rule.destination[i], &rule.destination_mask[i], word(&self.destination));
             i += 1;
         }
         difference
     }
+}
+
+/// An address's words, two in one, the first one lower: on the verifier's stack all that is kept must be aligned to 8 octets.
+#[inline(always)]
+fn pairs(words: [u32; 4]) -> [u64; 2] {
+    [words[0] as u64 | (words[1] as u64) << 32, words[2] as u64 | (words[3] as u64) << 32]
 }
 
 /// 0 if the port is within the range, by the sign of two differences.

@@ -1,5 +1,7 @@
 //! What the switch needs from where it runs.
 
+use core::ops::ControlFlow;
+
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
@@ -45,6 +47,12 @@ pub trait Memory {
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool;
     /// Atomically adds (wrapping; add `n.wrapping_neg()` to subtract) and gives what was there before.
     fn add(&self, cell: &AtomicU32, n: u32) -> u32;
+    /// Calls `body` with 0, 1, 2, ... until it breaks, at most `times` times. For long walks: the kernel's verifier follows
+    /// a loop round by round, but here `body` once.
+    #[inline(always)]
+    fn repeat(&self, times: u32, body: impl FnMut(u32) -> ControlFlow<()>) {
+        let _end = (0..times).try_for_each(body);
+    }
     /// A point between two steps of a protocol among CPUs. Tests let another one go on here.
     #[inline(always)]
     fn interleave(&self) {}

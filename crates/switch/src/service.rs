@@ -2,6 +2,7 @@
 
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::order;
+use crate::scheduler::Scheduler;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What identifies a virtual service: the key of the service table. Without padding, for the map compares octets;
@@ -134,6 +135,14 @@ pub struct MemberList {
     pub maximum: AtomicU32,
     /// Held (1) by the CPU that moves cursor and threshold together.
     pub lock: AtomicU32,
+}
+
+impl MemberList {
+    /// Whether this scheduler chooses among the members.
+    #[inline(always)]
+    pub fn scheduled_by(&self, scheduler: Scheduler) -> bool {
+        self.scheduler.load(order::PLAIN) == scheduler as u32
+    }
 }
 
 /// A cursor before the first member.

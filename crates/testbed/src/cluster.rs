@@ -25,7 +25,16 @@ impl Cluster {
     ///
     /// When this is not root, `rlvs` is not built, or the director does not get ready.
     pub fn start(method: Method, family: Family, servers: u8) -> Result<Self> {
-        let net = Topology::new(method, servers)?;
+        Self::start_on(Topology::new(method, servers)?, family)
+    }
+
+    /// As [`Cluster::start`], on a network that is there.
+    ///
+    /// # Errors
+    ///
+    /// As those.
+    pub fn start_on(net: Topology, family: Family) -> Result<Self> {
+        let method = net.method();
         if method == Method::Dr {
             net.accept_vip(family)?;
         }

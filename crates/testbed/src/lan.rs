@@ -71,6 +71,20 @@ impl Lan {
         self.switch.ip(&format!("link set port{number} {state}"))
     }
 
+    /// Makes all ports what a veth is by itself: frames' checksums are left to be finished, and none are taken from
+    /// native XDP. The ends at the hosts stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// When a port is gone.
+    pub fn leave_as_made(&self) -> Result<()> {
+        (1..=self.ports.load(Ordering::Relaxed)).try_for_each(|number| {
+            self.switch
+                .output(&["ethtool", "-K", &format!("port{number}"), "tx", "on", "gro", "off"])
+                .map(drop)
+        })
+    }
+
     /// The host that the bridge is on, for captures of what passes.
     pub fn switch(&self) -> &Namespace {
         &self.switch

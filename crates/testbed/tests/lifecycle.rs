@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rlvs_testbed::load::{self, Connections, Shares, Wrk};
-use rlvs_testbed::{Cluster, Family, Method, Namespace, rlvs, wait};
+use rlvs_testbed::{Cluster, Family, Method, Namespace, Topology, rlvs, wait};
 
 /// Killed under load, the director costs no request; connections are made while it is down; the next process takes
 /// over what it finds.
@@ -98,6 +98,30 @@ fn a_second_director_is_refused() -> Result<()> {
     assert!(error.contains("already") && !error.contains("still not"), "{error}");
     let halves = Shares::from([("rs1".into(), 2), ("rs2".into(), 2)]);
     assert_eq!(load::curl(&cluster.net.client, cluster.family.vip(), 80, 4)?, halves);
+    Ok(())
+}
+
+/// On veth interfaces whose other ends nobody prepared for native XDP the director works all the same.
+#[test]
+#[ignore = "needs root"]
+fn veth_as_the_kernel_makes_it() -> Result<()> {
+    for method in [Method::Nat, Method::Tun] {
+        let net = Topology::new(method, 2)?;
+        net.client_network.leave_as_made()?;
+        net.server_network.leave_as_made()?;
+        for (host, interface) in [(&net.client, "eth0"), (&net.servers[0], "lan"), (&net.servers[1], "lan")] {
+            host.output(&["ethtool", "-K", interface, "tx", "on"])?;
+        }
+        let mut cluster = Cluster::start_on(net, Family::V4)?;
+        cluster.serve_http(2)?;
+        let halves = Shares::from([("rs1".into(), 2), ("rs2".into(), 2)]);
+        assert_eq!(
+            load::curl(&cluster.net.client, Family::V4.vip(), 80, 4).context(format!("{method:?}"))?,
+            halves
+        );
+        let links = cluster.net.director.output(&["ip", "-details", "link"])?;
+        assert!(links.contains("xdpgeneric"), "{links}");
+    }
     Ok(())
 }
 

@@ -12,7 +12,6 @@ mod maps;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use rlvs_switch::Program;
-use rlvs_switch::steps::{self, Leaving};
 
 /// Declares the program of each step; what they do is said at [`Program`].
 macro_rules! steps {
@@ -40,14 +39,7 @@ steps! {
     create_template6 = CreateTemplate6,
     once = Once,
     once6 = Once6,
-    schedule_turn = ScheduleInTurn,
-    schedule_wturn = ScheduleInWeightedTurn,
-    schedule_conns = ScheduleByConnections,
-    schedule_delay = ScheduleByDelay,
-    schedule_weight = ScheduleByWeight,
-    schedule_lot = ScheduleByLot,
-    schedule_hash = ScheduleByHash,
-    schedule_local = ScheduleByLocality,
+    schedule = Schedule,
     create = Create,
     create6 = Create6,
     create_reply = CreateReply,
@@ -70,19 +62,10 @@ steps! {
     watch = Watch,
 }
 
-/// What the director itself sends ([`steps::local_out`]); for the egress hook of its interfaces.
+/// What the director itself sends ([`rlvs_switch::steps::local_out`]); for the egress hook of its interfaces.
 #[classifier]
 pub fn local_out(context: TcContext) -> i32 {
-    local_out::run(&context, steps::local_out)
-}
-
-/// The part of it that goes by marks ([`steps::local_out_by_mark`]).
-#[classifier]
-pub fn local_out_mark(context: TcContext) -> i32 {
-    local_out::run(
-        &context,
-        |view| if steps::local_out_by_mark(view) { Leaving::Ours } else { Leaving::Foreign },
-    )
+    local_out::run(&context)
 }
 
 #[panic_handler]

@@ -4,6 +4,8 @@
 //! checks, and the kernel's helpers.
 
 use crate::maps;
+use core::ops::ControlFlow;
+
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, BPF_RB_NO_WAKEUP, bpf_fib_lookup, xdp_action, xdp_md};
 use aya_ebpf::helpers;
 use aya_ebpf::programs::XdpContext;
@@ -166,6 +168,12 @@ impl<C> Memory for Kernel<C> {
             // SAFETY: this CPU's own cell.
             unsafe { *cell += 1 };
         }
+    }
+
+    #[inline(always)]
+    fn repeat(&self, times: u32, mut body: impl FnMut(u32) -> ControlFlow<()>) {
+        // SAFETY: the helper calls `once` with what `body` points to, and has returned when `body` ends.
+        unsafe { helpers::bpf_loop(times, once(&body), (&raw mut body).cast(), 0) };
     }
 
     #[inline(always)]
@@ -467,4 +475,16 @@ fn empty_query<'a>() -> Option<&'a mut bpf_fib_lookup> {
         place.write_bytes(0, 1);
         Some(&mut *place)
     }
+}
+
+/// A round of [`Memory::repeat`], as the kernel calls it: 1 ends the loop.
+extern "C" fn round<F: FnMut(u32) -> ControlFlow<()>>(number: u64, body: *mut F) -> i64 {
+    // SAFETY: `repeat` gave a pointer to its `body`, which only this function uses meanwhile.
+    unsafe { (*body)(number as u32) }.is_break() as i64
+}
+
+/// [`round`] for this kind of body.
+#[inline(always)]
+fn once<F: FnMut(u32) -> ControlFlow<()>>(_: &F) -> *mut core::ffi::c_void {
+    round::<F> as *mut core::ffi::c_void
 }

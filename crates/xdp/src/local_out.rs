@@ -1,12 +1,11 @@
 //! Sends what is the switch's, of what the director itself sends, to where the switch receives it.
 
 use crate::home::{Context, Kernel};
-use crate::maps;
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1};
 use aya_ebpf::helpers;
 use aya_ebpf::programs::TcContext;
 use rlvs_packet::ethernet::{self, Ethernet};
-use rlvs_switch::steps::Leaving;
+use rlvs_switch::steps;
 use rlvs_switch::{Memory, View, order};
 
 /// Whatever is not the switch's goes on as if there were no such program.
@@ -14,21 +13,12 @@ const GO_ON: i32 = TC_ACT_UNSPEC;
 
 /// Redirects the packet into the switch if it is for it.
 #[inline(always)]
-pub fn run(context: &TcContext, look: impl FnOnce(&Kernel<__sk_buff>) -> Leaving) -> i32 {
+pub fn run(context: &TcContext) -> i32 {
     let packet = context.skb.skb;
     let view = Kernel::around(packet);
     // Others' packets, which this machine forwards, have been with the switch already.
-    if view.ingress() != 0 {
+    if view.ingress() != 0 || !steps::local_out(&view) {
         return GO_ON;
-    }
-    match look(&view) {
-        Leaving::Ours => {}
-        Leaving::Foreign => return GO_ON,
-        Leaving::Marked => {
-            // SAFETY: nothing of this program is needed after the jump.
-            unsafe { maps::LOCAL_OUT_STEPS.tail_call(context, 0) };
-            return GO_ON;
-        }
     }
     let Some(config) = view.config() else { return GO_ON };
     let interface = config.local_out.load(order::PLAIN);

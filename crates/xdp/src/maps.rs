@@ -78,9 +78,6 @@ pub static EARLY_FRAGMENTS: RingBuf<(), EARLY_OCTETS> = RingBuf::new();
 /// The programs for the switch's steps, by their numbers.
 #[btf_map]
 pub static STEPS: ProgramArray<{ Program::COUNT }> = ProgramArray::new();
-/// The one program that follows `local_out`.
-#[btf_map]
-pub static LOCAL_OUT_STEPS: ProgramArray<1> = ProgramArray::new();
 /// What one step leaves for the next.
 #[btf_map]
 pub static HANDOVER: PerCpuArray<Handover, 1, 0> = PerCpuArray::new();

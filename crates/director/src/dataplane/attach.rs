@@ -3,7 +3,7 @@
 use super::pins::Pins;
 use crate::error::DirectorError;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::{XdpLink, XdpLinkId};
+use aya::programs::xdp::XdpLink;
 use aya::programs::{Xdp, XdpMode};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,35 +64,20 @@ impl Attachments {
         Ok(Attachments { program, folder, modes })
     }
 
-    /// Attaches to the interface with this index: natively, else generically.
-    pub fn attach(&mut self, interface: u32) -> Result<Attached, DirectorError> {
+    /// Attaches to the interface with this index: natively if that is wanted and can be, else generically.
+    pub fn attach(&mut self, interface: u32, wanted: Mode) -> Result<Attached, DirectorError> {
         if let Some(mode) = self.modes.get(&interface) {
             return Ok(Attached::Already(*mode));
         }
-        let (mode, link) = match self.program.attach_to_if_index(interface, XdpMode::Driver) {
-            Ok(link) => (Mode::Native, link),
-            Err(native) => match self.program.attach_to_if_index(interface, XdpMode::Skb) {
-                Ok(link) => {
-                    tracing::debug!("interface {interface} has no native XDP: {native}");
-                    (Mode::Generic, link)
-                }
-                Err(error) => return Err(error.into()),
-            },
+        let native = (wanted == Mode::Native)
+            .then(|| self.program.attach_to_if_index(interface, XdpMode::Driver))
+            .and_then(|result| {
+                result.inspect_err(|e| tracing::debug!("interface {interface} has no native XDP: {e}")).ok()
+            });
+        let (mode, link) = match native {
+            Some(link) => (Mode::Native, link),
+            None => (Mode::Generic, self.program.attach_to_if_index(interface, XdpMode::Skb)?),
         };
-        self.pin(interface, mode, link)?;
-        Ok(Attached::Now(mode))
-    }
-
-    /// Attaches to the interface with this index after the kernel has made a packet of each frame, of whatever length.
-    pub fn attach_generic(&mut self, interface: u32) -> Result<(), DirectorError> {
-        if self.modes.contains_key(&interface) {
-            return Ok(());
-        }
-        let link = self.program.attach_to_if_index(interface, XdpMode::Skb)?;
-        self.pin(interface, Mode::Generic, link)
-    }
-
-    fn pin(&mut self, interface: u32, mode: Mode, link: XdpLinkId) -> Result<(), DirectorError> {
         let link = self.program.take_link(link)?;
         let path = self.folder.join(format!("{interface}-{mode}"));
         let pinned = FdLink::try_from(link)
@@ -101,7 +86,7 @@ impl Attachments {
         match pinned {
             Ok(_held_by_its_pin) => {
                 self.modes.insert(interface, mode);
-                Ok(())
+                Ok(Attached::Now(mode))
             }
             Err(reason) => Err(DirectorError::Pin { path, reason }),
         }

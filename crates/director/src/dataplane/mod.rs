@@ -10,9 +10,11 @@
 //! point the table of steps and the links at them. Each of these is atomic for packets.
 
 mod attach;
+mod features;
 mod pins;
 
 pub use attach::{Attached, Attachments, Mode};
+pub use features::can_send;
 pub use pins::detach;
 
 use crate::config::Config;
@@ -34,9 +36,12 @@ use rlvs_switch::table::WAYS;
 use rlvs_switch::{Program, order};
 use std::io;
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 18] = [
+const MAPS: [&str; 17] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -54,13 +59,10 @@ const MAPS: [&str; 18] = [
     "FRAGMENTS",
     "EARLY_FRAGMENTS",
     "STEPS",
-    "LOCAL_OUT_STEPS",
 ];
 
 /// The program for what the director itself sends.
 const LOCAL_OUT: &str = "local_out";
-/// The one that follows it.
-const LOCAL_OUT_MARK: &str = "local_out_mark";
 
 /// Members that each service has room for, in all its lists.
 pub(crate) const MEMBERS_PER_SERVICE: u32 = MEMBERS_MAX * LISTS as u32;
@@ -225,29 +227,18 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
 /// Whether all of this object's programs were loaded already. Else loads them and puts them in the places of their
 /// predecessors.
 fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
-    let names = || Program::ALL.iter().map(|program| program.name()).chain([LOCAL_OUT, LOCAL_OUT_MARK]);
+    let names = || Program::ALL.iter().map(|program| program.name()).chain([LOCAL_OUT]);
     let pinned = names().all(|name| pins.program(name).exists());
     if !pinned {
         pins.make_program_folder()?;
+        load(ebpf)?;
         for name in names() {
             let path = pins.program(name);
             let _left_by_a_start_that_failed = std::fs::remove_file(&path);
-            let program = ebpf.program_mut(name).ok_or_else(|| DirectorError::Map {
-                name,
-                reason: "the object has no such program".into(),
-            })?;
-            match program {
-                Loaded::SchedClassifier(program) => program.load(),
-                Loaded::Xdp(program) => program.load(),
-                _ => {
-                    return Err(DirectorError::Map {
-                        name,
-                        reason: "the object has it as another kind".into(),
-                    });
-                }
-            }
-            .map_err(explain)?;
-            program.pin(&path).map_err(|error| DirectorError::Pin { path, reason: error.to_string() })?;
+            ebpf.program_mut(name)
+                .ok_or_else(|| DirectorError::Map { name, reason: "the object has no such program".into() })?
+                .pin(&path)
+                .map_err(|error| DirectorError::Pin { path, reason: error.to_string() })?;
         }
     }
     let mut steps: ProgramArray<MapData> = map(ebpf, "STEPS")?;
@@ -255,11 +246,29 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
         let program = Xdp::from_pin(pins.program(step.name()), XdpAttachType::Interface)?;
         steps.set(step as u32, program.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
     }
-    let mut local_out: ProgramArray<MapData> = map(ebpf, "LOCAL_OUT_STEPS")?;
-    let program = SchedClassifier::from_pin(pins.program(LOCAL_OUT_MARK))?;
-    local_out.set(0, program.fd()?, 0).map_err(|error| unusable("LOCAL_OUT_STEPS", error))?;
     pins.forget_other_programs();
     Ok(pinned)
+}
+
+/// Loads the programs, on all CPUs, for the kernel's verifier takes seconds for them.
+fn load(ebpf: &mut Ebpf) -> Result<(), DirectorError> {
+    let waiting = Mutex::new(ebpf.programs_mut());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<(), DirectorError> {
+        while let Some((_, program)) = next() {
+            let loaded = match program {
+                Loaded::SchedClassifier(program) => program.load(),
+                program => <&mut Xdp>::try_from(program)?.load(),
+            };
+            loaded.map_err(explain)?;
+        }
+        Ok(())
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// The program of the first step.

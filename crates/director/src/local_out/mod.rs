@@ -18,7 +18,7 @@ mod filter;
 mod offloads;
 mod pair;
 
-use crate::dataplane::Attachments;
+use crate::dataplane::{Attachments, Mode};
 use crate::egress::{Interface, InterfaceEvent};
 use crate::error::DirectorError;
 use crate::tables::Tables;
@@ -71,7 +71,10 @@ impl LocalOut {
         tables: Arc<Tables>,
     ) -> Result<LocalOut, LocalOutError> {
         let pair = Pair::open().await?;
-        attachments.attach_generic(pair.inner).map_err(|error| LocalOutError::Attach(Box::new(error)))?;
+        // Natively, frames of more than a page would not fit, and could only leave by interfaces that take frames of XDP.
+        attachments
+            .attach(pair.inner, Mode::Generic)
+            .map_err(|error| LocalOutError::Attach(Box::new(error)))?;
         tables.settings().local_out.store(pair.outer, order::PUBLISH);
         pair::warn_of_strict_filters();
         Ok(LocalOut { pair, filter: Filter::new(program), tables })

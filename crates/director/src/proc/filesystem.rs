@@ -78,7 +78,7 @@ impl ProcFilesystem {
             Kind::SyncedConnections => connections::synced(self.source.tables.clone()),
             Kind::Statistics => one(statistics::total(&self.totals()?)),
             Kind::StatisticsByCpu => one(statistics::by_cpu(&self.totals()?)),
-            // No helpers for protocols that carry addresses (FTP) yet.
+            // Lists the modules that help with protocols such as FTP; our switch has no modules.
             Kind::Applications => one("prot port    usecnt name\n".into()),
             Kind::Setting(name) => match self.source.ask(rlvs_ipvs::Request::GetSetting(name.into()))? {
                 Reply::Settings(settings) => one(settings.into_iter().map(|s| s.value + "\n").collect()),

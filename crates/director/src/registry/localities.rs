@@ -24,6 +24,10 @@ impl Registry {
         let settings = &self.tables.settings().settings;
         for address in self.tables.localities.all().iter().flat_map(|bucket| &bucket.addresses) {
             let service = address.service.load(order::PLAIN);
+            if service == 0 {
+                // Free: to be read only, for there are many.
+                continue;
+            }
             let expiration = match self.scheduler_of(service) {
                 Some(Scheduler::LocalityBased) => &settings.lblc_expiration,
                 Some(Scheduler::LocalityBasedReplicated) => &settings.lblcr_expiration,

@@ -1,17 +1,16 @@
 //! Mark rules, published so that the switch sees the old list or the new one.
 
+use super::members::GRACE;
 use super::{Registry, keys};
 use rlvs_ipvs::{Errno, Family, MarkRule, MarkRuleEntry, MarkRuleId, Network, Ports, Protocol};
 use rlvs_switch::config::UNPRIVILEGED_PORT_START;
+use rlvs_switch::ftp;
 use rlvs_switch::mark::{self, LISTS, NO_INTERFACE, Prefix, RULES_MAX, Rule, family_bit};
 use rlvs_switch::order;
 use rlvs_switch::service::ServiceKey;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
-
-/// How long a list that was valid is left as it is: far longer than the switch takes to walk it.
-const GRACE: Duration = Duration::from_millis(2);
+use std::time::Instant;
 
 /// Where the kernel says which ports are privileged, in the network namespace of whoever reads.
 const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -141,7 +140,7 @@ impl Registry {
 
     /// Tells the switch which look-ups can succeed, if a service that came or went is found by one of these.
     pub(super) fn set_look_ups_for(&self, service: &ServiceKey) {
-        if service.port == 0 || service.port == 21u16.to_be() {
+        if service.port == 0 || service.port.to_ne_bytes() == ftp::CONTROL {
             self.set_look_ups();
         }
     }

@@ -10,7 +10,7 @@ use rlvs_switch::scheduler::{MEMBERS_MAX, Scheduler};
 use rlvs_switch::service::{CURSOR_START, LISTS};
 use std::time::{Duration, Instant};
 
-/// How long a list that was valid is left as it is: far longer than a scheduler takes.
+/// How long a list that was valid, of members or of rules, is left as it is: far longer than the switch takes to walk it.
 pub(super) const GRACE: Duration = Duration::from_millis(2);
 
 impl Registry {

@@ -1,5 +1,7 @@
 //! What the hashing schedulers (dh, sh, mh) share: their tables and how a packet's address becomes a number.
 
+use core::ops::ControlFlow;
+
 use super::{Scheduler, destination_hashing, maglev_hashing, source_hashing};
 use crate::cell::AtomicU32;
 use crate::destination::Destination;
@@ -153,6 +155,27 @@ pub(super) fn look<P: Platform>(platform: &P, list: &MemberList, slot: u32) -> F
         Some(_) => Found::Unavailable,
         None => Found::Empty,
     }
+}
+
+/// The first destination that takes new connections, of those that the slots lead to that `slot_of` names for 0, 1, 2, ...; an
+/// empty one ends the search.
+#[inline(always)]
+pub(super) fn first_available<P: Platform>(
+    platform: &P,
+    list: &MemberList,
+    slots: u32,
+    slot_of: impl Fn(u32) -> u32,
+) -> Option<u32> {
+    let mut found = None;
+    platform.repeat(slots, |tried| {
+        match look(platform, list, slot_of(tried)) {
+            Found::Destination(index) => found = Some(index),
+            Found::Unavailable => return ControlFlow::Continue(()),
+            Found::Empty => {}
+        }
+        ControlFlow::Break(())
+    });
+    found
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Locality-based least connection (`lblc`), for caches: an address goes where it went before, unless that one has too
 //! much to do.
 
+use core::ops::ControlFlow;
+
 use super::locality::Wanted;
-use super::{MEMBERS_MAX, Members, NOBODY};
+use super::{Members, NOBODY};
 use crate::order;
 use crate::platform::Platform;
 
@@ -36,18 +38,10 @@ pub(super) fn is_over<P: Platform>(members: &Members<'_, P>, index: u32) -> bool
     if destination.active.load(order::PLAIN) <= destination.weight.load(order::PLAIN) {
         return false;
     }
-    let mut place = members.first;
-    let mut i = 0;
-    while i < MEMBERS_MAX {
-        if members.is_past(place) {
-            return false;
-        }
-        let Some(other) = members.destination(place) else { return false };
-        if (other.active.load(order::PLAIN) as u64) * 2 < other.weight.load(order::PLAIN) as u64 {
-            return true;
-        }
-        place = place.wrapping_add(1);
-        i += 1;
-    }
-    false
+    let mut is_other_idle = false;
+    let all = members.each(|_, other| {
+        is_other_idle = (other.active.load(order::PLAIN) as u64) * 2 < other.weight.load(order::PLAIN) as u64;
+        if is_other_idle { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    all.is_some() && is_other_idle
 }

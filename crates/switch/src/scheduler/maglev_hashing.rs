@@ -3,7 +3,7 @@
 
 #[cfg(not(target_arch = "bpf"))]
 use super::hash::Entrant;
-use super::hash::{Found, Key, look};
+use super::hash::{Found, Key, first_available, look};
 use super::{FALLBACK, PORT};
 use crate::platform::Platform;
 use crate::service::MemberList;
@@ -11,55 +11,25 @@ use crate::service::MemberList;
 /// Slots of the table: a prime number.
 pub(super) const SLOTS: usize = 4093;
 
-/// Slots looked at in one go: more are too much for the verifier.
-const TRIES: u32 = 256;
-
 /// IPVS's keys: of the first slot, and of the distance to the next.
 const FIRST_KEY: u64 = 2_654_435_761;
 #[cfg(not(target_arch = "bpf"))]
 const STEP_KEY: u64 = 2_654_446_892;
 
-/// How far a search came.
-pub enum Search {
-    /// Found.
-    Destination(u32),
-    /// Nobody takes the connection.
-    Nobody,
-    /// To be gone on with from this try.
-    Unfinished(u32),
-}
-
 /// The member that the client's address leads to (with [`PORT`], its address and port); if it is not eligible, nobody,
-/// or with [`FALLBACK`] the next eligible one in a sequence of slots. `tried` says how far along that the search is.
+/// or with [`FALLBACK`] the next eligible one in a sequence of slots.
 #[inline(always)]
-pub(super) fn choose<P: Platform>(
-    platform: &P,
-    list: &MemberList,
-    flags: u32,
-    key: Key,
-    tried: u32,
-) -> Search {
+pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key) -> Option<u32> {
     let port = if flags & PORT != 0 { key.port } else { 0 };
     let first = slot(key.address, port, 0);
-    if tried == 0 {
-        match look(platform, list, first) {
-            Found::Destination(index) => return Search::Destination(index),
-            Found::Unavailable if flags & FALLBACK != 0 => {}
-            _ => return Search::Nobody,
-        }
+    match look(platform, list, first) {
+        Found::Destination(index) => return Some(index),
+        Found::Unavailable if flags & FALLBACK != 0 => {}
+        _ => return None,
     }
-    let mut i = 0;
-    while i < TRIES {
-        let offset = first.wrapping_add(tried).wrapping_add(i) % SLOTS as u32;
-        match look(platform, list, slot(key.address, port, offset)) {
-            Found::Destination(index) => return Search::Destination(index),
-            Found::Unavailable => {}
-            Found::Empty => return Search::Nobody,
-        }
-        i += 1;
-    }
-    let tried = tried.wrapping_add(TRIES);
-    if tried < SLOTS as u32 { Search::Unfinished(tried) } else { Search::Nobody }
+    first_available(platform, list, SLOTS as u32, |i| {
+        slot(key.address, port, first.wrapping_add(i) % SLOTS as u32)
+    })
 }
 
 #[inline(always)]

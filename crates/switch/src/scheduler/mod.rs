@@ -4,7 +4,7 @@
 //! in IPVS's order, the newest first, and a later member wins only if it is strictly better. A destination of
 //! weight 0 or above its threshold takes no new connections.
 //!
-//! The functions below choose for a group of schedulers each, for each group is a program of its own.
+//! The functions below choose for a group of schedulers each, whose choices have the same shape.
 
 mod destination_hashing;
 pub mod hash;
@@ -23,6 +23,8 @@ mod weighted_least_connection;
 mod weighted_overflow;
 mod weighted_round_robin;
 
+use core::ops::ControlFlow;
+
 use crate::cell::AtomicU32;
 use crate::destination::Destination;
 use crate::order;
@@ -30,10 +32,8 @@ use crate::platform::Platform;
 use crate::service::MemberList;
 use hash::Key;
 use locality::Wanted;
-pub use maglev_hashing::Search;
 
-/// Most destinations of one service. The kernel verifies a loop step by step and keeps at most 8,192 branches of it in
-/// mind, of which a member takes up to six.
+/// Most destinations of one service: so much room has each of its lists.
 pub const MEMBERS_MAX: u32 = 512;
 
 /// A scheduler's number in [`MemberList::scheduler`].
@@ -127,9 +127,6 @@ impl Scheduler {
 /// The index of the destination that comes next (rr); `None` if no member takes a connection.
 #[inline(always)]
 pub fn in_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
-    if list.scheduler.load(order::PLAIN) == Scheduler::None as u32 {
-        return None;
-    }
     platform.member(round_robin::choose(&Members::of(platform, list), list)?)
 }
 
@@ -143,9 +140,10 @@ pub fn in_weighted_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<
 #[inline(always)]
 pub fn by_connections<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     let members = Members::of(platform, list);
-    let place = match list.scheduler.load(order::PLAIN) {
-        3 => least_connection::choose(&members),
-        _ => weighted_least_connection::choose(&members),
+    let place = if list.scheduled_by(Scheduler::LeastConnection) {
+        least_connection::choose(&members)
+    } else {
+        weighted_least_connection::choose(&members)
     }?;
     platform.member(place)
 }
@@ -154,9 +152,10 @@ pub fn by_connections<P: Platform>(platform: &P, list: &MemberList) -> Option<u3
 #[inline(always)]
 pub fn by_delay<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     let members = Members::of(platform, list);
-    let place = match list.scheduler.load(order::PLAIN) {
-        5 => shortest_expected_delay::choose(&members),
-        _ => never_queue::choose(&members),
+    let place = if list.scheduled_by(Scheduler::ShortestExpectedDelay) {
+        shortest_expected_delay::choose(&members)
+    } else {
+        never_queue::choose(&members)
     }?;
     platform.member(place)
 }
@@ -165,9 +164,10 @@ pub fn by_delay<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
 #[inline(always)]
 pub fn by_weight<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     let members = Members::of(platform, list);
-    let place = match list.scheduler.load(order::PLAIN) {
-        7 => weighted_failover::choose(&members),
-        _ => weighted_overflow::choose(&members),
+    let place = if list.scheduled_by(Scheduler::WeightedFailover) {
+        weighted_failover::choose(&members)
+    } else {
+        weighted_overflow::choose(&members)
     }?;
     platform.member(place)
 }
@@ -178,15 +178,16 @@ pub fn by_lot<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
     platform.member(power_of_two::choose(&Members::of(platform, list))?)
 }
 
-/// Whom a hashed address leads to (dh, sh, mh). `flags` are the service's, `tried` is 0 or where the search is to go on.
+/// The index of the destination that a hashed address leads to (dh, sh, mh). `flags` are the service's.
 #[inline(always)]
-pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key, tried: u32) -> Search {
-    let chosen = match list.scheduler.load(order::PLAIN) {
-        10 => destination_hashing::choose(platform, list, key),
-        11 => source_hashing::choose(platform, list, flags, key),
-        _ => return maglev_hashing::choose(platform, list, flags, key, tried),
-    };
-    chosen.map_or(Search::Nobody, Search::Destination)
+pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key) -> Option<u32> {
+    if list.scheduled_by(Scheduler::DestinationHashing) {
+        destination_hashing::choose(platform, list, key)
+    } else if list.scheduled_by(Scheduler::SourceHashing) {
+        source_hashing::choose(platform, list, flags, key)
+    } else {
+        maglev_hashing::choose(platform, list, flags, key)
+    }
 }
 
 /// The index of the destination that serves the address that a client wants (lblc, lblcr); `None` if
@@ -194,18 +195,20 @@ pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Ke
 #[inline(always)]
 pub(crate) fn by_locality<P: Platform>(platform: &P, list: &MemberList, wanted: Wanted) -> Option<u32> {
     let members = Members::of(platform, list);
-    match list.scheduler.load(order::PLAIN) {
-        13 => locality_based::choose(&members, wanted),
-        _ => locality_based_replicated::choose(&members, wanted),
+    if list.scheduled_by(Scheduler::LocalityBased) {
+        locality_based::choose(&members, wanted)
+    } else {
+        locality_based_replicated::choose(&members, wanted)
     }
 }
 
 /// Remembers who serves an address from now on (lblc, lblcr).
 #[inline(always)]
 pub(crate) fn remember_locality<P: Platform>(platform: &P, list: &MemberList, wanted: Wanted, chosen: u32) {
-    match list.scheduler.load(order::PLAIN) {
-        13 => locality_based::remember(platform, wanted, chosen),
-        _ => locality_based_replicated::remember(platform, wanted, chosen),
+    if list.scheduled_by(Scheduler::LocalityBased) {
+        locality_based::remember(platform, wanted, chosen)
+    } else {
+        locality_based_replicated::remember(platform, wanted, chosen)
     }
 }
 
@@ -241,6 +244,21 @@ impl<'a, P: Platform> Members<'a, P> {
         self.platform.destination(self.platform.member(place)?)
     }
 
+    /// Visits the members in order until told to stop, each by its place; `None` if one of them is not to be found.
+    #[inline(always)]
+    fn each(&self, mut visit: impl FnMut(u32, &'a Destination) -> ControlFlow<()>) -> Option<()> {
+        let mut all_found = true;
+        self.platform.repeat(self.length(), |number| {
+            let place = self.first.wrapping_add(number);
+            let Some(destination) = self.destination(place) else {
+                all_found = false;
+                return ControlFlow::Break(());
+            };
+            visit(place, destination)
+        });
+        if all_found { Some(()) } else { None }
+    }
+
     /// The place that a cursor names; nobody's, before [`Self::first`], if it names none.
     #[inline(always)]
     fn place(&self, cursor: u32) -> u32 {
@@ -253,10 +271,16 @@ impl<'a, P: Platform> Members<'a, P> {
         place.wrapping_sub(self.first)
     }
 
+    /// How many there are.
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.end.wrapping_sub(self.first)
+    }
+
     /// Whether the list ends before this place.
     #[inline(always)]
     fn is_past(&self, place: u32) -> bool {
-        self.cursor(place) >= self.end.wrapping_sub(self.first)
+        self.cursor(place) >= self.length()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Never queue (`nq`): an idle member, even if a busy one is faster.
 
-use super::{MEMBERS_MAX, Members, shortest_expected_delay};
+use core::ops::ControlFlow;
+
+use super::{Members, shortest_expected_delay};
 use crate::order;
 use crate::platform::Platform;
 
@@ -15,18 +17,13 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>) -> Option<u32> {
 
 #[inline(always)]
 fn first_idle<P: Platform>(members: &Members<'_, P>) -> Option<u32> {
-    let mut place = members.first;
-    let mut i = 0;
-    while i < MEMBERS_MAX {
-        if members.is_past(place) {
-            break;
+    let mut idle = None;
+    members.each(|place, destination| {
+        if destination.eligible_weight() == 0 || destination.active.load(order::PLAIN) > 0 {
+            return ControlFlow::Continue(());
         }
-        let destination = members.destination(place)?;
-        if destination.eligible_weight() > 0 && destination.active.load(order::PLAIN) == 0 {
-            return Some(place);
-        }
-        place = place.wrapping_add(1);
-        i += 1;
-    }
-    None
+        idle = Some(place);
+        ControlFlow::Break(())
+    })?;
+    idle
 }

@@ -1,6 +1,8 @@
 //! Power of two choices (`twos`): two members drawn by lot, and the less loaded one of them.
 
-use super::{MEMBERS_MAX, Members};
+use core::ops::ControlFlow;
+
+use super::Members;
 use crate::platform::Platform;
 
 /// The better one of two eligible members that are drawn with chances by weight.
@@ -19,16 +21,10 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>) -> Option<u32> {
 #[inline(always)]
 fn total_weight<P: Platform>(members: &Members<'_, P>) -> Option<u64> {
     let mut total = 0u64;
-    let mut place = members.first;
-    let mut i = 0;
-    while i < MEMBERS_MAX {
-        if members.is_past(place) {
-            break;
-        }
-        total = total.wrapping_add(members.destination(place)?.eligible_weight() as u64);
-        place = place.wrapping_add(1);
-        i += 1;
-    }
+    members.each(|_, destination| {
+        total = total.wrapping_add(destination.eligible_weight() as u64);
+        ControlFlow::Continue(())
+    })?;
     if total > 0 { Some(total) } else { None }
 }
 
@@ -38,22 +34,13 @@ fn draw<P: Platform>(members: &Members<'_, P>, total: u64) -> Option<u32> {
     let random = (members.platform.random() as u64) << 32 | members.platform.random() as u64;
     let mut lot = random.checked_rem(total.wrapping_add(1))? as i64;
     let mut drawn = None;
-    let mut place = members.first;
-    let mut i = 0;
-    while i < MEMBERS_MAX {
-        if members.is_past(place) {
-            break;
-        }
-        let weight = members.destination(place)?.eligible_weight();
+    members.each(|place, destination| {
+        let weight = destination.eligible_weight();
         if weight > 0 {
             drawn = Some(place);
             lot = lot.wrapping_sub(weight as i64);
-            if lot <= 0 {
-                break;
-            }
         }
-        place = place.wrapping_add(1);
-        i += 1;
-    }
+        if weight > 0 && lot <= 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     drawn
 }

@@ -1,6 +1,8 @@
 //! Round robin (`rr`): the members in turn.
 
-use super::{CURSOR_TRIES, MEMBERS_MAX, Members};
+use core::ops::ControlFlow;
+
+use super::{CURSOR_TRIES, Members};
 use crate::order;
 use crate::platform::Platform;
 use crate::service::MemberList;
@@ -22,23 +24,18 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
 #[inline(always)]
 fn next_eligible<P: Platform>(members: &Members<'_, P>, last: u32) -> Option<u32> {
     let mut place = members.place(last);
-    // Where it comes from is hidden from the compiler, which would count down from the number of members instead of up to a
-    // constant: to Linux 6.1's verifier, an endless loop.
-    let mut seen = core::hint::black_box(members.first);
-    let mut i = 0;
-    while i < MEMBERS_MAX {
-        if members.is_past(seen) {
-            break;
-        }
-        i += 1;
-        seen = seen.wrapping_add(1);
+    let mut next = None;
+    members.platform.repeat(members.length(), |_| {
         place = place.wrapping_add(1);
         if members.is_past(place) {
             place = members.first;
         }
-        if members.destination(place)?.eligible_weight() > 0 {
-            return Some(place);
+        match members.destination(place) {
+            Some(destination) if destination.eligible_weight() == 0 => return ControlFlow::Continue(()),
+            Some(_) => next = Some(place),
+            None => {}
         }
-    }
-    None
+        ControlFlow::Break(())
+    });
+    next
 }

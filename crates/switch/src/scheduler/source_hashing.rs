@@ -2,7 +2,7 @@
 
 #[cfg(not(target_arch = "bpf"))]
 use super::hash::Entrant;
-use super::hash::{Found, Key, look, multiplicative};
+use super::hash::{Found, Key, first_available, look, multiplicative};
 use super::{FALLBACK, PORT};
 use crate::platform::Platform;
 use crate::service::MemberList;
@@ -23,16 +23,7 @@ pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, k
     }
     // IPVS adds the hash once more to where its search starts.
     let start = hash.wrapping_mul(2);
-    let mut i = 0;
-    while i < SLOTS as u32 {
-        match look(platform, list, start.wrapping_add(i) % SLOTS as u32) {
-            Found::Destination(index) => return Some(index),
-            Found::Unavailable => {}
-            Found::Empty => return None,
-        }
-        i += 1;
-    }
-    None
+    first_available(platform, list, SLOTS as u32, |i| start.wrapping_add(i) % SLOTS as u32)
 }
 
 /// The members in turn, each as often in a row as its weight says, at least once.

@@ -1,6 +1,8 @@
 //! Weighted failover (`fo`): one member serves all, the next one when that fails.
 
-use super::{MEMBERS_MAX, Members};
+use core::ops::ControlFlow;
+
+use super::Members;
 use crate::destination::Destination;
 use crate::platform::Platform;
 
@@ -18,19 +20,13 @@ pub(super) fn heaviest<P: Platform>(
 ) -> Option<u32> {
     let mut best = None;
     let mut highest = 0;
-    let mut place = members.first;
-    let mut i = 0;
-    while i < MEMBERS_MAX {
-        if members.is_past(place) {
-            break;
-        }
-        let weight = weight(members.destination(place)?);
+    members.each(|place, destination| {
+        let weight = weight(destination);
         if weight > highest {
             best = Some(place);
             highest = weight;
         }
-        place = place.wrapping_add(1);
-        i += 1;
-    }
+        ControlFlow::Continue(())
+    })?;
     best
 }

@@ -1,6 +1,8 @@
 //! Weighted least connection (`wlc`): the member with the smallest overhead for its weight.
 
-use super::{MEMBERS_MAX, Members};
+use core::ops::ControlFlow;
+
+use super::Members;
 use crate::destination::Destination;
 use crate::platform::Platform;
 
@@ -21,13 +23,7 @@ pub(super) fn least_loaded<P: Platform>(
     let mut best = None;
     let mut best_load = 0u64;
     let mut best_share = 0u64;
-    let mut place = members.first;
-    let mut i = 0;
-    while i < MEMBERS_MAX {
-        if members.is_past(place) {
-            break;
-        }
-        let destination = members.destination(place)?;
+    members.each(|place, destination| {
         let weight = destination.eligible_weight() as u64;
         let (load, share) = (load(destination), share(weight));
         // Loads stay below 2^41 and weights below 2^31: with more than 2^33 connections' worth of load the product
@@ -37,8 +33,7 @@ pub(super) fn least_loaded<P: Platform>(
             best_load = load;
             best_share = share;
         }
-        place = place.wrapping_add(1);
-        i += 1;
-    }
+        ControlFlow::Continue(())
+    })?;
     best
 }

@@ -3,39 +3,27 @@
 use super::established::request_direction;
 use super::persist::WANTED;
 use super::seen::{Seen, seen};
+use super::version::{next, program};
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
-use crate::frame::{self, Link, Network};
+use crate::frame::Link;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state;
 use crate::table::insert::{self, Half, Outcome};
-use crate::table::{Binding, Entry, Kind, Tuple, V4, V6, template};
+use crate::table::{Binding, Entry, Kind, Tuple, template};
 
-/// Puts the new connection into the table.
-#[inline(always)]
-pub fn create<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V4(link) => create_in::<P, V4>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn create6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V6(link) => create_in::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Puts the new connection into the table.
+    create, create6 => create_in;
 }
 
 #[inline(always)]
-fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
+fn create_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
     let chosen = handed_over(platform, |words| &words.destination);
-    let Some((tuple, signal)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+    let Some((tuple, signal)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(destination) = platform.destination(chosen) else {
         return drop_for(platform, Event::DestinationGone);
@@ -46,7 +34,7 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         let version = handed_over(platform, |words| &words.template_version);
         if template::bind::<P, F>(platform, template, version, platform.now().0) == 0 {
             // It has gone meanwhile.
-            return Step::Next(if F::NUMBER == 6 { Program::Persist6 } else { Program::Persist });
+            return next::<F>(Program::Persist, Program::Persist6);
         }
         entry.hop = Binding::Controlled(template).pack();
     }
@@ -55,7 +43,6 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     let state = state::first(config, half.tuple.protocol, direction, signal);
     match insert::create(platform, config, &half, Kind::Forward, state) {
         Outcome::Created(index) => {
-            hand_over(platform, |words| &words.again, 0);
             if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA
                 && let Some(counters) = platform.counters(chosen)
             {
@@ -63,7 +50,7 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
             }
             if half.entry.method as u32 == method::MASQUERADE {
                 hand_over(platform, |words| &words.connection, index);
-                return Step::Next(if F::NUMBER == 6 { Program::CreateReply6 } else { Program::CreateReply });
+                return next::<F>(Program::CreateReply, Program::CreateReply6);
             }
             // The packet is now one of a known connection.
             Step::Next(Program::Director)
@@ -78,7 +65,7 @@ fn create_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         }
         Outcome::Contended => {
             unbind::<P, F>(platform);
-            try_again(platform, if F::NUMBER == 6 { Program::Create6 } else { Program::Create })
+            try_again(platform, program::<F>(Program::Create, Program::Create6))
         }
     }
 }

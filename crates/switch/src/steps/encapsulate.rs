@@ -2,26 +2,16 @@
 
 use super::{Step, handed_over};
 use crate::forward::tunnel;
-use crate::frame::{self, Network};
+use crate::frame::Link;
+use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
-use crate::table::{V4, V6};
 
-/// Sends the packet through the tunnel.
-#[inline(always)]
-pub fn encapsulate<P: Platform>(platform: &P) -> Step {
-    let destination = handed_over(platform, |words| &words.destination);
-    match frame::network(platform) {
-        Network::V4(link) => tunnel::send::<P, V4>(platform, link, destination),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Sends the packet through the tunnel.
+    encapsulate, encapsulate6 => encapsulate_in;
 }
 
-/// The same for IPv6.
 #[inline(always)]
-pub fn encapsulate6<P: Platform>(platform: &P) -> Step {
-    let destination = handed_over(platform, |words| &words.destination);
-    match frame::network(platform) {
-        Network::V6(link) => tunnel::send::<P, V6>(platform, link, destination),
-        _ => Step::Done(Verdict::Pass),
-    }
+fn encapsulate_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+    tunnel::send::<P, F>(platform, link, handed_over(platform, |words| &words.destination))
 }

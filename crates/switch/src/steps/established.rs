@@ -2,6 +2,7 @@
 
 use super::ftp;
 use super::open;
+use super::version::next;
 use super::{Program, Step, drop_for};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
@@ -43,8 +44,7 @@ pub fn process6<P: Platform>(platform: &P) -> Step {
 fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let (frame, tuple) = match F::sight(platform, link) {
         Sight::Plain(frame, tuple) => (frame, tuple),
-        Sight::Uncommon if F::NUMBER == 6 => return Step::Next(Program::Uncommon6),
-        Sight::Uncommon => return Step::Next(Program::Uncommon),
+        Sight::Uncommon => return next::<F>(Program::Uncommon, Program::Uncommon6),
         Sight::Foreign => return Step::Done(Verdict::Pass),
     };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };

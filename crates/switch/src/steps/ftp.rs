@@ -1,12 +1,15 @@
 //! FTP behind NAT: reading control connections, and making their data connections known.
 
+use super::create_reply::way_back;
 use super::established;
 use super::open;
+use super::seen::{Seen, keep};
+use super::version::next;
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::config::Tick;
 use crate::counters::Event;
-use crate::destination::{Destination, Hop, method};
-use crate::frame::{self, Content, Frame, Link, Network, Sight};
+use crate::destination::{Destination, method};
+use crate::frame::{Content, Frame, Link, Sight};
 use crate::ftp::{self, command, reply, text};
 use crate::ip::Ip;
 use crate::order;
@@ -15,36 +18,10 @@ use crate::state::tcp;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{Found, is_expired, locate};
 use crate::table::release::release;
-use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, V4, V6, slot};
+use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, slot};
 use rlvs_packet::checksum::Change;
-use rlvs_packet::ethernet::Ethernet;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{SYN, Tcp};
-
-/// Declares each step for both IP versions.
-macro_rules! steps {
-    ($($(#[$doc:meta])* $step:ident, $step6:ident => $of:ident;)*) => {
-        $(
-            $(#[$doc])*
-            #[inline(always)]
-            pub fn $step<P: Platform>(platform: &P) -> Step {
-                match frame::network(platform) {
-                    Network::V4(link) => $of::<P, V4>(platform, link),
-                    _ => Step::Done(Verdict::Pass),
-                }
-            }
-
-            /// The same for IPv6.
-            #[inline(always)]
-            pub fn $step6<P: Platform>(platform: &P) -> Step {
-                match frame::network(platform) {
-                    Network::V6(link) => $of::<P, V6>(platform, link),
-                    _ => Step::Done(Verdict::Pass),
-                }
-            }
-        )*
-    };
-}
 
 steps! {
     /// Reads what a client says on its control connection.
@@ -88,11 +65,6 @@ pub(super) fn read<P: Platform, F: Ip>(platform: &P, index: u32, meta: Meta) -> 
 #[inline(always)]
 pub(super) fn look_for_data<F: Ip>() -> Step {
     next::<F>(Program::FtpData, Program::FtpData6)
-}
-
-#[inline(always)]
-fn next<F: Ip>(four: Program, six: Program) -> Step {
-    Step::Next(if F::NUMBER == 6 { six } else { four })
 }
 
 #[inline(always)]
@@ -242,10 +214,7 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
 #[inline(always)]
 fn expect_reply_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let Some(header) = platform.read::<Ethernet>(0) else { return Step::Done(Verdict::Pass) };
-    // The way that the command came, until a way to the client is looked up.
-    let back = Hop::new(platform.ingress(), header.source, header.destination, link.vlan)
-        .in_generation(config.generation().wrapping_sub(1));
+    let Some(back) = way_back(platform, config, link) else { return Step::Done(Verdict::Pass) };
     let index = handed_over(platform, |words| &words.data);
     match insert::create_reply::<P, F>(platform, config, index, back) {
         Outcome::Full => drop_for(platform, Event::TableFull),
@@ -273,8 +242,8 @@ fn deliver_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 }
 
 #[inline(always)]
-fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
-    let Some((_, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
+fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
+    let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let wanted = Tuple { ports: [[0; 2], tuple.ports[1]], ..tuple };
     let now = platform.now();
@@ -286,8 +255,10 @@ fn data_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     {
         // Done with, but for a packet that is repeated right now.
         place.refresh(now.plus(Tick::in_seconds(LINGER_SECONDS)));
+        keep(platform, &frame, &tuple);
         hand_over(platform, |words| &words.destination, destination);
         hand_over(platform, |words| &words.template, super::NONE);
+        hand_over(platform, |words| &words.again, 0);
         hand_over(platform, |words| &words.keep_port, 1);
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);

@@ -1,72 +1,45 @@
-//! The hashing schedulers' step: what they need of the packet, and their choice.
+//! The hashing schedulers: what they need of the packet, and their choice.
 
-use super::schedule::{go_on_with, list_of};
-use super::{NONE, Program, Step, hand_over, handed_over};
-use crate::frame::{self, Link, Network};
-use crate::ip::Ip;
+use super::schedule::list_of;
+use super::seen::{Seen, seen};
+use super::{NONE, handed_over};
 use crate::order;
 use crate::platform::Platform;
 use crate::scheduler::hash::{Key, fold};
-use crate::scheduler::{self, Scheduler, Search};
+use crate::scheduler::{self, Scheduler};
 use crate::table::{V4, V6};
 
-/// Chooses a destination for a connection to the service that was found, by the packet's addresses.
+/// Chooses a destination for a connection to the service by the packet's addresses, or [`NONE`].
 #[inline(always)]
-pub fn by_hash<P: Platform>(platform: &P) -> Step {
-    let service = handed_over(platform, |words| &words.service);
+pub(super) fn by_hash<P: Platform>(platform: &P, service: u32) -> u32 {
     let of_destination = goes_by_destination(platform, service);
-    let key = match frame::network(platform) {
-        Network::V4(link) => key4(platform, link.pack(), of_destination),
-        Network::V6(link) => key6(platform, link.pack(), of_destination),
-        Network::Other => 0,
-    };
-    match choose(platform, service, key) {
-        UNFINISHED => Step::Next(Program::ScheduleByHash),
-        chosen => go_on_with(platform, chosen),
-    }
+    choose(platform, service, key(platform, of_destination))
 }
-
-/// No destination yet: the search is to go on in another run.
-const UNFINISHED: u32 = NONE - 1;
 
 #[inline(never)]
 fn goes_by_destination<P: Platform>(platform: &P, service: u32) -> u32 {
-    let scheduler = list_of(platform, service).map_or(0, |list| list.scheduler.load(order::PLAIN));
-    (scheduler == Scheduler::DestinationHashing as u32) as u32
+    list_of(platform, service).is_some_and(|list| list.scheduled_by(Scheduler::DestinationHashing)) as u32
 }
 
 #[inline(never)]
-fn key4<P: Platform>(platform: &P, link: u32, of_destination: u32) -> u64 {
-    key_of::<P, V4>(platform, Link::unpack(link), of_destination)
-}
-
-#[inline(never)]
-fn key6<P: Platform>(platform: &P, link: u32, of_destination: u32) -> u64 {
-    key_of::<P, V6>(platform, Link::unpack(link), of_destination)
+fn key<P: Platform>(platform: &P, of_destination: u32) -> u64 {
+    match handed_over(platform, |words| &words.family) {
+        6 => key_of::<P, V6>(platform, of_destination),
+        _ => key_of::<P, V4>(platform, of_destination),
+    }
 }
 
 #[inline(always)]
-fn key_of<P: Platform, F: Ip>(platform: &P, link: Link, of_destination: u32) -> u64 {
-    let Some((_, tuple)) = F::parse(platform, link) else { return 0 };
-    let (source, destination) = (fold(F::words(tuple.source)), fold(F::words(tuple.destination)));
-    let address = if of_destination != 0 { destination } else { source };
-    Key { address, port: u16::from_be_bytes(tuple.ports[0]) }.pack()
+fn key_of<P: Platform, F: Seen>(platform: &P, of_destination: u32) -> u64 {
+    let Some((tuple, _)) = seen::<P, F>(platform) else { return 0 };
+    let address = if of_destination != 0 { tuple.destination } else { tuple.source };
+    Key { address: fold(F::words(address)), port: u16::from_be_bytes(tuple.ports[0]) }.pack()
 }
 
-/// A destination's index, [`NONE`] or [`UNFINISHED`].
 #[inline(never)]
 fn choose<P: Platform>(platform: &P, service: u32, key: u64) -> u32 {
     let Some(list) = list_of(platform, service) else { return NONE };
-    let Some(flags) = platform.service(service).map(|service| service.flags.load(order::PLAIN)) else {
-        return NONE;
-    };
-    let tried = handed_over(platform, |words| &words.tried);
-    match scheduler::by_hash(platform, list, flags, Key::unpack(key), tried) {
-        Search::Destination(index) => index,
-        Search::Nobody => NONE,
-        Search::Unfinished(tried) => {
-            hand_over(platform, |words| &words.tried, tried);
-            UNFINISHED
-        }
-    }
+    let Some(service) = platform.service(service) else { return NONE };
+    let flags = service.flags.load(order::PLAIN);
+    scheduler::by_hash(platform, list, flags, Key::unpack(key)).unwrap_or(NONE)
 }

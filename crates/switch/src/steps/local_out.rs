@@ -4,8 +4,9 @@
 //! interfaces, into which this sends what is the switch's. There it goes through the steps as any received packet does.
 
 use super::established::may_open;
+use super::hand_over;
 use super::open::service_of;
-use super::seen::Seen;
+use super::seen::{Seen, keep};
 use crate::config::{Config, look_up};
 use crate::fragment;
 use crate::frame::{self, Content, Link, Network};
@@ -16,65 +17,25 @@ use crate::platform::View;
 use crate::table::lookup::{is_expired, locate};
 use crate::table::{Tuple, V4, V6, slot};
 
-/// What a frame is that the director is about to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaving {
-    /// Nothing for the switch.
-    Foreign,
-    /// Of a known connection, or it may open one with a virtual service.
-    Ours,
-    /// That depends on its mark: [`local_out_by_mark`] tells. A step of its own, for the verifier follows the rules one by one.
-    Marked,
-}
-
-/// Says what the frame is.
+/// Whether a frame that the director is about to send is for the switch: it belongs to a known connection, or may open
+/// one with a virtual service.
 #[inline(always)]
-pub fn local_out<V: View>(view: &V) -> Leaving {
-    let found = match frame::network(view) {
-        Network::V4(link) => look4(view, link.pack()),
-        Network::V6(link) => look6(view, link.pack()),
-        Network::Other => 0,
-    };
-    match found {
-        OURS => Leaving::Ours,
-        MARKED => Leaving::Marked,
-        _ => Leaving::Foreign,
-    }
-}
-
-/// Whether a frame that is [`Leaving::Marked`] may open a connection with a virtual service, be it by its mark or otherwise.
-#[inline(always)]
-pub fn local_out_by_mark<V: View>(view: &V) -> bool {
+pub fn local_out<V: View>(view: &V) -> bool {
     match frame::network(view) {
-        Network::V4(link) => classify4(view, link.pack()) == OURS,
-        Network::V6(link) => classify6(view, link.pack()) == OURS,
+        Network::V4(link) => is_ours4(view, link.pack()) == 1,
+        Network::V6(link) => is_ours6(view, link.pack()) == 1,
         Network::Other => false,
     }
 }
 
-/// [`Leaving::Ours`], in one word.
-const OURS: u32 = 1;
-/// [`Leaving::Marked`], in one word.
-const MARKED: u32 = 2;
-
 #[inline(never)]
-fn look4<V: View>(view: &V, link: u32) -> u32 {
-    look::<V, V4>(view, read4(view, link))
+fn is_ours4<V: View>(view: &V, link: u32) -> u32 {
+    is_ours::<V, V4>(view, read4(view, link)) as u32
 }
 
 #[inline(never)]
-fn look6<V: View>(view: &V, link: u32) -> u32 {
-    look::<V, V6>(view, read6(view, link))
-}
-
-#[inline(never)]
-fn classify4<V: View>(view: &V, link: u32) -> u32 {
-    classify::<V, V4>(view, read4(view, link))
-}
-
-#[inline(never)]
-fn classify6<V: View>(view: &V, link: u32) -> u32 {
-    classify::<V, V6>(view, read6(view, link))
+fn is_ours6<V: View>(view: &V, link: u32) -> u32 {
+    is_ours::<V, V6>(view, read6(view, link)) as u32
 }
 
 /// Bits of what [`read4`] and [`read6`] give.
@@ -107,9 +68,8 @@ fn read<V: View, F: Seen>(view: &V, link: u32) -> Option<u32> {
     if F::is_loopback(tuple.source) {
         return None;
     }
-    let handover = view.handover()?;
-    F::store_tuple(F::kept(handover), &tuple);
-    handover.identification.store(frame.detail, order::PLAIN);
+    keep(view, &frame, &tuple);
+    hand_over(view, |words| &words.identification, frame.detail);
     let opening = if may_open(view.config()?, &frame) { is::OPENING } else { 0 };
     match frame.content {
         Content::EarlyFragment => None,
@@ -120,52 +80,29 @@ fn read<V: View, F: Seen>(view: &V, link: u32) -> Option<u32> {
 }
 
 #[inline(always)]
-fn look<V: View, F: Seen>(view: &V, packet: u32) -> u32 {
+fn is_ours<V: View, F: Seen>(view: &V, packet: u32) -> bool {
     if packet & is::READ == 0 {
-        return 0;
+        return false;
     }
     if packet & is::LATER_FRAGMENT != 0 {
-        return OURS;
+        return true;
     }
-    let (Some(config), Some(handover)) = (view.config(), view.handover()) else { return 0 };
+    let (Some(config), Some(handover)) = (view.config(), view.handover()) else { return false };
     let tuple = F::load_tuple(F::kept(handover));
-    if is_known(view, config, &tuple) {
-        return ours(view, packet, &tuple);
-    }
-    if packet & is::OPENING == 0 {
-        return 0;
-    }
-    if config.look_ups::<F>() & look_up::MARK != 0 {
-        return MARKED;
-    }
-    match service_of(view, config, &tuple, 0) {
-        Some(_) => ours(view, packet, &tuple),
-        None => 0,
-    }
-}
-
-#[inline(always)]
-fn classify<V: View, F: Seen>(view: &V, packet: u32) -> u32 {
-    if packet & is::OPENING == 0 {
-        return 0;
-    }
-    let (Some(config), Some(handover)) = (view.config(), view.handover()) else { return 0 };
-    let tuple = F::load_tuple(F::kept(handover));
-    match service_of(view, config, &tuple, mark::mark_of(view, &tuple)) {
-        Some(_) => ours(view, packet, &tuple),
-        None => 0,
-    }
-}
-
-#[inline(always)]
-fn ours<V: View, F: Seen>(view: &V, packet: u32, tuple: &Tuple<F>) -> u32 {
-    if packet & is::FIRST_FRAGMENT != 0
-        && let Some(handover) = view.handover()
-    {
+    let ours =
+        is_known(view, config, &tuple) || packet & is::OPENING != 0 && has_service(view, config, &tuple);
+    if ours && packet & is::FIRST_FRAGMENT != 0 {
         // Now, for the others are sent before the switch has seen this one.
-        fragment::remember(view, tuple, handover.identification.load(order::PLAIN));
+        fragment::remember(view, &tuple, handover.identification.load(order::PLAIN));
     }
-    OURS
+    ours
+}
+
+#[inline(always)]
+fn has_service<V: View, F: Ip>(view: &V, config: &Config, tuple: &Tuple<F>) -> bool {
+    let marked = config.look_ups::<F>() & look_up::MARK != 0;
+    let mark = if marked { mark::mark_of(view, tuple) } else { 0 };
+    service_of(view, config, tuple, mark).is_some()
 }
 
 #[inline(always)]

@@ -1,61 +1,31 @@
-//! The locality-based schedulers' step: the address that the client wants, and their choice.
+//! The locality-based schedulers: the address that the client wants, and their choice.
 
-use super::schedule::{go_on_with, list_of};
-use super::{NONE, Step, hand_over, handed_over};
-use crate::frame::{self, Link, Network};
-use crate::ip::Ip;
+use super::schedule::{by_connections, list_of};
+use super::seen::seen;
+use super::{NONE, handed_over};
 use crate::order;
 use crate::platform::Platform;
 use crate::scheduler;
 use crate::scheduler::locality::Wanted;
-use crate::table::{V4, V6};
+use crate::table::{Family, V4, V6};
 
-/// Chooses a destination for a connection to the service that was found, by the address that the packet is for.
+/// Chooses a destination for a connection to the service by the address that the packet is for, or [`NONE`].
 #[inline(always)]
-pub fn by_locality<P: Platform>(platform: &P) -> Step {
-    let service = handed_over(platform, |words| &words.service);
-    let seen = match frame::network(platform) {
-        Network::V4(link) => note4(platform, link.pack()),
-        Network::V6(link) => note6(platform, link.pack()),
-        Network::Other => 0,
-    };
-    if seen == 0 {
-        return go_on_with(platform, NONE);
-    }
+pub(super) fn by_locality<P: Platform>(platform: &P, service: u32) -> u32 {
     match serving(platform, service) {
-        NONE => go_on_with(platform, newly_serving(platform, service)),
-        chosen => go_on_with(platform, chosen),
+        NONE => newly_serving(platform, service),
+        chosen => chosen,
     }
-}
-
-#[inline(never)]
-fn note4<P: Platform>(platform: &P, link: u32) -> u32 {
-    note::<P, V4>(platform, Link::unpack(link)) as u32
-}
-
-#[inline(never)]
-fn note6<P: Platform>(platform: &P, link: u32) -> u32 {
-    note::<P, V6>(platform, Link::unpack(link)) as u32
-}
-
-/// Keeps the address that the packet is for. False if the packet cannot be read.
-#[inline(always)]
-fn note<P: Platform, F: Ip>(platform: &P, link: Link) -> bool {
-    let Some((_, tuple)) = F::parse(platform, link) else { return false };
-    let words = F::words(tuple.destination);
-    let mut i = 0;
-    while i < 4 {
-        hand_over(platform, |handover| &handover.wanted[i], words[i]);
-        i += 1;
-    }
-    true
 }
 
 #[inline(always)]
 fn wanted<P: Platform>(platform: &P, service: u32) -> Option<Wanted> {
-    let word = |i: usize| handed_over(platform, |words| &words.wanted[i]);
     let sequence = platform.service(service)?.sequence.load(order::PLAIN);
-    Some(Wanted { service: sequence, address: [word(0), word(1), word(2), word(3)] })
+    let address = match handed_over(platform, |words| &words.family) {
+        6 => V6::words(seen::<P, V6>(platform)?.0.destination),
+        _ => V4::words(seen::<P, V4>(platform)?.0.destination),
+    };
+    Some(Wanted { service: sequence, address })
 }
 
 #[inline(never)]
@@ -68,16 +38,11 @@ fn serving<P: Platform>(platform: &P, service: u32) -> u32 {
 
 #[inline(always)]
 fn newly_serving<P: Platform>(platform: &P, service: u32) -> u32 {
-    let chosen = least_loaded(platform, service);
+    let chosen = by_connections(platform, service);
     if chosen != NONE {
         remember(platform, service, chosen);
     }
     chosen
-}
-
-#[inline(never)]
-fn least_loaded<P: Platform>(platform: &P, service: u32) -> u32 {
-    list_of(platform, service).and_then(|list| scheduler::by_connections(platform, list)).unwrap_or(NONE)
 }
 
 #[inline(never)]

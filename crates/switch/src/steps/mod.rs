@@ -3,6 +3,9 @@
 //! The switch is cut into steps because each is a program of its own in the kernel, with a stack and a verification of
 //! its own; established connections need the first one only. What one step has to tell the next is in [`Handover`].
 
+#[macro_use]
+mod version;
+
 mod create;
 mod create_reply;
 mod encapsulate;
@@ -25,11 +28,11 @@ use crate::cell::{AtomicU32, AtomicU64};
 use crate::counters::Event;
 use crate::ftp::text::Text;
 use crate::order;
-use crate::platform::{Platform, Verdict};
+use crate::platform::{Platform, Verdict, View};
 use crate::table::Family;
 use rlvs_packet::icmp::Cause;
 
-pub use local_out::{Leaving, local_out, local_out_by_mark};
+pub use local_out::local_out;
 pub use open::found_by;
 
 /// What is to be done with a frame next.
@@ -96,22 +99,8 @@ programs! {
     Once = "once" => once::once,
     /// The same for IPv6.
     Once6 = "once6" => once::once6,
-    /// Has the scheduler of the [`Handover::list`] choose a destination: round robin.
-    ScheduleInTurn = "schedule_turn" => schedule::in_turn,
-    /// The same for weighted round robin.
-    ScheduleInWeightedTurn = "schedule_wturn" => schedule::in_weighted_turn,
-    /// The same for least connection, weighted or not.
-    ScheduleByConnections = "schedule_conns" => schedule::by_connections,
-    /// The same for shortest expected delay and never queue.
-    ScheduleByDelay = "schedule_delay" => schedule::by_delay,
-    /// The same for weighted failover and overflow.
-    ScheduleByWeight = "schedule_weight" => schedule::by_weight,
-    /// The same for power of two choices.
-    ScheduleByLot = "schedule_lot" => schedule::by_lot,
-    /// The same for the hashing schedulers; as often in a row as a search needs.
-    ScheduleByHash = "schedule_hash" => hash::by_hash,
-    /// The same for the locality-based schedulers.
-    ScheduleByLocality = "schedule_local" => locality::by_locality,
+    /// Has the scheduler of the [`Handover::list`] choose a destination.
+    Schedule = "schedule" => schedule::schedule,
     /// Puts the new connection to the [`Handover::destination`] into the table.
     Create = "create" => create::create,
     /// The same for IPv6.
@@ -164,8 +153,6 @@ pub struct Handover {
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
-    /// How far a search in the list's hash table has come.
-    pub tried: AtomicU32,
     /// Index of the destination that was chosen, or that the packet goes to.
     pub destination: AtomicU32,
     /// Index of a slot: the connection's forward entry.
@@ -194,7 +181,7 @@ pub struct Handover {
     pub text: Text,
     /// Where the numbers in it start.
     pub first: AtomicU32,
-    /// The packet's tuple, by IP version.
+    /// The tuple of a packet that may open a connection ([`seen`]), by IP version.
     pub(crate) tuple4: [AtomicU64; 2],
     /// The same for IPv6.
     pub(crate) tuple6: [AtomicU64; 5],
@@ -206,8 +193,6 @@ pub struct Handover {
     pub mark: AtomicU32,
     /// [`found_by`]: how the service was found.
     pub found_by: AtomicU32,
-    /// The address that the packet is for, as the locality-based schedulers go by it.
-    pub wanted: [AtomicU32; 4],
     /// Number of the event that the packet is dropped for.
     pub event: AtomicU32,
     /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
@@ -247,7 +232,7 @@ fn handed_over<P: Platform>(platform: &P, word: impl FnOnce(&Handover) -> &Atomi
 
 /// Leaves a word for the next step.
 #[inline(always)]
-fn hand_over<P: Platform>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU32, value: u32) {
+fn hand_over<P: View>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU32, value: u32) {
     if let Some(handover) = platform.handover() {
         word(handover).store(value, order::PLAIN);
     }
@@ -275,7 +260,7 @@ fn leave<P: Platform>(platform: &P) -> Step {
 #[inline(always)]
 pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination: u32) -> Step {
     hand_over(platform, |words| &words.destination, destination);
-    Step::Next(if F::NUMBER == 6 { Program::Encapsulate6 } else { Program::Encapsulate })
+    version::next::<F>(Program::Encapsulate, Program::Encapsulate6)
 }
 
 #[inline(always)]

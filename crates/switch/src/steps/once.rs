@@ -4,27 +4,13 @@ use super::create::forward_entry;
 use super::{Step, drop_for, handed_over};
 use crate::counters::Event;
 use crate::forward;
-use crate::frame::{self, Link, Network};
+use crate::frame::Link;
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
-use crate::table::{V4, V6};
 
-/// Sends the packet to the chosen destination.
-#[inline(always)]
-pub fn once<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V4(link) => once_in::<P, V4>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn once6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V6(link) => once_in::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Sends the packet to the chosen destination.
+    once, once6 => once_in;
 }
 
 #[inline(always)]

@@ -2,11 +2,13 @@
 
 use super::ftp::look_for_data;
 use super::schedule::leave_to_scheduler;
+use super::seen::{Seen, keep};
 use super::{NONE, Program, Step, drop_for, hand_over, handed_over, leave};
 use crate::config::{Config, Tick, look_up};
 use crate::counters::Event;
 use crate::defence;
 use crate::frame::{self, Link, Network};
+use crate::ftp;
 use crate::ip::Ip;
 use crate::mark;
 use crate::order;
@@ -15,8 +17,6 @@ use crate::service::{ServiceKey, flag};
 use crate::table::{Tuple, V4, V6};
 use rlvs_packet::protocol;
 
-/// FTP's control port, whose service also takes other packets for its address.
-const FTP: u16 = 21;
 /// FTP's port for data, when the server connects.
 const FTP_DATA: u16 = 20;
 
@@ -123,9 +123,10 @@ fn service6<P: Platform>(platform: &P, link: u32) -> u32 {
 
 /// The service of a packet, noted for the steps to come.
 #[inline(always)]
-fn service_for<P: Platform, F: Ip>(platform: &P, link: Link) -> u32 {
+fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
     let Some((frame, tuple)) = F::parse(platform, link) else { return NONE };
     let Some(config) = platform.config() else { return NONE };
+    keep(platform, &frame, &tuple);
     let mark = handed_over(platform, |words| &words.mark);
     let Some((index, by)) = service_of(platform, config, &tuple, mark) else { return NONE };
     let Some(service) = platform.service(index) else { return NONE };
@@ -164,7 +165,7 @@ pub(super) fn service_of<V: View, F: Ip>(
     if look_ups & look_up::FTP != 0
         && tuple.protocol == protocol::TCP
         && arranged
-        && let Some(service) = view.find_service(&service_key(tuple, FTP.to_be_bytes()))
+        && let Some(service) = view.find_service(&service_key(tuple, ftp::CONTROL))
     {
         return Some((service, found_by::FTP));
     }

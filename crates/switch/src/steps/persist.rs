@@ -3,45 +3,31 @@
 use super::create::try_again;
 use super::schedule::{leave_to_scheduler, program_for_chosen};
 use super::seen::{Seen, seen};
+use super::version::{next, program};
 use super::{NONE, Program, Step, drop_for, hand_over, handed_over};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
-use crate::frame::{self, Link, Network};
+use crate::frame::Link;
+use crate::ftp;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::service::Service;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{is_expired, locate};
-use crate::table::{Binding, Entry, Kind, TEMPLATE, Tuple, V4, V6, slot, template};
+use crate::table::{Binding, Entry, Kind, TEMPLATE, Tuple, slot, template};
 
 /// In [`super::Handover::template`]: there is none, and the destination that is chosen is to get one.
 pub(super) const WANTED: u32 = NONE - 1;
 
-/// FTP's control port, whose clients come back on other ports.
-const FTP: [u8; 2] = 21u16.to_be_bytes();
-
-/// Looks for the client's template.
-#[inline(always)]
-pub fn persist<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V4(link) => persist_in::<P, V4>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn persist6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V6(link) => persist_in::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Looks for the client's template.
+    persist, persist6 => persist_in;
 }
 
 #[inline(always)]
-fn persist_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
-    let Some((tuple, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+fn persist_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
+    let Some((tuple, _)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
         return Step::Done(Verdict::Pass);
@@ -74,27 +60,14 @@ fn is_usable<P: Platform>(platform: &P, config: &Config, destination: u32) -> bo
     destination.is_available() && !quiescent
 }
 
-/// Makes a template to the chosen destination.
-#[inline(always)]
-pub fn create_template<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V4(link) => create_template_in::<P, V4>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn create_template6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V6(link) => create_template_in::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Makes a template to the chosen destination.
+    create_template, create_template6 => create_template_in;
 }
 
 #[inline(always)]
-fn create_template_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
-    let Some((tuple, _)) = seen::<P, F>(platform, link) else { return Step::Done(Verdict::Pass) };
+fn create_template_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
+    let Some((tuple, _)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(service) = platform.service(handed_over(platform, |words| &words.service)) else {
         return Step::Done(Verdict::Pass);
@@ -116,14 +89,11 @@ fn create_template_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     };
     match insert::create(platform, config, &Half { tuple, entry }, Kind::Template, template::FRESH) {
         // Where it is found, as by any later connection of the client.
-        Outcome::Created(_) | Outcome::Exists => {
-            Step::Next(if F::NUMBER == 6 { Program::Persist6 } else { Program::Persist })
-        }
+        Outcome::Created(_) | Outcome::Exists => next::<F>(Program::Persist, Program::Persist6),
         Outcome::Full => drop_for(platform, Event::TableFull),
-        Outcome::Contended => try_again(
-            platform,
-            if F::NUMBER == 6 { Program::CreateTemplate6 } else { Program::CreateTemplate },
-        ),
+        Outcome::Contended => {
+            try_again(platform, program::<F>(Program::CreateTemplate, Program::CreateTemplate6))
+        }
     }
 }
 
@@ -136,7 +106,8 @@ fn template_tuple<F: Ip>(service: &Service, tuple: &Tuple<F>) -> Tuple<F> {
         let words = if F::NUMBER == 6 { [0, 0, 0, mark.to_be()] } else { [mark.to_be(), 0, 0, 0] };
         return Tuple { source, destination: F::address(words), ports: [[0; 2]; 2], protocol: TEMPLATE };
     }
-    let one_port = tuple.ports[1] == service.port() && tuple.ports[1] != FTP;
+    // A client of FTP comes back on other ports.
+    let one_port = tuple.ports[1] == service.port() && tuple.ports[1] != ftp::CONTROL;
     let port = if one_port { tuple.ports[1] } else { [0; 2] };
     Tuple { source, ports: [[0; 2], port], protocol: tuple.protocol ^ TEMPLATE, ..*tuple }
 }

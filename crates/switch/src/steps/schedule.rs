@@ -1,13 +1,12 @@
 //! Having the service's scheduler choose a destination.
-//!
-//! The schedulers are several programs: the verifier follows each one's walk over all members, and all of them
-//! together are too much for it.
 
+use super::hash::by_hash;
+use super::locality::by_locality;
 use super::persist::WANTED;
 use super::{NONE, Program, Step, hand_over, handed_over, leave};
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::scheduler;
+use crate::scheduler::{self, Scheduler};
 use crate::service::{LISTS, MemberList};
 
 /// Leaves a connection to this service to the program that has its scheduler.
@@ -18,32 +17,55 @@ pub(super) fn leave_to_scheduler<P: Platform>(platform: &P, service: u32) -> Ste
     hand_over(platform, |words| &words.service, service);
     // All that follows goes by this list, also if the director changes the scheduler meanwhile.
     hand_over(platform, |words| &words.list, number);
-    hand_over(platform, |words| &words.tried, 0);
-    Step::Next(match entry.lists[number as usize].scheduler.load(order::PLAIN) {
-        2 => Program::ScheduleInWeightedTurn,
-        3 | 4 => Program::ScheduleByConnections,
-        5 | 6 => Program::ScheduleByDelay,
-        7 | 8 => Program::ScheduleByWeight,
-        9 => Program::ScheduleByLot,
-        10..=12 => Program::ScheduleByHash,
-        13 | 14 => Program::ScheduleByLocality,
-        _ => Program::ScheduleInTurn,
-    })
+    Step::Next(Program::Schedule)
 }
 
-/// Declares the step of each group of schedulers, and the function that chooses for it: apart and of one word, for the
-/// verifier.
-macro_rules! schedulers {
-    ($($step:ident, $choose:ident => $group:path;)*) => {
-        $(
-            /// Chooses a destination for a connection to the service that was found.
-            #[inline(always)]
-            pub fn $step<P: Platform>(platform: &P) -> Step {
-                go_on_with(platform, $choose(platform, handed_over(platform, |words| &words.service)))
-            }
+/// Has the service's scheduler choose a destination for the connection.
+#[inline(always)]
+pub fn schedule<P: Platform>(platform: &P) -> Step {
+    let chosen = choose(platform, handed_over(platform, |words| &words.service));
+    if chosen == NONE {
+        return leave(platform);
+    }
+    hand_over(platform, |words| &words.destination, chosen);
+    Step::Next(program_for_chosen(platform))
+}
 
+#[inline(always)]
+fn choose<P: Platform>(platform: &P, service: u32) -> u32 {
+    let Some(list) = list_of(platform, service) else { return NONE };
+    let scheduler = list.scheduler.load(order::PLAIN);
+    let is = |one: Scheduler| scheduler == one as u32;
+    if is(Scheduler::RoundRobin) {
+        in_turn(platform, service)
+    } else if is(Scheduler::WeightedRoundRobin) {
+        in_weighted_turn(platform, service)
+    } else if is(Scheduler::LeastConnection) || is(Scheduler::WeightedLeastConnection) {
+        by_connections(platform, service)
+    } else if is(Scheduler::ShortestExpectedDelay) || is(Scheduler::NeverQueue) {
+        by_delay(platform, service)
+    } else if is(Scheduler::WeightedFailover) || is(Scheduler::WeightedOverflow) {
+        by_weight(platform, service)
+    } else if is(Scheduler::PowerOfTwo) {
+        by_lot(platform, service)
+    } else if is(Scheduler::LocalityBased) || is(Scheduler::LocalityBasedReplicated) {
+        by_locality(platform, service)
+    } else if is(Scheduler::DestinationHashing)
+        || is(Scheduler::SourceHashing)
+        || is(Scheduler::MaglevHashing)
+    {
+        by_hash(platform, service)
+    } else {
+        NONE
+    }
+}
+
+/// Declares functions that choose, or [`NONE`]: of one word each, for the verifier, which follows them apart.
+macro_rules! schedulers {
+    ($($choose:ident => $group:path;)*) => {
+        $(
             #[inline(never)]
-            fn $choose<P: Platform>(platform: &P, service: u32) -> u32 {
+            pub(super) fn $choose<P: Platform>(platform: &P, service: u32) -> u32 {
                 list_of(platform, service).and_then(|list| $group(platform, list)).unwrap_or(NONE)
             }
         )*
@@ -51,12 +73,12 @@ macro_rules! schedulers {
 }
 
 schedulers! {
-    in_turn, choose_in_turn => scheduler::in_turn;
-    in_weighted_turn, choose_in_weighted_turn => scheduler::in_weighted_turn;
-    by_connections, choose_by_connections => scheduler::by_connections;
-    by_delay, choose_by_delay => scheduler::by_delay;
-    by_weight, choose_by_weight => scheduler::by_weight;
-    by_lot, choose_by_lot => scheduler::by_lot;
+    in_turn => scheduler::in_turn;
+    in_weighted_turn => scheduler::in_weighted_turn;
+    by_connections => scheduler::by_connections;
+    by_delay => scheduler::by_delay;
+    by_weight => scheduler::by_weight;
+    by_lot => scheduler::by_lot;
 }
 
 /// The list of members that holds for this packet.
@@ -66,19 +88,10 @@ pub(super) fn list_of<P: Platform>(platform: &P, service: u32) -> Option<&Member
     platform.service(service).map(|service| &service.lists[number])
 }
 
-/// The connection is to be made to this destination, or to none.
-#[inline(always)]
-pub(super) fn go_on_with<P: Platform>(platform: &P, chosen: u32) -> Step {
-    if chosen == NONE {
-        return leave(platform);
-    }
-    hand_over(platform, |words| &words.destination, chosen);
-    Step::Next(program_for_chosen(platform))
-}
-
 /// What follows when the destination is known.
 #[inline(always)]
 pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
+    hand_over(platform, |words| &words.again, 0);
     let six = handed_over(platform, |words| &words.family) == 6;
     if handed_over(platform, |words| &words.template) == WANTED {
         return if six { Program::CreateTemplate6 } else { Program::CreateTemplate };

@@ -3,30 +3,17 @@
 use super::established::switch;
 use super::{Program, Step};
 use crate::counters::Event;
-use crate::frame::{self, Content, Link, Network};
+use crate::frame::{Content, Link};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::table::lookup::{Found, locate};
-use crate::table::{V4, V6, slot};
+use crate::table::slot;
 use rlvs_packet::protocol;
 
-/// Switches them as the first step does plain packets.
-#[inline(always)]
-pub fn process<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V4(link) => uncommon::<P, V4>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn process6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
-        Network::V6(link) => uncommon::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
-    }
+steps! {
+    /// Switches them as the first step does plain packets.
+    process, process6 => uncommon;
 }
 
 #[inline(always)]

@@ -1,5 +1,7 @@
 //! Putting a new connection into the table.
 
+use core::ops::ControlFlow;
+
 use super::family::{Family, Tuple};
 use super::lookup::{NOTHING, first_way, is_expired, locate, unpack};
 use super::release::release;
@@ -288,15 +290,15 @@ const NONE: u32 = u32::MAX;
 /// The first slot that is free or whose time has passed, in the order in which look-ups search.
 ///
 /// A BPF function of its own, as the next one: the verifier forgets on return how an answer was come to. And the
-/// loops end where they find something rather than weigh all slots against each other, for it would follow each outcome
-/// of each comparison for itself.
+/// search ends where it finds something rather than weigh all slots against each other, for each outcome of each comparison
+/// would be followed for itself.
 #[inline(never)]
 fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
     let first = first_way(hash);
-    let mut probe = 0;
-    while probe < PROBES {
+    let mut vacant = NONE;
+    memory.repeat(PROBES, |probe| {
         let number = home(hash, probe, mask);
-        let Some(bucket) = F::bucket(memory, number) else { return NONE };
+        let Some(bucket) = F::bucket(memory, number) else { return ControlFlow::Break(()) };
         let mut i = 0;
         while i < WAYS as u32 {
             let way = first.wrapping_add(i) & (WAYS as u32 - 1);
@@ -308,13 +310,14 @@ fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
                     && is_over::<M, F>(memory, number << WAYS_SHIFT | way, now) != 0)
             {
                 extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
-                return number << WAYS_SHIFT | way;
+                vacant = number << WAYS_SHIFT | way;
+                return ControlFlow::Break(());
             }
             i += 1;
         }
-        probe += 1;
-    }
-    NONE
+        ControlFlow::Continue(())
+    });
+    vacant
 }
 
 /// Whether the connection of a slot whose own time has passed has expired (1) or not (0): of a connection with packets
@@ -350,11 +353,11 @@ fn extend_reach<M: Memory, F: Family>(memory: &M, number: u32, reach: u32) {
 /// [`NONE`] if all are established. Where the search starts changes with time, so that it does not always hit the same.
 #[inline(never)]
 fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
-    let mut i = 0;
-    while i < 2 * VICTIMS {
+    let mut victim = NONE;
+    memory.repeat(2 * VICTIMS, |i| {
         let probe = i / WAYS as u32 % 2;
         let index = home(hash, probe, mask) << WAYS_SHIFT | now.wrapping_add(i) & (WAYS as u32 - 1);
-        let Some(place) = slot::<M, F>(memory, index) else { return NONE };
+        let Some(place) = slot::<M, F>(memory, index) else { return ControlFlow::Break(()) };
         let meta = place.meta();
         let spare = if i < VICTIMS {
             state::is_embryonic(place.protocol(), meta.state())
@@ -363,11 +366,12 @@ fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
         };
         if meta.is_live() && !meta.is_pairing() && spare {
             extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
-            return index;
+            victim = index;
+            return ControlFlow::Break(());
         }
-        i += 1;
-    }
-    NONE
+        ControlFlow::Continue(())
+    });
+    victim
 }
 
 /// Slots in which a victim is looked for: those of two buckets.

@@ -14,6 +14,30 @@ pub struct Net {
     pub server: SocketAddr,
 }
 
+/// Who sends a packet of the example's connection: with which flags of TCP, or chunk of SCTP.
+#[derive(Clone, Copy, Debug)]
+pub enum Sent {
+    Client(u8),
+    Server(u8),
+}
+
+impl Sent {
+    pub fn play(
+        self,
+        simulation: &Simulation,
+        net: Net,
+        packet: fn(SocketAddr, SocketAddr, u8) -> Packet,
+    ) -> Verdict {
+        match self {
+            Sent::Client(what) => simulation.receive(&packet(net.client, net.vip, what).frame()).0,
+            Sent::Server(what) => {
+                let reply = packet(net.server, net.client, what);
+                simulation.receive_from(SERVER_SIDE, &reply.frame()).0
+            }
+        }
+    }
+}
+
 /// The example in IPv4.
 pub fn v4() -> Net {
     Net { client: at("10.9.0.7:20000"), vip: at("10.1.0.200:80"), server: at("10.2.0.1:8080") }

@@ -12,22 +12,10 @@ use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server, Simulation};
 use rlvs_switch::state::{Direction, tcp};
 use std::net::SocketAddr;
 
-/// Who sends a packet with which flags.
-#[derive(Clone, Copy, Debug)]
-enum Sent {
-    Client(u8),
-    Server(u8),
-}
 use Sent::{Client, Server as FromServer};
 
 fn play(simulation: &Simulation, net: Net, sent: Sent) -> Verdict {
-    match sent {
-        Client(flags) => simulation.receive(&Packet::tcp(net.client, net.vip, flags).frame()).0,
-        FromServer(flags) => {
-            let reply = Packet::tcp(net.server, net.client, flags);
-            simulation.receive_from(SERVER_SIDE, &reply.frame()).0
-        }
-    }
+    sent.play(simulation, net, Packet::tcp)
 }
 
 const OPEN: [Sent; 3] = [Client(SYN), FromServer(SYN | ACK), Client(ACK)];

@@ -21,21 +21,10 @@ fn with_sctp(net: Net, server: &Server) -> Simulation {
     simulation
 }
 
-/// Who sends a packet with which chunk.
-#[derive(Clone, Copy, Debug)]
-enum Sent {
-    Client(u8),
-    Server(u8),
-}
 use Sent::{Client, Server as FromServer};
 
 fn play(simulation: &Simulation, net: Net, sent: Sent) -> Verdict {
-    match sent {
-        Client(kind) => simulation.receive(&Packet::sctp(net.client, net.vip, kind).frame()).0,
-        FromServer(kind) => {
-            simulation.receive_from(SERVER_SIDE, &Packet::sctp(net.server, net.client, kind).frame()).0
-        }
-    }
+    sent.play(simulation, net, Packet::sctp)
 }
 
 #[test]
