@@ -205,18 +205,19 @@ impl Lab {
         (0..Sweeper::PARTS).map(|_| sweeper.sweep(&self.tables)).sum()
     }
 
-    /// What the verifier went through for each program, in instructions.
-    pub fn verified(&mut self) -> Result<Vec<(String, u32)>> {
+    /// For each program how many instructions the verifier went through, and octets of machine code.
+    pub fn programs(&mut self) -> Result<Vec<(String, u32, u32)>> {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(programs_folder(&self.pins)?)? {
             let entry = entry?;
             let info = ProgramInfo::from_pin(entry.path())?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            all.push((name, info.verified_instruction_count().unwrap_or(0)));
+            all.push((name, info.verified_instruction_count().unwrap_or(0), info.size_jitted()));
         }
         all.sort();
         let info = program(&mut self.programs, "kernel_map")?.info()?;
-        all.push(("kernel_map (measurement only)".into(), info.verified_instruction_count().unwrap_or(0)));
+        let name = "kernel_map (measurement only)".into();
+        all.push((name, info.verified_instruction_count().unwrap_or(0), info.size_jitted()));
         Ok(all)
     }
 

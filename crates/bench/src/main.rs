@@ -86,8 +86,9 @@ fn run() -> Result<()> {
         report.fact("octets per DR or TUN connection", ours as f64);
         report.fact("octets per NAT connection", (2 * ours) as f64);
         report.fact("octets per connection in the kernel's LRU hash", kernels as f64);
-        for (name, count) in lab.verified()? {
-            report.fact(format!("instructions verified: {name}"), f64::from(count));
+        for (name, verified, octets) in lab.programs()? {
+            report.fact(format!("instructions verified: {name}"), f64::from(verified));
+            report.fact(format!("octets of machine code: {name}"), f64::from(octets));
         }
         Ok(report)
     })?;

@@ -2,6 +2,7 @@
 
 use crate::tables::Tables;
 use rlvs_ipvs::{Connection, Endpoint, Protocol};
+use rlvs_switch::Memory;
 use rlvs_switch::config::Tick;
 use rlvs_switch::destination::Destination;
 use rlvs_switch::order;
@@ -51,9 +52,9 @@ fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
 }
 
 /// The later one of an entry's and its peer's.
-fn last_expiry<F: Family>(tables: &Tables, place: &Slot<F>, index: u32, peer: u32) -> Tick {
+pub(crate) fn last_expiry<M: Memory, F: Family>(memory: &M, place: &Slot<F>, index: u32, peer: u32) -> Tick {
     let own = place.expires();
-    match slot::<Tables, F>(tables, peer) {
+    match slot::<M, F>(memory, peer) {
         Some(other) if peer != index && own.until(other.expires()) > 0 => other.expires(),
         _ => own,
     }
@@ -70,7 +71,8 @@ pub(crate) fn address_of(destination: &Destination) -> IpAddr {
 }
 
 /// A family whose addresses have a form for people.
-trait Address: Family {
+pub(crate) trait Address: Family {
+    /// An address in this form.
     fn ip(address: Self::Address) -> IpAddr;
 }
 

@@ -15,6 +15,8 @@
 //! - `local_out`: what the director itself sends, on its way into the switch
 //! - `defence`: against floods
 //! - `totals`: statistics of all services together
+//! - [`explain`]: what the switch would do with a packet, and why
+//! - [`flow`]: whose packet a frame is
 //! - `fragments`: those that came before the first of their packet
 //! - `estimator`: rates, as IPVS computes them
 //! - [`run()`]: the loop that ties these together
@@ -29,6 +31,8 @@ pub mod egress;
 mod error;
 mod estimator;
 mod events;
+pub mod explain;
+pub mod flow;
 mod fragments;
 mod local_out;
 pub mod memory;

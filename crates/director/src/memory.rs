@@ -4,7 +4,8 @@
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, copy_nonoverlapping};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Types that may lie in memory that the kernel and other processes change at any time.
 ///
@@ -71,6 +72,30 @@ impl<T: Shared> Mapped<T> {
     /// An element.
     pub fn get(&self, index: u32) -> Option<&T> {
         self.all().get(index as usize)
+    }
+
+    /// A copy of an element as it was at one moment; of one that changes all the time, as it was at several.
+    pub(crate) fn copy(&self, index: u32) -> Option<Box<T>> {
+        const TRIES: usize = 8;
+        let start = std::ptr::from_ref(self.get(index)?).cast::<AtomicU64>();
+        // SAFETY: an element is whole words of 8 octets (see `new`) and aligned to them, for the kernel lays elements out one
+        // after the other from a page on. Words that this process changes are changed by the thread that copies.
+        let words = unsafe { std::slice::from_raw_parts(start, size_of::<T>() / size_of::<AtomicU64>()) };
+        let read = || words.iter().map(|word| word.load(Ordering::Acquire)).collect::<Vec<u64>>();
+        let mut octets = read();
+        for _ in 0..TRIES {
+            let again = read();
+            if again == octets {
+                break;
+            }
+            octets = again;
+        }
+        let mut copy = Box::<T>::new_uninit();
+        // SAFETY: as many octets as `T` has, into memory of its own; any are a valid `T` (see `Shared`).
+        unsafe {
+            copy_nonoverlapping(octets.as_ptr().cast::<u8>(), copy.as_mut_ptr().cast::<u8>(), size_of::<T>());
+            Some(copy.assume_init())
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::egress::{self, EgressTracker, Event, Interface, InterfaceEvent, Mediu
 use crate::error::DirectorError;
 use crate::estimator;
 use crate::events;
+use crate::explain::{self, Arrival, Interfaces};
 use crate::local_out::{self, LocalOut};
 use crate::proc;
 use crate::registry::{Registry, Watch, localities};
@@ -16,7 +17,7 @@ use crate::tables::Tables;
 use crate::totals::Totals;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::programs::SchedClassifier;
-use rlvs_ipvs::{Errno, Fact, Reply, Request, SOCKET_NAME, Server, ServerConfig, Setting};
+use rlvs_ipvs::{Errno, Fact, Probe, Reply, Request, SOCKET_NAME, Server, ServerConfig, Setting};
 use rlvs_switch::order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -55,7 +56,10 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
             }
             call = server.next() => match call {
                 Some(call) => {
-                    let answer = director.handle(call.request.clone());
+                    let answer = match &call.request {
+                        Request::Explain(probe) => director.explain(probe).await,
+                        request => director.handle(request.clone()),
+                    };
                     director.settle().await;
                     call.answer(answer);
                 }
@@ -356,6 +360,24 @@ impl Director {
         }
     }
 
+    async fn explain(&self, probe: &Probe) -> Result<Reply, Errno> {
+        let ends = [probe.source.ip(), probe.destination.ip()];
+        let [from, to] = [self.tracker.find(ends[0]).await, self.tracker.find(ends[1]).await];
+        let attached: Vec<u32> = self.attachments.all().map(|(index, _)| index).collect();
+        let arrival = Arrival::new(probe, [&from, &to], &self.interfaces, &attached)?;
+        let known = Interfaces {
+            name: &|index| self.name_of(index),
+            is_attached: &|index| attached.contains(&index),
+        };
+        let explanation = explain::explain(&self.tables, &self.registry, probe, &arrival, &known)?;
+        Ok(Reply::Findings(explanation.findings))
+    }
+
+    /// An interface's name; its index if it is not followed.
+    fn name_of(&self, index: u32) -> String {
+        self.interfaces.get(&index).map_or_else(|| index.to_string(), |interface| interface.name.clone())
+    }
+
     fn settings(&self) -> Result<Vec<Setting>, Errno> {
         settings::names().map(|name| self.setting(name)).collect()
     }
@@ -423,8 +445,7 @@ impl Director {
             fact("adopted".into(), self.adopted.to_string()),
         ];
         for (index, mode) in self.attachments.all() {
-            let name = self.interfaces.get(&index).map_or_else(|| index.to_string(), |i| i.name.clone());
-            facts.push(fact(format!("interface {name}"), format!("{mode} XDP")));
+            facts.push(fact(format!("interface {}", self.name_of(index)), format!("{mode} XDP")));
         }
         facts
     }

@@ -70,6 +70,20 @@ fn nobody_answers() {
 }
 
 #[test]
+fn a_path_is_found_without_being_followed() {
+    run("found", async |lab, mut told, tracker| {
+        let (server, other) = (ip("10.1.0.2"), ip("10.1.0.88"));
+        assert_eq!(tracker.find(other).await, Path::Unresolved);
+        assert_eq!(lab.director("neigh show 10.1.0.88"), "", "nobody was asked for");
+        assert_eq!(tracker.find(ip("10.1.0.1")).await, Path::Local);
+        assert!(matches!(tracker.find(ip("198.51.100.7")).await, Path::Unreachable(_)));
+        tracker.watch(server);
+        let egress = told.via(server).await;
+        assert_eq!(tracker.find(server).await, Path::Via(egress));
+    });
+}
+
+#[test]
 fn a_route_moves_to_another_interface() {
     run("route", async |lab, mut told, tracker| {
         let far = ip("198.51.100.7");

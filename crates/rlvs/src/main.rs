@@ -1,10 +1,13 @@
 //! The Linux Virtual Server on XDP.
 
+mod cluster;
 mod drops;
+mod explain;
 mod ipvsadm;
 mod mark;
 mod realserver;
 mod run;
+mod send_arp;
 mod sysctl;
 
 use std::process::ExitCode;
@@ -26,7 +29,15 @@ enum Command {
     Run(run::Run),
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
+    /// By a file, check real servers, have the director use those that are up, and speak VRRP, in the foreground.
+    Cluster(cluster::File),
+    /// Say whether a cluster's file can be used, and if not, where and why.
+    Check(cluster::File),
+    /// Say what a cluster's file would change.
+    Diff(cluster::File),
+    SendArp(send_arp::SendArp),
     Drops(drops::Drops),
+    Explain(explain::Explain),
     Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
     Mark(mark::Mark),
@@ -85,7 +96,12 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
+        Command::Cluster(file) => cluster::run(file).await,
+        Command::Check(file) => cluster::check(&file),
+        Command::Diff(file) => Ok(cluster::diff(&file).await),
+        Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,
+        Command::Explain(command) => explain::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,

@@ -214,6 +214,13 @@ impl Config {
         self.look_ups6.store(look_ups[1], order::PUBLISH);
     }
 
+    /// Whether another director switches requests, and this one only replies: it runs a backup daemon, under `backup_only`.
+    #[inline(always)]
+    pub fn is_standby(&self) -> bool {
+        let [_, backup] = &self.daemons;
+        self.settings.backup_only.load(order::PLAIN) != 0 && backup.started.load(order::PLAIN) != 0
+    }
+
     /// Puts timeouts and settings to IPVS's default values.
     pub fn set_defaults(&self) {
         for (cell, seconds) in self.tcp_timeouts.iter().zip(tcp::TIMEOUTS) {

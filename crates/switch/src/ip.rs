@@ -37,6 +37,8 @@ pub trait Ip: Keyed {
     const IN_TUNNEL: u8;
     /// What every link carries.
     const MTU_MIN: u32;
+    /// Where the IP header has both addresses, and how many octets they are.
+    const ADDRESSES: (usize, usize);
 
     /// Whether the address is one that never leaves a machine.
     fn is_loopback(address: Self::Address) -> bool;
@@ -98,6 +100,7 @@ impl Ip for V4 {
     const ETHER_TYPE: u16 = ethernet::IPV4;
     const IN_TUNNEL: u8 = protocol::IPV4;
     const MTU_MIN: u32 = ipv4::MTU_MIN;
+    const ADDRESSES: (usize, usize) = (Ipv4::LENGTH - 2 * Ipv4::ADDRESS, 2 * Ipv4::ADDRESS);
 
     #[inline(always)]
     fn is_loopback(address: u32) -> bool {
@@ -185,6 +188,7 @@ impl Ip for V6 {
     const ETHER_TYPE: u16 = ethernet::IPV6;
     const IN_TUNNEL: u8 = protocol::IPV6;
     const MTU_MIN: u32 = ipv6::MTU_MIN;
+    const ADDRESSES: (usize, usize) = (Ipv6::LENGTH - 2 * Ipv6::ADDRESS, 2 * Ipv6::ADDRESS);
 
     #[inline(always)]
     fn is_loopback(address: [u64; 2]) -> bool {

@@ -13,7 +13,7 @@
 //! [`mark`], [`destination`], [`config`], [`counters`] and [`table`] lie in memory that the director, the switch on all CPUs
 //! and the next director share; [`LAYOUT`] is their version.
 
-#![cfg_attr(not(any(test, feature = "simulation")), no_std)]
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
 #![deny(unsafe_code)]
 
 pub mod cell;
@@ -26,6 +26,8 @@ pub mod forward;
 pub mod fragment;
 pub mod frame;
 pub mod ftp;
+#[cfg(feature = "host")]
+pub mod host;
 mod icmp;
 mod ip;
 pub mod mark;
@@ -42,7 +44,7 @@ pub mod table;
 mod uncommon;
 
 pub use platform::{Memory, Platform, Verdict, View};
-pub use steps::{Program, Step, run};
+pub use steps::{Program, Step, follow, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rlvs_testbed::load::{self, Connections, Shares, Wrk};
 use rlvs_testbed::{Cluster, Family, Method, wait};
 
@@ -38,6 +38,39 @@ fn kept_connections_survive_every_change_but_the_loss_of_their_server() -> Resul
         let thirds = Shares::from(["rs1", "rs2", "rs3"].map(|name| (name.into(), 3)));
         assert_eq!(load::curl(&cluster.net.client, vip, 80, 9)?, thirds);
     }
+    Ok(())
+}
+
+/// `-Z` with a service zeroes that one and leaves others and the total; `-Z` alone zeroes everything.
+#[test]
+#[ignore = "needs root"]
+fn counters_are_zeroed_of_one_service_or_of_all() -> Result<()> {
+    let mut cluster = Cluster::start(Method::Nat, Family::V4, 2)?;
+    cluster.serve_http(2)?;
+    cluster.serve_dns()?;
+    load::curl(&cluster.net.client, cluster.family.vip(), 80, 4)?;
+    load::dig(&cluster.net.client, cluster.family.vip(), 6)?;
+    // Connections of a service and of its servers; a service's line has an address, its server's come after it.
+    let counted = |protocol: &str| -> Result<Vec<u64>> {
+        let listing = cluster.ipvsadm("-L -n --stats --exact")?;
+        let lines = listing.lines().skip_while(|line| !line.starts_with(protocol));
+        let column =
+            |line: &str, number| line.split_whitespace().nth(number).and_then(|word| word.parse().ok());
+        Ok(lines.take(3).filter_map(|line| column(line, 2)).collect())
+    };
+    let total = || -> Result<u64> {
+        let file = cluster.net.director.output(&["cat", "/run/rlvs/proc/net/ip_vs_stats"])?;
+        let connections =
+            file.lines().nth(2).and_then(|line| line.split_whitespace().next()).context("no total")?;
+        Ok(u64::from_str_radix(connections, 16)?)
+    };
+    assert_eq!((counted("TCP")?, counted("UDP")?, total()?), (vec![4, 2, 2], vec![6, 3, 3], 10));
+    cluster.ipvsadm(&format!("-Z -t {}", cluster.service(80)))?;
+    assert_eq!((counted("TCP")?, counted("UDP")?, total()?), (vec![0; 3], vec![6, 3, 3], 10));
+    load::curl(&cluster.net.client, cluster.family.vip(), 80, 2)?;
+    assert_eq!((counted("TCP")?, total()?), (vec![2, 1, 1], 12));
+    cluster.ipvsadm("-Z")?;
+    assert_eq!((counted("TCP")?, counted("UDP")?, total()?), (vec![0; 3], vec![0; 3], 0));
     Ok(())
 }
 

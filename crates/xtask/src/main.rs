@@ -57,7 +57,14 @@ enum Task {
     /// Show NAT, direct routing and tunnelling with a director and two real servers, in network namespaces (root)
     Demo,
     /// Measure the switch's cost per packet, established and new, beside a floor and the kernel's hash map (root)
-    Bench,
+    Bench {
+        /// Beside another commit, which is built in target/compare: both are measured in turns
+        #[arg(long, value_name = "COMMIT")]
+        compare: Option<String>,
+        /// How often each is measured for a comparison
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -81,9 +88,12 @@ fn run(task: &Task) -> Result<()> {
             conformance::run(&project, original.as_deref(), cases)
         }
         Task::Fuzz { seconds } => fuzz::fuzz(&project, *seconds),
-        Task::Bench => {
+        Task::Bench { compare, rounds } => {
             build(&project, false)?;
-            bench::bench(&project)
+            match compare {
+                Some(reference) => bench::compare(&project, reference, *rounds),
+                None => bench::bench(&project),
+            }
         }
         Task::Demo => {
             distribution::require(&project, &["iproute2", "ethtool"])?;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::neighbour::{Hop, Upkeep};
@@ -36,6 +36,7 @@ pub struct EgressTracker {
 enum Command {
     Watch(IpAddr),
     Unwatch(IpAddr),
+    Find(IpAddr, oneshot::Sender<Path>),
 }
 
 impl EgressTracker {
@@ -67,6 +68,14 @@ impl EgressTracker {
     /// Undoes one call of [`watch`](Self::watch).
     pub fn unwatch(&self, destination: IpAddr) {
         self.order(Command::Unwatch(destination));
+    }
+
+    /// The path to an address as it is now, which is neither followed nor has its neighbour resolved.
+    pub async fn find(&self, destination: IpAddr) -> Path {
+        let (answer, path) = oneshot::channel();
+        self.order(Command::Find(destination, answer));
+        // Without an answer the task is opening its sockets anew.
+        path.await.unwrap_or(Path::Unresolved)
     }
 
     fn order(&self, command: Command) {
@@ -147,9 +156,9 @@ impl Task {
                 },
                 order = orders.recv() => match order {
                     Some(order) => {
-                        self.obey(order);
+                        self.obey(order).await?;
                         while let Ok(order) = orders.try_recv() {
-                            self.obey(order);
+                            self.obey(order).await?;
                         }
                         self.settle().await?;
                     }
@@ -167,7 +176,7 @@ impl Task {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    async fn obey(&mut self, command: Command) -> Result<(), EgressError> {
         match command {
             Command::Watch(destination) => {
                 let watched = self.watched.entry(destination).or_default();
@@ -183,7 +192,12 @@ impl Task {
                     }
                 }
             }
+            Command::Find(destination, answer) => {
+                let route = self.netlink.route(destination).await?;
+                let _asker_has_gone = answer.send(path::decide(&route, &self.world));
+            }
         }
+        Ok(())
     }
 
     fn learn(&mut self, message: &RouteNetlinkMessage) -> Result<(), Done> {

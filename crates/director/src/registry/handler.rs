@@ -62,7 +62,8 @@ impl Registry {
             | Request::SetSetting(_)
             | Request::ListEvents
             | Request::TakeSamples
-            | Request::GetTotals => Err(Errno::OPNOTSUPP),
+            | Request::GetTotals
+            | Request::Explain(_) => Err(Errno::OPNOTSUPP),
         }
     }
 

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 /// An address as the tables hold it: words in network order.
-pub(super) fn words(address: IpAddr) -> [u32; 4] {
+pub(crate) fn words(address: IpAddr) -> [u32; 4] {
     match address {
         IpAddr::V4(address) => [u32::from_ne_bytes(address.octets()), 0, 0, 0],
         IpAddr::V6(address) => {
@@ -58,7 +58,7 @@ pub(super) fn key(id: &ServiceId) -> Option<ServiceKey> {
 }
 
 /// The reverse of [`key`].
-pub(super) fn id(key: &ServiceKey) -> ServiceId {
+pub(crate) fn id(key: &ServiceKey) -> ServiceId {
     if let Some(mark) = key.mark().and_then(NonZeroU32::new) {
         return ServiceId::Mark { family: if key.family == 6 { Family::Inet6 } else { Family::Inet }, mark };
     }
@@ -80,7 +80,7 @@ pub(super) fn store(cells: &[AtomicU32; 6], key: &ServiceKey) {
 }
 
 /// The reverse of [`store`].
-pub(super) fn load(cells: &[AtomicU32; 6]) -> ServiceKey {
+pub(crate) fn load(cells: &[AtomicU32; 6]) -> ServiceKey {
     let words: [u32; 6] = std::array::from_fn(|i| cells[i].load(order::PLAIN));
     zerocopy::transmute!(words)
 }

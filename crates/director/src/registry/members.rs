@@ -17,7 +17,7 @@ impl Registry {
     /// Publishes a service's members as they are in `services[sequence]`; `before` are those of the valid list.
     ///
     /// Round robin goes on after the destination chosen last, or after the one before that, if it is gone; weighted
-    /// round robin starts a round anew, as IPVS's do.
+    /// round robin starts a round anew, as IPVS's do, and under another scheduler than before the first of all rounds.
     pub(super) fn publish(&mut self, sequence: u32, before: &[u32]) {
         let Some(service) = self.services.get_mut(&sequence) else { return };
         let Some(entry) = self.tables.services.get(service.index) else { return };
@@ -47,7 +47,8 @@ impl Registry {
             .collect();
         let step = weights.iter().copied().reduce(gcd).unwrap_or(1);
         let maximum = weights.iter().max().map_or(0, |most| most - (step - 1));
-        let threshold = match old.threshold.load(order::PLAIN) {
+        let goes_on = old.scheduler.load(order::PLAIN) == scheduler;
+        let threshold = match old.threshold.load(order::PLAIN) * goes_on as u32 {
             threshold if threshold == 0 || threshold > maximum => maximum,
             threshold if step > 1 => threshold / step * step + 1,
             threshold => threshold,

@@ -7,7 +7,7 @@ mod daemons;
 mod destinations;
 mod handler;
 mod hash_tables;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod localities;
 mod marks;
 mod members;
@@ -20,6 +20,7 @@ use aya::maps::{HashMap as BpfHashMap, MapData};
 use hash_tables::{HashTable, HashTables};
 use rlvs_ipvs::{Errno, ServiceId, Stats};
 use rlvs_switch::order;
+use rlvs_switch::service::ServiceKey;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -101,6 +102,11 @@ impl Registry {
     /// Numbers of services and destinations.
     pub fn size(&self) -> (usize, usize) {
         (self.services.len(), self.services.values().map(|service| service.members.len()).sum())
+    }
+
+    /// The index of the service with this identity, as the switch finds it.
+    pub(crate) fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        self.index.get(&keys::octets(key), 0).ok()
     }
 
     /// Renews the rates; to be called every [`crate::estimator::INTERVAL`] seconds.

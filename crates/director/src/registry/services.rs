@@ -33,6 +33,7 @@ impl Registry {
         }
         for list in &entry.lists {
             list.length.store(0, order::PLAIN);
+            list.threshold.store(0, order::PLAIN);
         }
         entry.sequence.store(sequence, order::PUBLISH);
         self.services.insert(

@@ -282,3 +282,22 @@ fn an_edit_keeps_connections_and_an_unlimited_destination_is_not_overloaded() {
         Ok(())
     });
 }
+
+#[test]
+fn an_edit_changes_the_flags_of_its_mask() {
+    run(SLOTS, |twins| {
+        let kernel = &mut twins.kernel;
+        for net in nets() {
+            let both = ServiceFlags::PERSISTENT | ServiceFlags::ONE_PACKET;
+            let known = Service { flags: FlagsChange::to(both), timeout: 300, ..service(net.vip) };
+            kernel.request(Request::NewService(known.clone())).unwrap();
+            let change = FlagsChange { flags: ServiceFlags::empty(), mask: ServiceFlags::PERSISTENT };
+            kernel.request(Request::SetService(Service { flags: change, ..known.clone() })).unwrap();
+            let Reply::Service(entry) = kernel.ask(Request::GetService(known.id))? else {
+                panic!("no service")
+            };
+            assert_eq!(entry.service.flags.flags & both, ServiceFlags::ONE_PACKET);
+        }
+        Ok(())
+    });
+}

@@ -13,6 +13,7 @@ use aya_obj::programs::XdpAttachType;
 use rlvs_director::config::{Config, Tables as Sizes};
 use rlvs_director::dataplane::DataPlane;
 use rlvs_director::egress::{Egress, Path as Way};
+use rlvs_director::explain::Overlay;
 use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
 use rlvs_director::tables::Tables;
@@ -139,13 +140,18 @@ impl Twins {
         Ok(())
     }
 
-    /// Sends a frame to both, which must do the same; what became of it.
+    /// Sends a frame to both, which must do the same, and what was foretold; what became of it.
     pub fn receive(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let foretold = self.kernel.foretell(frame);
         let (verdict, expected) = self.simulation.receive_from(INGRESS, frame);
         let (action, out) = self.kernel.receive(frame).unwrap();
         assert_eq!(action, action_of(verdict), "simulation: {verdict:?}, frame: {frame:02x?}");
         if verdict != Verdict::Drop {
             assert_eq!(out, expected, "{verdict:?} of {:?}", decode(frame));
+        }
+        if let Some((told, told_frame)) = foretold {
+            assert_eq!(told, verdict, "foretold of {:?}", decode(frame));
+            assert!(verdict == Verdict::Drop || told_frame == out, "foretold of {:?}", decode(frame));
         }
         (verdict, out)
     }
@@ -218,6 +224,14 @@ impl Kernel {
         Ok((result.return_value, out))
     }
 
+    /// What would become of a frame; `None` of fragments, about whose first one nothing is known.
+    fn foretell(&self, frame: &[u8]) -> Option<(Verdict, Vec<u8>)> {
+        let overlay = Overlay::new(&self.tables, &self.registry, INGRESS, None, frame);
+        let foretold = overlay.run();
+        let knows = !overlay.events().contains(&Event::Fragment);
+        knows.then_some(foretold)
+    }
+
     /// A service's destinations, the newest first.
     pub fn destinations(&self, protocol: u8, vip: SocketAddr) -> Result<Vec<DestinationEntry>> {
         self.registry.destination_entries(&service_id(protocol, vip)).context("listing destinations")
@@ -239,7 +253,8 @@ impl Kernel {
         Ok(events.get(&(event as u32), 0)?.iter().sum())
     }
 
-    fn map(&self, name: &str) -> Result<MapData> {
+    /// A pinned map.
+    pub fn map(&self, name: &str) -> Result<MapData> {
         Ok(MapData::from_pin(self.pins.join("maps").join(name))?)
     }
 
@@ -304,7 +319,7 @@ pub fn at(address: &str) -> SocketAddr {
 }
 
 /// The XDP action that carries out a verdict, as the kernel numbers them.
-fn action_of(verdict: Verdict) -> u32 {
+pub fn action_of(verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Drop => 1,
         Verdict::Pass => 2,

@@ -6,6 +6,7 @@
 mod concurrency;
 mod control;
 mod defence;
+mod explain;
 mod forwarding;
 mod ftp;
 mod lab;

@@ -1,7 +1,8 @@
-//! Every scheduler's program chooses as in the simulation, from what the director wrote.
+//! Every scheduler's program chooses as in the simulation, from what the director wrote, and as was explained.
 
-use crate::lab::{at, nets, run, server};
-use rlvs_ipvs::ServiceFlags;
+use crate::explain;
+use crate::lab::{at, nets, run, server, service_id};
+use rlvs_ipvs::{Request, Service, ServiceFlags};
 use rlvs_packet::protocol::TCP;
 use rlvs_packet::tcp::SYN;
 use rlvs_switch::Verdict;
@@ -11,6 +12,39 @@ use rlvs_switch::simulation::Packet;
 
 /// Slots of the tables.
 const SLOTS: u32 = 1 << 12;
+
+/// Weighted round robin that another scheduler becomes begins with the highest weights, as IPVS's does, though each
+/// server that was added before had begun a round.
+#[test]
+fn another_scheduler_begins_anew() {
+    run(SLOTS, |twins| {
+        let net = nets()[0];
+        let servers: Vec<_> = [5, 3, 2, 1]
+            .into_iter()
+            .zip(["10.2.0.1:80", "10.2.0.2:80", "10.2.0.3:80", "10.2.0.4:80"])
+            .map(|(weight, address)| server(DIRECT_ROUTE, at(address)).weight(weight))
+            .collect();
+        let rr = Scheduler::RoundRobin;
+        twins.add_scheduled(rr, ServiceFlags::empty(), TCP, net.vip, &servers)?;
+        let id = service_id(TCP, net.vip);
+        let weighted = Service { scheduler: "wrr".into(), ..Service::new(id) };
+        twins.kernel.request(Request::SetService(weighted)).unwrap();
+        for port in 2000..2004 {
+            let mut client = net.client;
+            client.set_port(port);
+            twins.kernel.receive(&Packet::tcp(client, net.vip, SYN).frame())?;
+        }
+        let mut counted: Vec<_> = twins
+            .kernel
+            .destinations(TCP, net.vip)?
+            .iter()
+            .map(|entry| (entry.destination.weight, entry.stats.connections))
+            .collect();
+        counted.sort_unstable();
+        assert_eq!(counted, [(1, 0), (2, 0), (3, 1), (5, 3)], "thresholds 5, 4 and 3");
+        Ok(())
+    });
+}
 
 #[test]
 fn each_scheduler_chooses_as_in_the_simulation() {
@@ -36,7 +70,11 @@ fn each_scheduler_chooses_as_in_the_simulation() {
                     for n in 0..40 {
                         let mut client = net.client;
                         client.set_port(2000 + n);
-                        let (verdict, _) = twins.receive(&Packet::tcp(client, vip, SYN).frame());
+                        let packet = Packet::tcp(client, vip, SYN);
+                        let told = explain::ask(&twins.kernel, &packet)?;
+                        let (verdict, _) = twins.receive(&packet.frame());
+                        assert_eq!(told.verdict, verdict);
+                        explain::follows(&told, scheduler);
                         served += u32::from(matches!(verdict, Verdict::Redirect(_)));
                     }
                     let name = scheduler.name();

@@ -275,6 +275,15 @@ impl Client {
         .await
     }
 
+    /// What the rlvs director would do with a packet, and why: ENODEV if it knows no such interface.
+    pub async fn explain(&mut self, probe: Probe) -> Result<Vec<Finding>, ClientError> {
+        self.all(Request::Explain(probe), |item| match item {
+            Item::Finding(finding) => Some(finding),
+            _ => None,
+        })
+        .await
+    }
+
     /// Statistics of all services together.
     pub async fn totals(&mut self) -> Result<Totals, ClientError> {
         self.one(Request::GetTotals, |item| match item {

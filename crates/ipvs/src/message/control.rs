@@ -86,7 +86,7 @@ pub(crate) fn encode_answer(w: &mut Writer, family: FamilyName, sequence: u32) {
         w.put(control::HEADER_SIZE, &0u32.to_ne_bytes());
         let most: u32 = match family {
             FamilyName::Ipvs => 6,
-            FamilyName::Rlvs => 34,
+            FamilyName::Rlvs => 76,
         };
         w.put(control::MAX_ATTRIBUTE, &most.to_ne_bytes());
     });

@@ -7,6 +7,7 @@ mod connection;
 mod control;
 mod daemon;
 mod destination;
+mod explain;
 mod mark;
 mod numbers;
 mod reply;
@@ -95,6 +96,8 @@ pub enum Request {
     DeleteMarkRule(MarkRuleId),
     /// RLVS: all mark rules, in their order.
     ListMarkRules,
+    /// RLVS: what would become of a packet, and why (ENODEV if there is no such interface; EPROTONOSUPPORT).
+    Explain(Probe),
 }
 
 impl Request {
@@ -115,6 +118,7 @@ impl Request {
                 | Self::ListEvents
                 | Self::GetTotals
                 | Self::ListMarkRules
+                | Self::Explain(_)
         )
     }
 
@@ -131,6 +135,7 @@ impl Request {
                 | Self::ListEvents
                 | Self::TakeSamples
                 | Self::ListMarkRules
+                | Self::Explain(_)
         )
     }
 
@@ -147,7 +152,8 @@ impl Request {
             | Self::GetTotals
             | Self::NewMarkRule { .. }
             | Self::DeleteMarkRule(_)
-            | Self::ListMarkRules => FamilyName::Rlvs,
+            | Self::ListMarkRules
+            | Self::Explain(_) => FamilyName::Rlvs,
             _ => FamilyName::Ipvs,
         }
     }
@@ -184,6 +190,8 @@ pub enum Reply {
     Totals(Totals),
     /// To [`Request::ListMarkRules`].
     MarkRules(Vec<MarkRuleEntry>),
+    /// To [`Request::Explain`].
+    Findings(Vec<Finding>),
 }
 
 impl fmt::Debug for Reply {
@@ -203,6 +211,7 @@ impl fmt::Debug for Reply {
             Self::Samples(v) => f.debug_tuple("Samples").field(v).finish(),
             Self::Totals(v) => f.debug_tuple("Totals").field(v).finish(),
             Self::MarkRules(v) => f.debug_tuple("MarkRules").field(v).finish(),
+            Self::Findings(v) => f.debug_tuple("Findings").field(v).finish(),
         }
     }
 }

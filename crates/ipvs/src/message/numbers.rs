@@ -145,6 +145,32 @@ pub mod mark {
     pub const INTERFACE: u16 = 8;
 }
 
+/// Explanations, in the family `RLVS`; a detail's name and value are in a nest of their own.
+pub mod explain {
+    pub const EXPLAIN: u8 = 64;
+    pub const FINDING: u8 = 65;
+
+    pub const FAMILY: u16 = 64;
+    pub const PROTOCOL: u16 = 65;
+    pub const SOURCE: u16 = 66;
+    pub const SOURCE_PORT: u16 = 67;
+    pub const DESTINATION: u16 = 68;
+    pub const DESTINATION_PORT: u16 = 69;
+    pub const SIGNAL: u16 = 70;
+    pub const LENGTH: u16 = 71;
+    pub const HOPS: u16 = 72;
+    pub const INTERFACE: u16 = 73;
+
+    pub const SUBJECT: u16 = 74;
+    pub const TEXT: u16 = 75;
+    pub const DETAIL: u16 = 76;
+
+    pub const NAME: u16 = 1;
+    pub const NUMBER: u16 = 2;
+    pub const WORD: u16 = 3;
+    pub const TRUTH: u16 = 4;
+}
+
 /// Longest names, without the NUL.
 pub const SCHEDULER_LENGTH: usize = 15;
 pub const ENGINE_LENGTH: usize = 16;

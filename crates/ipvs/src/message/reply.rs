@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::connection::{self, BATCH, RECORD};
 use super::numbers::{self, command, info, rlvs, top};
-use super::{FamilyName, Reply, Request, daemon, destination, mark, service, stats};
+use super::{FamilyName, Reply, Request, daemon, destination, explain, mark, service, stats};
 use crate::model::*;
 use crate::netlink::{Writer, attributes};
 
@@ -35,6 +35,8 @@ pub enum Item {
     Totals(Totals),
     /// A mark rule.
     MarkRule(MarkRuleEntry),
+    /// A part of an explanation.
+    Finding(Finding),
 }
 
 /// Client: the content of a message that answers `request`; `attribute_bytes` follow its generic header.
@@ -59,6 +61,7 @@ pub fn decode_item(request: &Request, attribute_bytes: &[u8]) -> Result<Item, Er
         Request::TakeSamples => decode_sample(attribute_bytes).map(Item::Sample),
         Request::GetTotals => decode_totals(attribute_bytes).map(Item::Totals),
         Request::ListMarkRules => mark::decode_entry(attribute_bytes).map(Item::MarkRule),
+        Request::Explain(_) => explain::decode_finding(attribute_bytes).map(Item::Finding),
         _ => None,
     };
     item.ok_or(Errno::BADMSG)
@@ -79,6 +82,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
         Item::Sample(_) => (FamilyName::Rlvs, rlvs::SAMPLE),
         Item::Totals(_) => (FamilyName::Rlvs, rlvs::TOTALS),
         Item::MarkRule(_) => (FamilyName::Rlvs, numbers::mark::ENTRY),
+        Item::Finding(_) => (FamilyName::Rlvs, numbers::explain::FINDING),
     };
     w.message(family.id(), flags, sequence, |w| {
         w.generic(command);
@@ -123,6 +127,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
                 }
             }
             Item::MarkRule(entry) => mark::encode_entry(w, entry),
+            Item::Finding(finding) => explain::encode_finding(w, finding),
         }
     });
 }
@@ -148,6 +153,7 @@ impl Reply {
             Self::Samples(samples) => Box::new(samples.into_iter().map(Item::Sample)),
             Self::Totals(totals) => Box::new(std::iter::once(Item::Totals(totals))),
             Self::MarkRules(rules) => Box::new(rules.into_iter().map(Item::MarkRule)),
+            Self::Findings(findings) => Box::new(findings.into_iter().map(Item::Finding)),
         }
     }
 }

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::control::{self, CONTROL_FAMILY, FamilyName};
 use super::numbers::{self, SETTING_LENGTH, command, rlvs, top};
-use super::{Request, daemon, destination, mark, service};
+use super::{Request, daemon, destination, explain, mark, service};
 use crate::model::{MAX_TIMEOUT, Setting, Timeouts};
 use crate::netlink::{self, Attribute, Message, Writer, attributes};
 
@@ -72,6 +72,7 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
             | Request::ListMarkRules => {}
             Request::NewMarkRule { rule, before } => mark::encode_new(w, rule, *before),
             Request::DeleteMarkRule(id) => mark::encode_id(w, id),
+            Request::Explain(probe) => explain::encode_probe(w, probe),
         }
     });
     w.take()
@@ -120,6 +121,7 @@ fn rlvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Call, Errno> 
         (rlvs::GET_EVENTS, true) => Request::ListEvents,
         (rlvs::TAKE_SAMPLES, true) => Request::TakeSamples,
         (rlvs::GET_TOTALS, false) => Request::GetTotals,
+        (numbers::explain::EXPLAIN, true) => Request::Explain(explain::decode_probe(attribute_bytes)?),
         _ => return mark::decode_request(command, dump, attribute_bytes).unwrap_or(Err(Errno::OPNOTSUPP)),
     }))
 }
@@ -213,5 +215,6 @@ fn command_of(request: &Request) -> u8 {
         Request::NewMarkRule { .. } => numbers::mark::NEW,
         Request::DeleteMarkRule(_) => numbers::mark::DELETE,
         Request::ListMarkRules => numbers::mark::GET,
+        Request::Explain(_) => numbers::explain::EXPLAIN,
     }
 }

@@ -1,10 +1,8 @@
 //! `rlvs drops`: what happened to packets other than being switched as usual.
 
-mod flow;
-
 use anyhow::Result;
 use clap::Args;
-use flow::Flow;
+use rlvs_director::flow::Flow;
 use rlvs_ipvs::{Client, EventCount, SOCKET_NAME, Sample};
 use serde_json::json;
 use std::io::{self, Write};

@@ -3,7 +3,7 @@
 use crate::frame::{Content, Frame};
 use crate::ip::{Ip, Side};
 use crate::platform::Platform;
-use rlvs_packet::checksum::Change;
+use rlvs_packet::checksum::{Change, finish_udp, sum_of_pseudo};
 use rlvs_packet::icmp::IcmpError;
 use rlvs_packet::protocol;
 use rlvs_packet::sctp::{self, Sctp};
@@ -35,6 +35,12 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
             } else {
                 let offset = frame.l4 + Udp::CHECKSUM;
                 let checksum = platform.read::<[u8; 2]>(offset)?;
+                // As IPVS, whatever the sender saved by that. IPv6 knows no packets without.
+                if F::NUMBER == 4 && checksum == [0; 2] && frame.content == Content::Transport {
+                    let left = frame.length - (frame.l4 - frame.l3) as u32;
+                    give_checksum::<P, F>(platform, frame.l3 as u32, frame.l4 as u32, left);
+                    return Some(());
+                }
                 platform.write(offset, change.apply_udp(checksum))
             }
         }
@@ -54,6 +60,23 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
             platform.write(offset, change.apply(checksum))
         }
     }
+}
+
+/// Gives a UDP packet that has no checksum one, unless it is said to be longer than the `left` octets of its IP packet.
+/// Scalars only, for it is a BPF function of its own.
+#[inline(never)]
+fn give_checksum<P: Platform, F: Ip>(platform: &P, l3: u32, l4: u32, left: u32) -> u32 {
+    let (l3, l4) = (l3 as usize, l4 as usize);
+    let Some(header) = platform.read::<Udp>(l4) else { return 0 };
+    let length = header.length.get();
+    if length as u32 > left {
+        return 0;
+    }
+    let (offset, octets) = F::ADDRESSES;
+    let Some(addresses) = platform.sum(l3 + offset, octets) else { return 0 };
+    let Some(packet) = platform.sum(l4, length as usize) else { return 0 };
+    let sum = addresses as u64 + packet as u64 + sum_of_pseudo(protocol::UDP, length) as u64;
+    platform.write(l4 + Udp::CHECKSUM, finish_udp(sum)).is_some() as u32
 }
 
 /// Replaces one of the ports of the transport header at `l4`.

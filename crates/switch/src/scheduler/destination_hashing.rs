@@ -12,10 +12,16 @@ pub(super) const SLOTS: usize = 256;
 /// The member that the address that the client wants leads to, if it is eligible.
 #[inline(always)]
 pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, key: Key) -> Option<u32> {
-    match look(platform, list, multiplicative(key.address)) {
+    match look(platform, list, slot(key)) {
         Found::Destination(index) => Some(index),
         _ => None,
     }
+}
+
+/// The slot for what the client wants.
+#[inline(always)]
+pub(super) fn slot(key: Key) -> u32 {
+    multiplicative(key.address)
 }
 
 /// The members in turn, whatever their weights.

@@ -77,6 +77,17 @@ impl Scheduler {
         self.slots().div_ceil(PART_SLOTS)
     }
 
+    /// The slot of its hash table that a packet's way begins at, with these flags of the service; `None` if it has no table.
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn slot(self, flags: u32, key: Key) -> Option<u32> {
+        match self {
+            Scheduler::DestinationHashing => Some(destination_hashing::slot(key)),
+            Scheduler::SourceHashing => Some(source_hashing::slot(flags, key)),
+            Scheduler::MaglevHashing => Some(maglev_hashing::first_slot(flags, key)),
+            _ => None,
+        }
+    }
+
     /// Computes the hash table for these destinations, given in the order of the list, and writes it slot by slot into
     /// its [`Self::parts`].
     #[cfg(not(target_arch = "bpf"))]

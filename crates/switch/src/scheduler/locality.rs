@@ -64,6 +64,19 @@ pub(crate) struct Wanted {
     pub(crate) address: [u32; 4],
 }
 
+/// Who serves an address for the service of this [`crate::service::Service::sequence`], the latest last; nobody if it is
+/// not remembered. Destinations that have gone are left out.
+#[cfg(feature = "host")]
+pub fn servers<P: Platform>(platform: &P, service: u32, address: [u32; 4]) -> Vec<u32> {
+    let wanted = Wanted { service, address };
+    let servers = wanted.look(platform, |address, known| {
+        let places = if known { 0..address.length.load(order::PLAIN) } else { 0..0 };
+        let indices = places.filter_map(|place| Some(address.server(place)?.index(platform)));
+        indices.filter(|index| *index != NOBODY).collect()
+    });
+    servers.unwrap_or_default()
+}
+
 impl Wanted {
     /// Runs `action` on what is remembered of the address, while nobody else does. If it was not known, the place of
     /// another one is given for the taking, and `false`. `None` if the bucket was in use for too long.

@@ -20,7 +20,7 @@ const STEP_KEY: u64 = 2_654_446_892;
 /// or with [`FALLBACK`] the next eligible one in a sequence of slots.
 #[inline(always)]
 pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key) -> Option<u32> {
-    let port = if flags & PORT != 0 { key.port } else { 0 };
+    let port = hashed_port(flags, key);
     let first = slot(key.address, port, 0);
     match look(platform, list, first) {
         Found::Destination(index) => return Some(index),
@@ -30,6 +30,17 @@ pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, k
     first_available(platform, list, SLOTS as u32, |i| {
         slot(key.address, port, first.wrapping_add(i) % SLOTS as u32)
     })
+}
+
+/// The slot that is looked at first.
+#[cfg(not(target_arch = "bpf"))]
+pub(super) fn first_slot(flags: u32, key: Key) -> u32 {
+    slot(key.address, hashed_port(flags, key), 0)
+}
+
+#[inline(always)]
+fn hashed_port(flags: u32, key: Key) -> u16 {
+    if flags & PORT != 0 { key.port } else { 0 }
 }
 
 #[inline(always)]

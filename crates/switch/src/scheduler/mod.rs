@@ -216,9 +216,9 @@ pub(crate) fn remember_locality<P: Platform>(platform: &P, list: &MemberList, wa
 const NOBODY: u32 = u32::MAX;
 
 /// Service flag of sh and mh: whom a client's slot does not give to an eligible destination, another slot does.
-const FALLBACK: u32 = 0x8;
+pub const FALLBACK: u32 = 0x8;
 /// Service flag of sh and mh: the client's port is hashed too.
-const PORT: u32 = 0x10;
+pub const PORT: u32 = 0x10;
 
 /// The members of a service, in IPVS's order.
 ///

@@ -14,8 +14,7 @@ pub(super) const SLOTS: usize = 256;
 /// or with [`FALLBACK`] whom the next eligible slot leads to.
 #[inline(always)]
 pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Key) -> Option<u32> {
-    let port = if flags & PORT != 0 { key.port as u32 } else { 0 };
-    let hash = multiplicative(port.wrapping_add(key.address));
+    let hash = slot(flags, key);
     match look(platform, list, hash) {
         Found::Destination(index) => return Some(index),
         Found::Unavailable if flags & FALLBACK != 0 => {}
@@ -24,6 +23,13 @@ pub(super) fn choose<P: Platform>(platform: &P, list: &MemberList, flags: u32, k
     // IPVS adds the hash once more to where its search starts.
     let start = hash.wrapping_mul(2);
     first_available(platform, list, SLOTS as u32, |i| start.wrapping_add(i) % SLOTS as u32)
+}
+
+/// The client's slot.
+#[inline(always)]
+pub(super) fn slot(flags: u32, key: Key) -> u32 {
+    let port = if flags & PORT != 0 { key.port as u32 } else { 0 };
+    multiplicative(port.wrapping_add(key.address))
 }
 
 /// The members in turn, each as often in a row as its weight says, at least once.

@@ -7,56 +7,40 @@ use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::frame::octets;
+use crate::host::{HEADROOM, Held};
 use crate::mark::MarkRule;
-use crate::order;
 use crate::platform::{Memory, Platform, View};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
-use core::cell::RefCell;
 use core::sync::atomic::Ordering::SeqCst;
-use rlvs_packet::checksum::fold;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
-
-/// Octets before a frame that it can grow into, as many as the kernel's XDP hook gives.
-pub const HEADROOM: usize = 256;
-
-/// What fills room that a frame has grown into: the kernel leaves anything there.
-const UNDEFINED: u8 = 0xa5;
 
 /// A CPU of a [`Simulation`] with a frame that has come in.
 pub struct Cpu<'a> {
     simulation: &'a Simulation,
     number: usize,
     ingress: u32,
-    frame: RefCell<Frame>,
-}
-
-struct Frame {
-    octets: Vec<u8>,
-    start: usize,
+    frame: Held,
 }
 
 impl<'a> Cpu<'a> {
     /// A CPU of this number (below [`super::CPUS`]) with a frame that came in by this interface.
     pub fn new(simulation: &'a Simulation, number: usize, ingress: u32, frame: &[u8]) -> Cpu<'a> {
-        let held = Frame { octets: [&[UNDEFINED; HEADROOM], frame].concat(), start: HEADROOM };
-        Cpu { simulation, number, ingress, frame: RefCell::new(held) }
+        Cpu { simulation, number, ingress, frame: Held::new(HEADROOM, frame) }
     }
 
     /// The first CPU with a frame that has so little room before it, as after another program has used it up.
     pub fn with_headroom(simulation: &'a Simulation, headroom: usize, frame: &[u8]) -> Cpu<'a> {
-        let held = Frame { octets: [&vec![UNDEFINED; headroom], frame].concat(), start: headroom };
-        Cpu { simulation, number: 0, ingress: CLIENT_SIDE, frame: RefCell::new(held) }
+        Cpu { simulation, number: 0, ingress: CLIENT_SIDE, frame: Held::new(headroom, frame) }
     }
 
     /// The frame as it is now.
     pub fn into_frame(self) -> Vec<u8> {
-        let mut frame = self.frame.into_inner();
-        frame.octets.split_off(frame.start)
+        self.frame.octets()
     }
 }
 
@@ -99,14 +83,11 @@ const KEPT_FRAGMENTS: usize = 1 << 10;
 
 impl View for Cpu<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
-        let frame = self.frame.borrow();
-        let octets = frame.octets[frame.start..].get(offset..)?;
-        T::read_from_prefix(octets).ok().map(|(value, _)| value)
+        self.frame.read(offset)
     }
 
     fn length(&self) -> usize {
-        let frame = self.frame.borrow();
-        frame.octets.len() - frame.start
+        self.frame.length()
     }
 
     fn ingress(&self) -> u32 {
@@ -142,61 +123,27 @@ impl View for Cpu<'_> {
 
 impl Platform for Cpu<'_> {
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
-        let mut frame = self.frame.borrow_mut();
-        let start = frame.start;
-        value.write_to_prefix(frame.octets[start..].get_mut(offset..)?).ok()
+        self.frame.write(offset, value)
     }
 
     fn sum(&self, offset: usize, length: usize) -> Option<u16> {
-        let frame = self.frame.borrow();
-        let octets = frame.octets[frame.start..].get(offset..offset + length)?;
-        let words =
-            octets.chunks(2).map(|word| u16::from_ne_bytes([word[0], word.get(1).copied().unwrap_or(0)]));
-        Some(fold(words.map(u64::from).sum()))
+        self.frame.sum(offset, length)
     }
 
     fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
-        let frame = self.frame.borrow();
-        let octets = frame.octets[frame.start..].get(offset..offset + length.min(128))?;
-        for (word, octets) in words.iter().zip(octets.chunks(4)) {
-            let mut four = [0; 4];
-            four[..octets.len()].copy_from_slice(octets);
-            word.store(u32::from_le_bytes(four), order::PLAIN);
-        }
-        Some(())
+        self.frame.load(offset, length, words)
     }
 
     fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
-        let frame = &mut *self.frame.borrow_mut();
-        let octets = frame.octets[frame.start..].get_mut(offset..offset + length.min(128))?;
-        for (word, octets) in words.iter().zip(octets.chunks_mut(4)) {
-            octets.copy_from_slice(&word.load(order::PLAIN).to_le_bytes()[..octets.len()]);
-        }
-        Some(())
+        self.frame.store(offset, length, words)
     }
 
     fn move_head(&self, by: i32) -> bool {
-        let mut frame = self.frame.borrow_mut();
-        match frame.start.checked_add_signed(by as isize) {
-            Some(start) if start < frame.octets.len() => {
-                let old = frame.start;
-                frame.octets[start.min(old)..old].fill(UNDEFINED);
-                frame.start = start;
-                true
-            }
-            _ => false,
-        }
+        self.frame.move_head(by)
     }
 
     fn move_tail(&self, by: i32) -> bool {
-        let mut frame = self.frame.borrow_mut();
-        match frame.octets.len().checked_add_signed(by as isize) {
-            Some(end) if by <= 0 && end > frame.start => {
-                frame.octets.truncate(end);
-                true
-            }
-            _ => false,
-        }
+        self.frame.move_tail(by)
     }
 
     fn random(&self) -> u32 {
@@ -230,17 +177,15 @@ impl Platform for Cpu<'_> {
     }
 
     fn keep_fragment(&self, key: &FragmentKey) {
-        let frame = self.frame.borrow();
         if let Ok(mut kept) = self.simulation.kept_fragments.lock()
             && kept.len() < KEPT_FRAGMENTS
         {
-            kept.push((*key, self.ingress, frame.octets[frame.start..].to_vec()));
+            kept.push((*key, self.ingress, self.frame.octets()));
         }
     }
 
     fn show(&self, event: u32) {
-        let frame = self.frame.borrow();
-        self.simulation.shown().push((Event::ALL[event as usize], frame.octets[frame.start..].to_vec()));
+        self.simulation.shown().push((Event::ALL[event as usize], self.frame.octets()));
     }
 
     fn route4(&self, _source: u32, destination: u32, _length: u16) -> Option<Hop> {

@@ -11,8 +11,9 @@ pub mod packet;
 mod services;
 mod uncommon;
 
+pub use crate::host::HEADROOM;
 pub use audit::Connection;
-pub use cpu::{Cpu, HEADROOM};
+pub use cpu::Cpu;
 pub use decode::{Between, Decoded, Transport, decode};
 pub use packet::Packet;
 pub use services::{GUE_PORT, Server};

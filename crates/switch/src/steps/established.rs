@@ -67,6 +67,9 @@ pub(super) fn switch<P: Platform, F: Ip>(
         && !is_expired(platform, found.slot, found.index, now)
     {
         let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
+        if !found.meta.is_reply() && config.is_standby() {
+            return Step::Done(Verdict::Pass);
+        }
         if ftp::is_control(frame, tuple, found.meta, &entry) {
             return ftp::read::<P, F>(platform, found.index, found.meta);
         }
@@ -78,7 +81,7 @@ pub(super) fn switch<P: Platform, F: Ip>(
         }
         release::<P, F>(platform, found.index, found.meta);
     }
-    if link.multicast || !may_open(config, frame) {
+    if link.multicast || config.is_standby() || !may_open(config, frame) {
         return Step::Done(Verdict::Pass);
     }
     open::begin(platform, config, tuple)

@@ -70,7 +70,8 @@ fn read<V: View, F: Seen>(view: &V, link: u32) -> Option<u32> {
     }
     keep(view, &frame, &tuple);
     hand_over(view, |words| &words.identification, frame.detail);
-    let opening = if may_open(view.config()?, &frame) { is::OPENING } else { 0 };
+    let config = view.config()?;
+    let opening = if !config.is_standby() && may_open(config, &frame) { is::OPENING } else { 0 };
     match frame.content {
         Content::EarlyFragment => None,
         Content::LaterFragment => Some(is::READ | is::LATER_FRAGMENT),

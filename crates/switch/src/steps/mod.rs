@@ -207,8 +207,14 @@ pub struct Handover {
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.
 pub fn run<P: Platform>(platform: &P) -> Verdict {
+    follow(platform, |_| {})
+}
+
+/// [`run`] for whoever wants to know each step before it is taken.
+pub fn follow<P: Platform>(platform: &P, mut before: impl FnMut(Program)) -> Verdict {
     let mut program = Program::Director;
     for _ in 0..STEPS_MAX {
+        before(program);
         match program.run(platform) {
             Step::Done(verdict) => return verdict,
             Step::Next(next) => program = next,

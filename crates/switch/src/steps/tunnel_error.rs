@@ -12,8 +12,8 @@ use crate::icmp::Message;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::table::lookup::{find, is_expired};
-use crate::table::{Entry, V4, V6};
+use crate::table::lookup::{NOTHING, find, is_expired, pack, unpack};
+use crate::table::{Entry, V4, V6, slot};
 use rlvs_packet::ethernet::{self, Ethernet};
 use rlvs_packet::gre::{CHECKSUM_PRESENT, Gre, GreChecksum};
 use rlvs_packet::gue::Gue;
@@ -88,8 +88,8 @@ fn inner<P: Platform>(
     let what = error.kind as u32 | (error.code as u32) << 8 | outer_family << 16 | (between as u32) << 24;
     let offset = (offset + between) as u32;
     match kind {
-        protocol::IPV4 => Some(inner4(platform, offset, what, error.mtu.get())),
-        protocol::IPV6 => Some(inner6(platform, offset, what, error.mtu.get())),
+        protocol::IPV4 => Some(inner4(platform, offset, what, error.mtu.get(), found4(platform, offset))),
+        protocol::IPV6 => Some(inner6(platform, offset, what, error.mtu.get(), found6(platform, offset))),
         _ => None,
     }
 }
@@ -120,29 +120,49 @@ fn tunnel_header<P: Platform>(platform: &P, offset: usize, kind: u8) -> Option<(
     }
 }
 
-/// A BPF function of its own: the offset of the client's packet; type, code, the outer packet's family, the octets between
-/// the two IP headers; the second word.
+/// The connection of the client's packet at this offset, [`pack`]ed, or [`NOTHING`]. A BPF function of its own, for the stack
+/// is short.
 #[inline(never)]
-fn inner4<P: Platform>(platform: &P, offset: u32, what: u32, word: u32) -> u64 {
-    tell::<P, V4>(platform, offset as usize & 0xff, what, word).unwrap_or(PASS)
+fn found4<P: Platform>(platform: &P, offset: u32) -> u64 {
+    connection::<P, V4>(platform, offset as usize & 0xff).unwrap_or(NOTHING)
 }
 
 /// The same for IPv6.
 #[inline(never)]
-fn inner6<P: Platform>(platform: &P, offset: u32, what: u32, word: u32) -> u64 {
-    tell::<P, V6>(platform, offset as usize & 0xff, what, word).unwrap_or(PASS)
+fn found6<P: Platform>(platform: &P, offset: u32) -> u64 {
+    connection::<P, V6>(platform, offset as usize & 0xff).unwrap_or(NOTHING)
 }
 
 #[inline(always)]
-fn tell<P: Platform, F: Ip>(platform: &P, offset: usize, what: u32, word: u32) -> Option<u64> {
-    let (outer_family, between) = (what >> 16 & 0xff, (what >> 24) as usize);
-    let (l4, tuple) = F::quoted(platform, offset)?;
+fn connection<P: Platform, F: Ip>(platform: &P, offset: usize) -> Option<u64> {
+    let (_, tuple) = F::quoted(platform, offset)?;
     let config = platform.config()?;
     let found = find(platform, config, &tuple, F::hash(config, &tuple))?;
     if found.meta.is_reply() || is_expired(platform, found.slot, found.index, platform.now()) {
         return None;
     }
-    let entry: Entry<F> = found.slot.entry(found.meta)?;
+    Some(pack(found))
+}
+
+/// A BPF function of its own: the offset of the client's packet; type, code, the outer packet's family, the octets between
+/// the two IP headers; the second word; its connection.
+#[inline(never)]
+fn inner4<P: Platform>(platform: &P, offset: u32, what: u32, word: u32, found: u64) -> u64 {
+    tell::<P, V4>(platform, offset as usize & 0xff, what, word, found).unwrap_or(PASS)
+}
+
+/// The same for IPv6.
+#[inline(never)]
+fn inner6<P: Platform>(platform: &P, offset: u32, what: u32, word: u32, found: u64) -> u64 {
+    tell::<P, V6>(platform, offset as usize & 0xff, what, word, found).unwrap_or(PASS)
+}
+
+#[inline(always)]
+fn tell<P: Platform, F: Ip>(platform: &P, offset: usize, what: u32, word: u32, found: u64) -> Option<u64> {
+    let (outer_family, between) = (what >> 16 & 0xff, (what >> 24) as usize);
+    let (index, meta) = unpack(found)?;
+    let (l4, tuple) = F::quoted(platform, offset)?;
+    let entry: Entry<F> = slot::<P, F>(platform, index)?.entry(meta)?;
     let destination = platform.destination(entry.destination)?;
     if entry.method as u32 != method::TUNNEL
         || between != tunnel::between(destination.tunnel())

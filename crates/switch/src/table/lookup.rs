@@ -1,5 +1,7 @@
 //! Finding the entry for a packet.
 
+use core::ops::ControlFlow;
+
 use super::family::{Family, Tuple};
 use super::slot::{Meta, Slot};
 use super::{PROBES, WAYS, WAYS_SHIFT, home, slot};
@@ -30,32 +32,47 @@ pub fn find<'a, M: Memory, F: Family>(
     if let Some(found) = find_in(memory, tuple, first, hash) {
         return Some(found);
     }
-    let reach = F::bucket(memory, first)?.slots[0].reach.load(order::PLAIN);
-    let mut probe = 1;
-    while probe < PROBES {
-        if probe > reach {
-            break;
-        }
-        if let Some(found) = find_in(memory, tuple, home(hash, probe, mask), hash) {
-            return Some(found);
-        }
-        probe += 1;
+    if F::bucket(memory, first)?.slots[0].reach.load(order::PLAIN) == 0 {
+        return None;
     }
-    None
+    let (index, meta) = unpack(find_beyond(memory, tuple, hash))?;
+    Some(Found { slot: slot(memory, index)?, index, meta })
+}
+
+/// Looks in the buckets after the first, as far as its entries reach, which few look-ups come to: index and meta, or
+/// [`NOTHING`]. A BPF function of its own.
+#[inline(never)]
+fn find_beyond<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> u64 {
+    let Some(config) = memory.config() else { return NOTHING };
+    let mask = F::mask(config);
+    let Some(bucket) = F::bucket(memory, home(hash, 0, mask)) else { return NOTHING };
+    let reach = bucket.slots[0].reach.load(order::PLAIN);
+    let mut packed = NOTHING;
+    memory.repeat(reach.min(PROBES - 1), |number| {
+        let Some(found) = find_in(memory, tuple, home(hash, number + 1, mask), hash) else {
+            return ControlFlow::Continue(());
+        };
+        packed = pack(found);
+        ControlFlow::Break(())
+    });
+    packed
 }
 
 /// [`find`] where speed is not all, as a BPF function of its own: index and meta, or [`NOTHING`].
 #[inline(never)]
 fn find_packed<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> u64 {
     let Some(config) = memory.config() else { return NOTHING };
-    match find(memory, config, tuple, hash) {
-        Some(found) => (found.index as u64) << 32 | found.meta.0 as u64,
-        None => NOTHING,
-    }
+    find(memory, config, tuple, hash).map_or(NOTHING, pack)
+}
+
+/// Index and meta in one word.
+#[inline(always)]
+pub(crate) fn pack<F: Family>(found: Found<'_, F>) -> u64 {
+    (found.index as u64) << 32 | found.meta.0 as u64
 }
 
 /// No slot: no index is that large.
-pub(super) const NOTHING: u64 = u64::MAX;
+pub(crate) const NOTHING: u64 = u64::MAX;
 
 /// The live entry of a tuple, expired or not: its index and meta.
 #[inline(always)]
@@ -63,9 +80,9 @@ pub(crate) fn locate<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u
     unpack(find_packed(memory, tuple, hash))
 }
 
-/// Index and meta from one word.
+/// The reverse of [`pack`].
 #[inline(always)]
-pub(super) fn unpack(packed: u64) -> Option<(u32, Meta)> {
+pub(crate) fn unpack(packed: u64) -> Option<(u32, Meta)> {
     (packed != NOTHING).then_some(((packed >> 32) as u32, Meta(packed as u32)))
 }
 

@@ -3,13 +3,14 @@
 use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
-use rlvs_switch::Verdict;
 use rlvs_switch::config::Tick;
 use rlvs_switch::counters::Event;
+use rlvs_switch::destination::method;
 use rlvs_switch::order;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server, Simulation};
 use rlvs_switch::state::{Direction, tcp};
+use rlvs_switch::{Memory, Verdict};
 use std::net::SocketAddr;
 
 use Sent::{Client, Server as FromServer};
@@ -214,6 +215,76 @@ fn a_destination_above_its_upper_threshold_waits_until_below_the_lower_one() {
     simulation.advance(11);
     simulation.sweep();
     assert_eq!(open(9), Verdict::Redirect(SERVER_SIDE));
+}
+
+#[test]
+fn a_syn_with_an_acknowledgement_opens_a_connection_too() {
+    for net in [v4(), v6()] {
+        let simulation = director(net, &Server::nat(net.server));
+        to_server(&simulation, &Packet::tcp(net.client, net.vip, SYN | ACK));
+        assert_eq!(simulation.connections_of(0), (1, 0));
+    }
+}
+
+#[test]
+fn another_forwarding_method_is_for_new_connections() {
+    for net in [v4(), v6()] {
+        let mut simulation = director(net, &Server::nat(net.server));
+        OPEN.iter().for_each(|sent| {
+            play(&simulation, net, *sent);
+        });
+        simulation.destination_mut(0).method.store(method::DIRECT_ROUTE, order::PLAIN);
+        let old = to_server(&simulation, &Packet::tcp(net.client, net.vip, ACK));
+        assert_eq!(old.inner().destination, net.server.ip(), "as it began");
+        assert!(matches!(play(&simulation, net, FromServer(ACK)), Verdict::Redirect(_)));
+        let newcomer = SocketAddr::new(net.client.ip(), 1);
+        let new = to_server(&simulation, &Packet::tcp(newcomer, net.vip, SYN));
+        assert_eq!(new.inner().destination, net.vip.ip());
+        simulation.audit().unwrap();
+    }
+}
+
+#[test]
+fn another_timeout_is_for_the_next_packet() {
+    for side in [Client(ACK), FromServer(ACK)] {
+        let simulation = director(v4(), &Server::nat(v4().server));
+        OPEN.iter().for_each(|sent| {
+            play(&simulation, v4(), *sent);
+        });
+        let timeout = &simulation.config().unwrap().tcp_timeouts[usize::from(tcp::ESTABLISHED)];
+        timeout.store(Tick::in_seconds(100), order::PLAIN);
+        simulation.advance(800);
+        assert_eq!(simulation.sweep(), 0, "until then it keeps the old one");
+        assert!(matches!(play(&simulation, v4(), side), Verdict::Redirect(_)), "{side:?}");
+        simulation.advance_ticks(Tick::in_seconds(100) - 1);
+        assert_eq!(simulation.sweep(), 0, "{side:?}");
+        simulation.advance_ticks(1);
+        assert_eq!(simulation.sweep(), 1, "{side:?}");
+        simulation.audit().unwrap();
+    }
+}
+
+#[test]
+fn a_standby_switches_replies_and_no_requests() {
+    for net in [v4(), v6()] {
+        let simulation = director(net, &Server::nat(net.server));
+        OPEN.iter().for_each(|sent| {
+            play(&simulation, net, *sent);
+        });
+        let config = simulation.config().unwrap();
+        let [_, backup] = &config.daemons;
+        let newcomer = SocketAddr::new(net.client.ip(), 1);
+        for (backup_only, daemon) in [(1, 0), (0, 1), (1, 1)] {
+            config.settings.backup_only.store(backup_only, order::PLAIN);
+            backup.started.store(daemon, order::PLAIN);
+            let standby = backup_only + daemon == 2;
+            for packet in [Packet::tcp(net.client, net.vip, ACK), Packet::tcp(newcomer, net.vip, SYN)] {
+                let frame = packet.frame();
+                assert_eq!(simulation.receive(&frame).1 == frame, standby, "{packet:?}");
+            }
+            assert!(matches!(play(&simulation, net, FromServer(ACK)), Verdict::Redirect(_)));
+        }
+    }
 }
 
 /// Something that happens to a small world of five clients and two destinations.

@@ -62,14 +62,14 @@ fn a_destination_without_a_port_gets_the_clients() {
 }
 
 #[test]
-fn udp_without_a_checksum_keeps_none() {
+fn udp_without_a_checksum_gets_one() {
     let net = v4();
     let simulation = director(net, &Server::nat(net.server));
     let request = Packet { checksum: false, ..Packet::udp(net.client, net.vip) };
     let sent = to_server(&simulation, &request);
-    assert!(matches!(sent.transport, Transport::Udp { checksum: false, .. }), "{sent:?}");
+    assert!(matches!(sent.transport, Transport::Udp { checksum: true, .. }), "{sent:?}");
     let reply = replied(&simulation, &answer(net, &request, 0));
-    assert!(matches!(reply.transport, Transport::Udp { checksum: false, .. }), "{reply:?}");
+    assert!(matches!(reply.transport, Transport::Udp { checksum: true, .. }), "{reply:?}");
 }
 
 #[test]

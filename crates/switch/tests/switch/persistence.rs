@@ -198,6 +198,20 @@ fn a_quiescent_server_keeps_its_clients_unless_told_otherwise() {
 }
 
 #[test]
+fn an_overloaded_server_keeps_its_clients() {
+    for net in [v4(), v6()] {
+        let (mut simulation, _) = persistent(net, net.vip.port());
+        let server = open(&simulation, net.client, net.vip);
+        simulation.destination_mut(server).upper.store(1, order::PLAIN);
+        simulation.destination_mut(server).overload.store(1, order::PLAIN);
+        for port in 1..4 {
+            assert_eq!(open(&simulation, neighbour(net.client, 8, port), net.vip), server);
+        }
+        simulation.audit().unwrap();
+    }
+}
+
+#[test]
 fn a_deleted_server_s_template_binds_nobody() {
     let net = v4();
     let (mut simulation, service) = persistent(net, net.vip.port());

@@ -1,0 +1,267 @@
+//! `check`: how a real server is asked whether it serves.
+
+mod kinds;
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+
+use super::section::Section;
+
+/// A check of one real server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is done.
+    pub probe: Probe,
+    /// The address asked, if not the server's own.
+    pub address: Option<IpAddr>,
+    /// The port asked; 0 if the probe needs none.
+    pub port: u16,
+    /// When.
+    pub schedule: Schedule,
+    /// The port was named in the file: it is not that of the server.
+    own_port: bool,
+}
+
+/// When a check is made, and how many of its results count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// From the end of a check to the next one.
+    pub interval: Duration,
+    /// The same while results contradict what the server is taken for.
+    pub retry: Duration,
+    /// A check that takes longer has failed.
+    pub timeout: Duration,
+    /// Each pause is longer by a random time up to this.
+    pub jitter: Duration,
+    /// Successes in a row that bring a server back.
+    pub rise: u32,
+    /// Failures in a row that take it out.
+    pub fall: u32,
+}
+
+/// What a check does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Opens a TCP connection.
+    Connect,
+    /// Makes an HTTP request.
+    Http(Http),
+    /// Talks over TCP, or TLS.
+    Stream {
+        /// What is said.
+        dialogue: Dialogue,
+        /// Over TLS.
+        tls: Option<Tls>,
+    },
+    /// Sends datagrams. Without anything expected, no ICMP error is a success.
+    Datagram(Dialogue),
+    /// Asks a DNS server over UDP.
+    Dns(Dns),
+    /// Sends an ICMP echo request.
+    Ping,
+    /// Runs a program.
+    Command {
+        /// The program; `%h` and `%p` in its words stand for address and port.
+        command: Command,
+        /// What it must print, less the final newline; if not given, its exit status decides.
+        output: Option<String>,
+        /// Exit status n of 2 or more is success with weight n - 2.
+        weigh: bool,
+    },
+}
+
+/// An HTTP request and the answer that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// GET or HEAD.
+    pub method: Method,
+    /// Path with query.
+    pub path: String,
+    /// The header Host; if not given, the server's address.
+    pub host: Option<String>,
+    /// Wanted statuses.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// What the body must contain.
+    pub body: Option<Expected>,
+    /// HTTPS.
+    pub tls: Option<Tls>,
+}
+
+/// Request method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    #[default]
+    Get,
+    /// HEAD: no body.
+    Head,
+}
+
+/// How TLS is spoken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The name asked for by SNI and expected in the certificate; if not given, the server's address.
+    pub name: Option<String>,
+    /// The authorities trusted, in PEM. Without them any certificate will do.
+    pub authorities: Option<PathBuf>,
+}
+
+/// Steps of a conversation, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dialogue(pub Vec<Step>);
+
+/// A step of a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Sent first; nothing if empty.
+    pub send: Vec<u8>,
+    /// Then waited for.
+    pub expect: Option<Expected>,
+}
+
+/// What an answer must contain.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// This text.
+    Text(String),
+    /// Something that matches.
+    Pattern(Regex),
+}
+
+impl Expected {
+    /// Whether an answer contains it.
+    pub fn is_in(&self, answer: &[u8]) -> bool {
+        match self {
+            Self::Text(text) => {
+                text.is_empty() || answer.windows(text.len()).any(|part| part == text.as_bytes())
+            }
+            Self::Pattern(pattern) => pattern.is_match(answer),
+        }
+    }
+}
+
+impl PartialEq for Expected {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one == other,
+            (Self::Pattern(one), Self::Pattern(other)) => one.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Expected {}
+
+/// A DNS question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The name asked for, without the final dot.
+    pub name: String,
+    /// What is asked about it.
+    pub record: Record,
+    /// An address that must be in the answer.
+    pub answer: Option<IpAddr>,
+}
+
+/// Types of resource records (RFC 1035, 3.2.2; RFC 3596).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Record {
+    /// IPv4 addresses.
+    A = 1,
+    /// Name servers.
+    Ns = 2,
+    /// Start of authority.
+    #[default]
+    Soa = 6,
+    /// Mail servers.
+    Mx = 15,
+    /// Text.
+    Txt = 16,
+    /// IPv6 addresses.
+    Aaaa = 28,
+}
+
+/// A program and its arguments; no shell is between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// An absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// The checks of a section. `port` is asked where a check names none.
+pub(super) fn all(section: &Section<'_>, port: Option<u16>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for section in section.sections("check") {
+        // Without knowing the kind there is no knowing which keys it has.
+        if let Some(check) = one(&section, port) {
+            checks.push(check);
+            section.finish();
+        }
+    }
+    checks
+}
+
+/// The checks of a service for a server with a port of its own.
+pub(super) fn at(checks: &[Check], port: Option<u16>) -> Vec<Check> {
+    let moved = |check: &Check| {
+        let port = port.filter(|_| !check.own_port && check.port != 0);
+        Check { port: port.unwrap_or(check.port), ..check.clone() }
+    };
+    checks.iter().map(moved).collect()
+}
+
+/// A program: its words as a list, or as one text that is split at blanks.
+pub(super) fn command(section: &Section<'_>, key: &'static str) -> Option<Command> {
+    let texts = section.texts(key);
+    let place = texts.first()?.place.clone();
+    let mut words: Vec<String> = match texts.as_slice() {
+        [one] => one.value.split_whitespace().map(str::to_owned).collect(),
+        several => several.iter().map(|word| word.value.to_owned()).collect(),
+    };
+    if !words.first().is_some_and(|program| program.starts_with('/')) {
+        section.mistake_at(&place, format!("`{key}` must begin with the absolute path of a program"));
+        return None;
+    }
+    let program = PathBuf::from(words.remove(0));
+    Some(Command { program, arguments: words })
+}
+
+fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
+    let schedule = schedule(section);
+    let address = section.standard("address", "an address without a port").map(|address| address.value);
+    let own = section.integer("port", 1..=u16::MAX);
+    let probe = kinds::probe(section)?;
+    let needs_port = !matches!(probe, Probe::Ping | Probe::Command { .. });
+    let port = own.or(port);
+    if needs_port && port.is_none() {
+        section.mistake("neither service nor server have a port: the check needs `port`");
+    }
+    Some(Check { probe, address, port: port.unwrap_or(0), schedule, own_port: own.is_some() })
+}
+
+fn schedule(section: &Section<'_>) -> Schedule {
+    let milliseconds = Duration::from_millis;
+    let hour = milliseconds(3_600_000);
+    let interval = section.duration("interval", milliseconds(50)..=hour).unwrap_or(milliseconds(5_000));
+    let schedule = Schedule {
+        interval,
+        retry: section
+            .duration("retry", milliseconds(50)..=hour)
+            .unwrap_or(interval.min(milliseconds(1_000))),
+        timeout: section.duration("timeout", milliseconds(10)..=hour).unwrap_or(milliseconds(3_000)),
+        jitter: section.duration("jitter", milliseconds(0)..=hour).unwrap_or(interval / 10),
+        rise: section.integer("rise", 1..=1_000_u32).unwrap_or(2),
+        fall: section.integer("fall", 1..=1_000_u32).unwrap_or(2),
+    };
+    if schedule.retry > schedule.interval {
+        section.mistake("`retry` is longer than `interval`");
+    }
+    schedule
+}

@@ -1,0 +1,201 @@
+//! The kinds of checks, and the keys that each has.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use regex::bytes::Regex;
+
+use super::{Dialogue, Dns, Expected, Http, Method, Probe, Record, Step, Tls, command};
+use crate::config::section::Section;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Tcp,
+    Tls,
+    Udp,
+    Http,
+    Https,
+    Dns,
+    Ping,
+    Command,
+    /// A conversation that everybody knows: what is sent, and the pattern of the answer, in turn.
+    Known(&'static [(&'static [u8], &'static str)]),
+}
+
+/// The kinds by their names. Answers of several lines are awaited to the last one, in which a blank follows the number.
+const KINDS: [(&str, Kind); 18] = [
+    ("tcp", Kind::Tcp),
+    ("tls", Kind::Tls),
+    ("udp", Kind::Udp),
+    ("http", Kind::Http),
+    ("https", Kind::Https),
+    ("dns", Kind::Dns),
+    ("ping", Kind::Ping),
+    ("command", Kind::Command),
+    // RFC 5321.
+    (
+        "smtp",
+        Kind::Known(&[
+            (b"", "(?m)^220[ \r]"),
+            (b"HELO localhost\r\n", "(?m)^250[ \r]"),
+            (b"QUIT\r\n", "(?m)^221[ \r]"),
+        ]),
+    ),
+    // RFC 959.
+    ("ftp", Kind::Known(&[(b"", "(?m)^220[ \r]"), (b"QUIT\r\n", "(?m)^221[ \r]")])),
+    // RFC 1939.
+    ("pop3", Kind::Known(&[(b"", "^\\+OK"), (b"QUIT\r\n", "^\\+OK")])),
+    // RFC 3501.
+    ("imap", Kind::Known(&[(b"", "^\\* (OK|PREAUTH)"), (b"a LOGOUT\r\n", "(?m)^a OK")])),
+    // RFC 3977.
+    ("nntp", Kind::Known(&[(b"", "^20[01]"), (b"QUIT\r\n", "^205")])),
+    // RFC 4253, 4.2.
+    ("ssh", Kind::Known(&[(b"", "(?m)^SSH-2")])),
+    // A server that wants a password or loads its data is there, but does not serve.
+    ("redis", Kind::Known(&[(b"PING\r\n", "^\\+PONG")])),
+    ("memcached", Kind::Known(&[(b"version\r\n", "^VERSION ")])),
+    // The greeting: three octets of length, the packet's number, the protocol's version.
+    ("mysql", Kind::Known(&[(b"", "(?s-u)^...\\x00\\x0a")])),
+    // SSLRequest: its length and its number; the answer is a letter.
+    ("postgres", Kind::Known(&[(b"\x00\x00\x00\x08\x04\xd2\x16\x2f", "^[SN]")])),
+];
+
+/// What the section says that is to be done.
+pub(super) fn probe(section: &Section<'_>) -> Option<Probe> {
+    let Some(kind) = section.choice("type", &KINDS) else {
+        if !section.has("type") {
+            section.mistake("`type` is missing: what kind of check");
+        }
+        return None;
+    };
+    Some(match kind {
+        Kind::Tcp => stream(section, None),
+        Kind::Tls => {
+            let tls = tls(section);
+            Probe::Stream { dialogue: dialogue(section), tls: Some(tls) }
+        }
+        Kind::Udp => Probe::Datagram(dialogue(section)),
+        Kind::Http => Probe::Http(http(section, None)),
+        Kind::Https => {
+            let tls = tls(section);
+            Probe::Http(http(section, Some(tls)))
+        }
+        Kind::Dns => Probe::Dns(dns(section)),
+        Kind::Ping => Probe::Ping,
+        Kind::Command => Probe::Command {
+            command: command(section, "command").or_else(|| {
+                if !section.has("command") {
+                    section.mistake("`command` is missing: the program to run");
+                }
+                None
+            })?,
+            output: section.text("output").map(|text| text.value.to_owned()),
+            weigh: section.flag("weigh").unwrap_or(false),
+        },
+        Kind::Known(steps) => {
+            let step = |(send, pattern): &(&[u8], &str)| {
+                Some(Step { send: send.to_vec(), expect: Some(Expected::Pattern(Regex::new(pattern).ok()?)) })
+            };
+            let steps: Option<Vec<_>> = steps.iter().map(step).collect();
+            Probe::Stream { dialogue: Dialogue(steps?), tls: None }
+        }
+    })
+}
+
+fn stream(section: &Section<'_>, tls: Option<Tls>) -> Probe {
+    let dialogue = dialogue(section);
+    if dialogue.0.is_empty() && tls.is_none() { Probe::Connect } else { Probe::Stream { dialogue, tls } }
+}
+
+/// `send` and `expect` or `expect_regex`: a conversation of one step.
+fn dialogue(section: &Section<'_>) -> Dialogue {
+    let send = section.text("send").map(|text| text.value.as_bytes().to_vec());
+    let expect = expected(section, "expect", "expect_regex");
+    if send.is_none() && expect.is_none() {
+        return Dialogue::default();
+    }
+    Dialogue(vec![Step { send: send.unwrap_or_default(), expect }])
+}
+
+fn http(section: &Section<'_>, tls: Option<Tls>) -> Http {
+    let methods = [("GET", Method::Get), ("HEAD", Method::Head)];
+    let method = section.choice("method", &methods).unwrap_or_default();
+    let usable = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+    let path = section.parsed("path", "a path that begins with a slash, without blanks", |text| {
+        (text.starts_with('/') && usable(text)).then(|| text.to_owned())
+    });
+    let host = section
+        .parsed("host", "a host's name", |text| (!text.is_empty() && usable(text)).then(|| text.to_owned()));
+    let status =
+        section.all_parsed("status", "a status such as \"200\", or a range such as \"200-299\"", statuses);
+    let body = expected(section, "body", "body_regex");
+    if body.is_some() && method == Method::Head {
+        section.mistake("an answer to HEAD has no body to look into");
+    }
+    let any = vec![200..=299];
+    Http {
+        method,
+        path: path.map_or("/".to_owned(), |path| path.value),
+        host: host.map(|host| host.value),
+        status: if status.is_empty() { any } else { status.into_iter().map(|status| status.value).collect() },
+        body,
+        tls,
+    }
+}
+
+fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = first.parse().ok()?..=last.parse().ok()?;
+    (*range.start() >= 100 && *range.end() <= 999 && !range.is_empty()).then_some(range)
+}
+
+fn tls(section: &Section<'_>) -> Tls {
+    let name = section.parsed("tls_name", "a host's name or an address", |text| {
+        rustls::pki_types::ServerName::try_from(text).ok().map(|_| text.to_owned())
+    });
+    let authorities = section.parsed("ca", "the absolute path of a file in PEM", |text| {
+        text.starts_with('/').then(|| PathBuf::from(text))
+    });
+    Tls { name: name.map(|name| name.value), authorities: authorities.map(|path| path.value) }
+}
+
+fn dns(section: &Section<'_>) -> Dns {
+    let records = [
+        ("A", Record::A),
+        ("AAAA", Record::Aaaa),
+        ("MX", Record::Mx),
+        ("NS", Record::Ns),
+        ("SOA", Record::Soa),
+        ("TXT", Record::Txt),
+    ];
+    let name = section.parsed("name", "a domain name", |text| {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let good = |label: &str| (1..=63).contains(&label.len()) && label.is_ascii();
+        (name.len() <= 253 && (name.is_empty() || name.split('.').all(good))).then(|| name.to_owned())
+    });
+    let answer = section.standard("answer", "an address").map(|answer| answer.value);
+    let record = section.choice("record", &records).unwrap_or_default();
+    if answer.is_some() && !matches!(record, Record::A | Record::Aaaa) {
+        section.mistake("`answer` is an address: the `record` asked for must be \"A\" or \"AAAA\"");
+    }
+    Dns { name: name.map_or(String::new(), |name| name.value), record, answer }
+}
+
+fn expected(section: &Section<'_>, text: &'static str, pattern: &'static str) -> Option<Expected> {
+    let plain = section.text(text).map(|text| Expected::Text(text.value.to_owned()));
+    let given = section.text(pattern);
+    let pattern = given.and_then(|given| match Regex::new(given.value) {
+        Ok(regex) => Some(Expected::Pattern(regex)),
+        Err(error) => {
+            // Of the several lines, the last says what is wrong; the others show where.
+            let error = error.to_string();
+            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            section.mistake_at(&given.place, format!("`{pattern}` is no regular expression: {reason}"));
+            None
+        }
+    });
+    if plain.is_some() && pattern.is_some() {
+        section.mistake(format!("there are both `{text}` and the same as a regular expression"));
+    }
+    plain.or(pattern)
+}

@@ -1,0 +1,108 @@
+//! The director as the cluster sees it: one that may go away and come back.
+
+use rlvs_ipvs::{Client, ClientError, Errno};
+
+use crate::plan::{Change, Setup};
+
+/// Where the director is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this network namespace: rlvs, or else the kernel's IPVS. See [`Client::connect`].
+    Here,
+    /// rlvs, on an abstract socket of this name.
+    Socket(String),
+}
+
+/// A connection that is made when it is needed.
+#[derive(Debug)]
+pub struct Director {
+    place: Place,
+    client: Option<Client>,
+}
+
+impl Director {
+    /// Not connected yet.
+    pub fn new(place: Place) -> Self {
+        Self { place, client: None }
+    }
+
+    /// The services and destinations that it has.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn running(&mut self) -> Result<Vec<Setup>, ClientError> {
+        let result = match self.client().await {
+            Ok(client) => running(client).await,
+            Err(error) => Err(error),
+        };
+        self.keep_unless_broken(result)
+    }
+
+    /// Makes a change. What somebody else has done already is no error.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the director does not take it; others if it cannot be asked.
+    pub async fn apply(&mut self, change: &Change) -> Result<(), ClientError> {
+        let result = match self.client().await {
+            Ok(client) => apply(client, change).await,
+            Err(error) => Err(error),
+        };
+        self.keep_unless_broken(result)
+    }
+
+    async fn client(&mut self) -> Result<&mut Client, ClientError> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => match &self.place {
+                Place::Here => Client::connect().await?,
+                Place::Socket(name) => Client::connect_rlvs(name).await?,
+            },
+        };
+        Ok(self.client.insert(client))
+    }
+
+    fn keep_unless_broken<T>(&mut self, result: Result<T, ClientError>) -> Result<T, ClientError> {
+        if !matches!(result, Ok(_) | Err(ClientError::Refused(_))) {
+            self.client = None;
+        }
+        result
+    }
+}
+
+async fn running(client: &mut Client) -> Result<Vec<Setup>, ClientError> {
+    let mut all = Vec::new();
+    for entry in client.services().await? {
+        let destinations = client.destinations(entry.service.id).await?;
+        let destinations = destinations.into_iter().map(|entry| entry.destination).collect();
+        all.push(Setup { service: entry.service, destinations });
+    }
+    Ok(all)
+}
+
+async fn apply(client: &mut Client, change: &Change) -> Result<(), ClientError> {
+    use ClientError::Refused;
+    let change = change.clone();
+    match change {
+        Change::AddService(service) => match client.new_service(service.clone()).await {
+            Err(Refused(Errno::EXIST)) => client.set_service(service).await,
+            result => result,
+        },
+        Change::EditService(service, _) => client.set_service(service).await,
+        Change::DeleteService(id) => match client.delete_service(id).await {
+            Err(Refused(Errno::SRCH)) => Ok(()),
+            result => result,
+        },
+        Change::Add(id, server) => match client.new_destination(id, server.clone()).await {
+            Err(Refused(Errno::EXIST)) => client.set_destination(id, server).await,
+            result => result,
+        },
+        Change::Edit(id, server, _) => match client.set_destination(id, server.clone()).await {
+            Err(Refused(Errno::NOENT)) => client.new_destination(id, server).await,
+            result => result,
+        },
+        Change::Delete(id, server) => match client.delete_destination(id, server).await {
+            Err(Refused(Errno::NOENT | Errno::SRCH)) => Ok(()),
+            result => result,
+        },
+    }
+}

@@ -1,0 +1,196 @@
+//! What the verdicts of the checks mean for a service.
+
+use std::fmt;
+
+use rlvs_ipvs::{Destination, DestinationId};
+
+use crate::config::{Check, Server, Service, Start, WhenDown};
+use crate::plan::server_name;
+
+/// The real servers of a service.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    service: Service,
+    members: Vec<Member>,
+    /// None until it is known for all servers whether they are up, or enough are.
+    quorum: Option<bool>,
+}
+
+/// A real server, and what is known of it.
+#[derive(Clone, Debug)]
+struct Member {
+    /// By check: what it found, or what is presumed until it has found something.
+    checks: Vec<Finding>,
+    /// The weight that a check wants.
+    weight: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Finding {
+    good: bool,
+    presumed: bool,
+}
+
+/// Something that the log and the programs of an operator hear about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A server is up.
+    Up(DestinationId),
+    /// A server is down, and why.
+    Down(DestinationId, String),
+    /// A check changes the weight of a server.
+    Weight(DestinationId, i32),
+    /// There is a quorum: the weights of the servers that are up.
+    Quorum(u64),
+    /// There is none.
+    NoQuorum(u64),
+}
+
+impl Pool {
+    /// Before any check. `running` are the destinations that the director has now.
+    pub fn new(service: Service, running: &[Destination]) -> Self {
+        let members = service.servers.iter().map(|server| Member::unknown(server, running)).collect();
+        let mut pool = Self { service, members, quorum: None };
+        pool.review_quorum();
+        pool
+    }
+
+    /// The same pool by another configuration: what checks found that are still made stays.
+    pub fn reconfigured(&self, service: Service) -> Self {
+        let running = self.wanted();
+        let member = |server: &Server| match self.position(server.id()) {
+            None => Member::unknown(server, &running),
+            Some(old) => {
+                let (was, old) = (&self.service.servers[old], &self.members[old]);
+                let presumed = Finding { good: old.is_up(), presumed: true };
+                let finding = |check: &Check| {
+                    let same = was.checks.iter().position(|old| old == check);
+                    same.map_or(presumed, |same| old.checks[same])
+                };
+                let checks: Vec<_> = server.checks.iter().map(finding).collect();
+                let weight = old.weight.filter(|_| was.checks == server.checks);
+                Member { checks, weight }
+            }
+        };
+        let members = service.servers.iter().map(member).collect();
+        let mut pool = Self { service, members, quorum: self.quorum };
+        pool.review_quorum();
+        pool
+    }
+
+    /// Its configuration.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Takes the verdict of a check of a server. Those of servers or checks that are no more change nothing.
+    pub fn judge(
+        &mut self,
+        server: DestinationId,
+        check: &Check,
+        verdict: Result<Option<i32>, String>,
+    ) -> Vec<Event> {
+        let Some(at) = self.position(server) else { return Vec::new() };
+        let Some(number) = self.service.servers[at].checks.iter().position(|own| own == check) else {
+            return Vec::new();
+        };
+        let member = &mut self.members[at];
+        let (was_up, was_known) = (member.is_up(), member.is_known());
+        member.checks[number] = Finding { good: verdict.is_ok(), presumed: false };
+        let mut events = Vec::new();
+        let (reason, weight) = match verdict {
+            Ok(weight) => (String::new(), weight),
+            Err(reason) => (reason, member.weight),
+        };
+        if weight != member.weight {
+            member.weight = weight;
+            events.push(Event::Weight(server, weight.unwrap_or(self.service.servers[at].destination.weight)));
+        }
+        match (was_up, member.is_up()) {
+            (false, true) => events.push(Event::Up(server)),
+            (true, false) => events.push(Event::Down(server, reason)),
+            // Expected, but worth a word the first time.
+            (false, false) if !was_known && member.is_known() => events.push(Event::Down(server, reason)),
+            _ => {}
+        }
+        events.extend(self.review_quorum());
+        events
+    }
+
+    /// The destinations that the director should have.
+    pub fn wanted(&self) -> Vec<Destination> {
+        let sorry = self.service.sorry_server.as_ref().filter(|_| self.quorum == Some(false));
+        let servers = self.service.servers.iter().zip(&self.members).filter_map(|(server, member)| {
+            let serves = member.is_up() && sorry.is_none();
+            match (serves, server.when_down) {
+                (true, _) => {
+                    Some(Destination { weight: member.weight(server), ..server.destination.clone() })
+                }
+                (false, WhenDown::Quiesce) => Some(Destination { weight: 0, ..server.destination.clone() }),
+                (false, WhenDown::Remove) => None,
+            }
+        });
+        servers.chain(sorry.cloned()).collect()
+    }
+
+    fn position(&self, server: DestinationId) -> Option<usize> {
+        self.service.servers.iter().position(|own| own.id() == server)
+    }
+
+    /// Gained at quorum + hysteresis, lost below quorum - hysteresis, and always when nobody is left.
+    fn review_quorum(&mut self) -> Option<Event> {
+        let live = self.service.servers.iter().zip(&self.members).filter(|(_, member)| member.is_up());
+        let live: u64 = live.map(|(server, member)| u64::from(member.weight(server).unsigned_abs())).sum();
+        let (quorum, hysteresis) = (u64::from(self.service.quorum), u64::from(self.service.hysteresis));
+        let now = match self.quorum {
+            Some(true) => live > 0 && live >= quorum.saturating_sub(hysteresis),
+            _ => live >= quorum + hysteresis,
+        };
+        // As long as enough servers may still turn out to be up, nothing is lost.
+        let undecided = self.quorum.is_none() && !now && !self.members.iter().all(Member::is_known);
+        if undecided || self.quorum == Some(now) {
+            return None;
+        }
+        self.quorum = Some(now);
+        Some(if now { Event::Quorum(live) } else { Event::NoQuorum(live) })
+    }
+}
+
+impl Member {
+    fn unknown(server: &Server, running: &[Destination]) -> Self {
+        let good = match server.start {
+            Start::AsFound => running.iter().any(|found| found.id == server.id() && found.weight > 0),
+            Start::Up => true,
+            Start::Down => false,
+        };
+        Self { checks: vec![Finding { good, presumed: true }; server.checks.len()], weight: None }
+    }
+
+    fn is_up(&self) -> bool {
+        self.checks.iter().all(|finding| finding.good)
+    }
+
+    fn is_known(&self) -> bool {
+        self.checks.iter().all(|finding| !finding.presumed)
+    }
+
+    fn weight(&self, server: &Server) -> i32 {
+        self.weight.unwrap_or(server.destination.weight)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up(server) => write!(f, "{} is up", server_name(server)),
+            Self::Down(server, reason) => write!(f, "{} is down: {reason}", server_name(server)),
+            Self::Weight(server, weight) => write!(f, "{} has weight {weight}", server_name(server)),
+            Self::Quorum(live) => write!(f, "quorum gained: live servers weigh {live}"),
+            Self::NoQuorum(live) => write!(f, "quorum lost: live servers weigh {live}"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -1,0 +1,116 @@
+//! Asks a server, once. Whoever asks sets the time limit: a probe that is dropped leaves nothing behind.
+
+mod command;
+mod dialogue;
+mod dns;
+mod http;
+mod ping;
+mod tls;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::{TcpStream, UdpSocket};
+
+use crate::config::Probe;
+
+/// Whom to ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The address.
+    pub address: IpAddr,
+    /// The port; 0 for probes that need none.
+    pub port: u16,
+}
+
+/// Why a server is taken for not serving.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A socket or a program failed.
+    #[error("cannot {action}: {reason}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel says.
+        reason: io::Error,
+    },
+    /// TLS cannot be spoken.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The answer is not HTTP.
+    #[error("no HTTP: {0}")]
+    Http(#[from] hyper::Error),
+    /// It answers with another status.
+    #[error("status {0}")]
+    Status(u16),
+    /// It answers something else; its beginning.
+    #[error("unexpected answer: {0:?}")]
+    Unexpected(String),
+    /// It closes the connection without the answer; what came before.
+    #[error("the connection ends after {0:?}")]
+    Closed(String),
+    /// Its answer is not well formed.
+    #[error("the answer makes no sense")]
+    Malformed,
+    /// A DNS server answers with an error.
+    #[error("DNS says {0}")]
+    Dns(String),
+    /// A program's verdict.
+    #[error("the program ended with {0}")]
+    Exit(std::process::ExitStatus),
+}
+
+impl Target {
+    /// Asks. The weight that the server should have, if the answer names one.
+    ///
+    /// # Errors
+    /// [`Failure`] if it does not serve.
+    pub async fn probe(&self, probe: &Probe) -> Result<Option<i32>, Failure> {
+        match probe {
+            Probe::Connect => self.connect().await.map(|_| None),
+            Probe::Http(request) => http::probe(self, request).await.map(|()| None),
+            Probe::Stream { dialogue, tls: None } => {
+                dialogue::over_stream(self.connect().await?, dialogue).await.map(|()| None)
+            }
+            Probe::Stream { dialogue, tls: Some(tls) } => {
+                let stream = tls::handshake(self, tls).await?;
+                dialogue::over_stream(stream, dialogue).await.map(|()| None)
+            }
+            Probe::Datagram(dialogue) => {
+                dialogue::over_datagrams(self.socket().await?, dialogue).await.map(|()| None)
+            }
+            Probe::Dns(question) => dns::probe(self.socket().await?, question).await.map(|()| None),
+            Probe::Ping => ping::probe(self.address).await.map(|()| None),
+            Probe::Command { command, output, weigh } => {
+                command::probe(self, command, output.as_deref(), *weigh).await
+            }
+        }
+    }
+
+    fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Failure> {
+        TcpStream::connect(self.endpoint()).await.map_err(io("connect"))
+    }
+
+    /// A UDP socket that only hears the target, and is told of its ICMP errors.
+    async fn socket(&self) -> Result<UdpSocket, Failure> {
+        let any: IpAddr =
+            if self.address.is_ipv4() { [0; 4].into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0)).await.map_err(io("open a socket"))?;
+        socket.connect(self.endpoint()).await.map_err(io("find a route"))?;
+        Ok(socket)
+    }
+}
+
+fn io(action: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |reason| Failure::Io { action, reason }
+}
+
+/// The beginning of an answer, for a message.
+fn beginning(answer: &[u8]) -> String {
+    String::from_utf8_lossy(&answer[..answer.len().min(80)]).into_owned()
+}

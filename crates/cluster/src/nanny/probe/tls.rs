@@ -1,0 +1,88 @@
+//! TLS, with any certificate or one of a trusted authority.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{Failure, Target, io};
+use crate::config::Tls;
+
+pub(super) async fn handshake(target: &Target, tls: &Tls) -> Result<TlsStream<TcpStream>, Failure> {
+    let name = match &tls.name {
+        Some(name) => ServerName::try_from(name.clone()).map_err(failure)?,
+        None => ServerName::IpAddress(target.address.into()),
+    };
+    let connector = TlsConnector::from(Arc::new(config(tls)?));
+    let stream = target.connect().await?;
+    connector.connect(name, stream).await.map_err(io("shake hands"))
+}
+
+/// Made anew for each check: an authority's file that was replaced counts from then on, and no session is resumed.
+fn config(tls: &Tls) -> Result<ClientConfig, Failure> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let config = config.with_safe_default_protocol_versions().map_err(failure)?;
+    let config = match &tls.authorities {
+        None => config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            let unreadable = |error| Failure::Tls(format!("cannot read {}: {error}", path.display()));
+            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                roots.add(certificate.map_err(unreadable)?).map_err(failure)?;
+            }
+            config.with_root_certificates(roots)
+        }
+    };
+    Ok(config.with_no_client_auth())
+}
+
+fn failure(reason: impl ToString) -> Failure {
+    Failure::Tls(reason.to_string())
+}
+
+/// A check asks whether a server serves, not who it is: with addresses instead of names, and certificates of the
+/// service's name, there is often nothing to compare. Signatures are still verified.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

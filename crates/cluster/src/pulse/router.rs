@@ -1,0 +1,319 @@
+//! A virtual router at work: its machine, and what the machine's actions are.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::announce::Announcer;
+use super::kernel::{Addresses, Interface};
+use super::machine::{Action, Event, Machine, Rules, State};
+use super::packet::{Advertisement, HOP_LIMIT};
+use super::wire::{Heard, Wire};
+use crate::config::{Instance, Version, Vip};
+use crate::notify::Notifier;
+
+/// A virtual router.
+pub(super) struct Router {
+    pub(super) instance: Instance,
+    machine: Machine,
+    wire: Option<Wire>,
+    /// Why it cannot be master.
+    fault: Option<String>,
+    /// When neighbours are told again.
+    announce_at: Option<Duration>,
+    /// The last complaint about a packet, so that each is made once.
+    complaint: Option<String>,
+    addresses: Addresses,
+    notifier: Notifier,
+}
+
+impl Router {
+    pub(super) fn new(instance: Instance, addresses: Addresses, notifier: Notifier) -> Self {
+        let machine = Machine::new(Rules::of(&instance));
+        let (wire, fault, announce_at, complaint) = (None, None, None, None);
+        Self { instance, machine, wire, fault, announce_at, complaint, addresses, notifier }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    pub(super) fn is_faulty(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// When it has something to do.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        [self.machine.deadline(), self.announce_at].into_iter().flatten().min()
+    }
+
+    /// Looks at the interfaces that it depends on: opens or closes its sockets, corrects its priority, puts back addresses
+    /// that somebody has taken away.
+    pub(super) async fn look(&mut self, virtual_addresses: &HashSet<IpAddr>, heard: &mpsc::Sender<Heard>) {
+        let fault = self.find_fault(virtual_addresses, heard);
+        if fault != self.fault {
+            match &fault {
+                Some(reason) => tracing::warn!("({}) cannot be master: {reason}", self.instance.name),
+                None => tracing::info!("({}) can be master again", self.instance.name),
+            }
+            self.fault = fault;
+        }
+        self.machine.set_own_address(self.wire.as_ref().map(|wire| wire.source));
+        self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
+        if self.state() == State::Master {
+            self.restore().await;
+        }
+    }
+
+    /// Takes an event; what became of the state.
+    pub(super) async fn handle(&mut self, now: Duration, event: Event) -> Option<State> {
+        let mut entered = None;
+        for action in self.machine.handle(now, event) {
+            match action {
+                Action::Send(priority) => self.send(priority),
+                Action::Announce => self.announce(),
+                Action::Enter(state) => {
+                    entered = Some(state);
+                    self.enter(now, state).await;
+                }
+            }
+        }
+        entered
+    }
+
+    /// Something is due.
+    pub(super) async fn wake(&mut self, now: Duration) -> Option<State> {
+        if self.announce_at.is_some_and(|at| at <= now) {
+            self.announce();
+            let refresh = self.instance.announce.refresh;
+            self.announce_at = (!refresh.is_zero()).then(|| now + refresh);
+        }
+        if self.machine.deadline().is_some_and(|at| at <= now) {
+            return self.handle(now, Event::Deadline).await;
+        }
+        None
+    }
+
+    /// A packet came by its socket: the event that it is, if it is for this virtual router and in order (RFC 9568, 7.1).
+    pub(super) fn examine(&mut self, heard: &Heard) -> Option<Event> {
+        let Heard { from, hop_limit, packet, .. } = heard;
+        if self.wire.as_ref().is_some_and(|wire| wire.source == *from) {
+            return None;
+        }
+        let instance = &self.instance;
+        let wrong = match packet {
+            Err(malformed) => Some(malformed.to_string()),
+            // Somebody else's.
+            Ok(packet) if packet.id != instance.id => return None,
+            Ok(_) if instance.peers.is_empty() && *hop_limit != HOP_LIMIT => {
+                Some(format!("its TTL is {hop_limit}, so it is from another network"))
+            }
+            Ok(_) if !instance.peers.is_empty() && !instance.peers.contains(from) => {
+                Some("it is no peer's".into())
+            }
+            Ok(packet) if packet.version != instance.version => {
+                Some("it is of the other version of VRRP".into())
+            }
+            Ok(packet) if packet.password != instance.password => Some("its password is another one".into()),
+            Ok(packet) if instance.version == Version::V2 && packet.interval != instance.interval => {
+                Some(format!("its interval is {:?}, ours is {:?}", packet.interval, instance.interval))
+            }
+            Ok(packet) => {
+                let event = Event::Advertisement {
+                    from: *from,
+                    priority: packet.priority,
+                    interval: packet.interval,
+                };
+                let (own, theirs): (HashSet<_>, HashSet<_>) =
+                    (instance.advertised().collect(), packet.addresses.iter().copied().collect());
+                if own == theirs || packet.priority == 0 {
+                    self.complaint = None;
+                } else {
+                    self.complain(format!("{from} has other virtual addresses: {:?}", packet.addresses));
+                }
+                return Some(event);
+            }
+        };
+        if let Some(wrong) = wrong {
+            self.complain(format!("a packet from {from} is ignored: {wrong}"));
+        }
+        None
+    }
+
+    /// Goes on by another configuration of the same virtual router.
+    pub(super) async fn change(&mut self, instance: Instance) {
+        let old = std::mem::replace(&mut self.instance, instance);
+        self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
+        if self.state() != State::Master {
+            return;
+        }
+        for vip in old.addresses.iter().filter(|vip| !self.has(vip)) {
+            self.take(vip).await;
+        }
+        self.restore().await;
+    }
+
+    /// Whether an instance is another configuration of the same virtual router, with the same sockets.
+    pub(super) fn is(&self, instance: &Instance) -> bool {
+        let key = |i: &Instance| {
+            (i.interface.clone(), i.id, i.family, i.version, i.peers.clone(), i.source, i.pseudo_header)
+        };
+        self.instance.name == instance.name && key(&self.instance) == key(instance)
+    }
+
+    fn has(&self, vip: &Vip) -> bool {
+        let same = |own: &Vip| {
+            (own.address, own.prefix, &own.interface) == (vip.address, vip.prefix, &vip.interface)
+        };
+        self.instance.addresses.iter().any(same)
+    }
+
+    fn find_fault(
+        &mut self,
+        virtual_addresses: &HashSet<IpAddr>,
+        heard: &mpsc::Sender<Heard>,
+    ) -> Option<String> {
+        let name = self.instance.interface.clone();
+        let interface = match Interface::look(&name) {
+            Ok(interface) if interface.running => interface,
+            Ok(interface) => {
+                self.wire = None;
+                let what = if interface.index == 0 { "there is no interface" } else { "down is" };
+                return Some(format!("{what} {name}"));
+            }
+            Err(error) => return Some(format!("cannot look at {name}: {error}")),
+        };
+        if self.wire.is_none() {
+            match Wire::open(&self.instance, &interface, virtual_addresses, heard.clone()) {
+                Ok(wire) => self.wire = Some(wire),
+                Err(error) => return Some(format!("cannot speak VRRP on {name}: {error}")),
+            }
+        }
+        let mut vital = self.instance.tracked.iter().filter(|tracked| tracked.weight == 0);
+        vital
+            .find(|tracked| !is_running(&tracked.interface))
+            .map(|tracked| format!("down is {}", tracked.interface))
+    }
+
+    /// With what is added and taken off for other interfaces; only an owner has 255.
+    fn priority(&self) -> u8 {
+        if self.instance.priority == u8::MAX {
+            return u8::MAX;
+        }
+        let down = self
+            .instance
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.weight != 0 && !is_running(&tracked.interface));
+        let change: i32 = down.map(|tracked| i32::from(tracked.weight)).sum();
+        u8::try_from((i32::from(self.instance.priority) + change).clamp(1, 254)).unwrap_or(1)
+    }
+
+    fn send(&mut self, priority: u8) {
+        let Some(wire) = &self.wire else { return };
+        let advertisement = Advertisement {
+            version: self.instance.version,
+            id: self.instance.id,
+            priority,
+            interval: self.instance.interval,
+            addresses: self.instance.advertised().collect(),
+            password: self.instance.password,
+        };
+        if let Err(error) = wire.send(&advertisement) {
+            self.complain(format!("cannot send: {error}"));
+        }
+    }
+
+    async fn enter(&mut self, now: Duration, state: State) {
+        tracing::info!("({}) Entering {state} STATE", self.instance.name);
+        self.announce_at = None;
+        if state == State::Master {
+            for vip in self.instance.addresses.clone() {
+                self.put(&vip).await;
+            }
+            self.announce();
+            let again = self.instance.announce.again;
+            self.announce_at = (!again.is_zero()).then(|| now + again);
+        } else {
+            // Also at the start: a process that was killed may have left them.
+            for vip in self.instance.addresses.clone() {
+                self.take(&vip).await;
+            }
+        }
+        if let Some(command) = &self.instance.notify {
+            let words =
+                ["INSTANCE", &self.instance.name, &state.to_string(), &self.machine.priority().to_string()];
+            self.notifier.tell(command, words.map(str::to_owned).to_vec());
+        }
+    }
+
+    /// Puts back what of its addresses is not there, and says so to neighbours.
+    async fn restore(&mut self) {
+        let mut missing = Vec::new();
+        for vip in &self.instance.addresses {
+            let there =
+                Interface::look(&vip.interface).is_ok_and(|found| found.addresses.contains(&vip.address));
+            if !there {
+                missing.push(vip.clone());
+            }
+        }
+        for vip in &missing {
+            tracing::warn!(
+                "({}) {} is not on {}: putting it there",
+                self.instance.name,
+                vip.address,
+                vip.interface
+            );
+            self.put(vip).await;
+        }
+        if !missing.is_empty() {
+            self.announce();
+        }
+    }
+
+    async fn put(&self, vip: &Vip) {
+        if let Err(error) = self.addresses.put(vip).await {
+            tracing::error!(
+                "({}) cannot put {} on {}: {error}",
+                self.instance.name,
+                vip.address,
+                vip.interface
+            );
+        }
+    }
+
+    async fn take(&self, vip: &Vip) {
+        if let Err(error) = self.addresses.take(vip).await {
+            tracing::error!(
+                "({}) cannot take {} off {}: {error}",
+                self.instance.name,
+                vip.address,
+                vip.interface
+            );
+        }
+    }
+
+    fn announce(&mut self) {
+        for vip in self.instance.addresses.clone() {
+            let sent = Announcer::open(&vip.interface).and_then(|mut announcer| {
+                (0..self.instance.announce.repeat).try_for_each(|_| announcer.send(vip.address))
+            });
+            if let Err(error) = sent {
+                self.complain(format!("cannot announce {} on {}: {error}", vip.address, vip.interface));
+            }
+        }
+    }
+
+    fn complain(&mut self, complaint: String) {
+        if self.complaint.as_ref() != Some(&complaint) {
+            tracing::warn!("({}) {complaint}", self.instance.name);
+            self.complaint = Some(complaint);
+        }
+    }
+}
+
+fn is_running(interface: &str) -> bool {
+    Interface::look(interface).is_ok_and(|interface| interface.running)
+}

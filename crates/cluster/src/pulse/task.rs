@@ -1,0 +1,270 @@
+//! The task that all virtual routers of this machine share, so that those of a group are one in their states.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::pending;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::kernel::{Addresses, Listener, News};
+use super::machine::{Event, State};
+use super::router::Router;
+use super::wire::Heard;
+use crate::config::{Instance, SyncGroup};
+use crate::notify::Notifier;
+
+/// How often interfaces are looked at even if the kernel says nothing.
+const LOOK: Duration = Duration::from_secs(5);
+/// Of several changes in a row, only what came of them matters.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Why VRRP cannot be spoken at all.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot follow the interfaces: {0}")]
+pub struct PulseError(#[from] io::Error);
+
+/// The running task. Dropping it leaves addresses where they are; [`Pulse::stop`] does not.
+#[derive(Debug)]
+pub struct Pulse {
+    orders: mpsc::Sender<(Vec<Instance>, Vec<SyncGroup>)>,
+    task: JoinHandle<()>,
+}
+
+impl Pulse {
+    /// Begins, without any virtual router. Must be called within a tokio runtime, by a thread in the network namespace
+    /// that it is for.
+    ///
+    /// # Errors
+    /// [`PulseError`] if there is no asking the kernel.
+    pub fn start(notifier: Notifier) -> Result<Self, PulseError> {
+        let (listener, addresses) = (Listener::open()?, Addresses::open()?);
+        let (orders, received) = mpsc::channel(1);
+        let (to_us, heard) = mpsc::channel(256);
+        let task = Task {
+            start: Instant::now(),
+            routers: Vec::new(),
+            groups: Vec::new(),
+            group_states: HashMap::new(),
+            addresses,
+            notifier,
+            to_us,
+        };
+        Ok(Self { orders, task: tokio::spawn(task.run(listener, heard, received)) })
+    }
+
+    /// Has these virtual routers from now on. Those that are the same go on as they are.
+    pub async fn change(&self, instances: Vec<Instance>, groups: Vec<SyncGroup>) {
+        // The task ends only with this.
+        let _always_there = self.orders.send((instances, groups)).await;
+    }
+
+    /// Gives up being master, takes all addresses off, ends.
+    pub async fn stop(self) {
+        drop(self.orders);
+        if let Err(error) = self.task.await {
+            tracing::error!("VRRP ended badly: {error}");
+        }
+    }
+}
+
+struct Task {
+    /// Where the machines' clock begins.
+    start: Instant,
+    routers: Vec<Router>,
+    groups: Vec<SyncGroup>,
+    /// What was last told of each group.
+    group_states: HashMap<String, State>,
+    addresses: Addresses,
+    notifier: Notifier,
+    to_us: mpsc::Sender<Heard>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut listener: Listener,
+        mut heard: mpsc::Receiver<Heard>,
+        mut orders: mpsc::Receiver<(Vec<Instance>, Vec<SyncGroup>)>,
+    ) {
+        let mut look_at = Instant::now() + LOOK;
+        loop {
+            let due = self.routers.iter().filter_map(Router::deadline).min().map(|at| self.start + at);
+            let due = async {
+                match due {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                // Who is heard is not dead: what has come is read before a timer is believed.
+                biased;
+                order = orders.recv() => match order {
+                    Some((instances, groups)) => self.change(instances, groups).await,
+                    None => return self.stop().await,
+                },
+                Some(heard) = heard.recv() => self.hear(&heard).await,
+                news = listener.next() => match news {
+                    News::Changed => look_at = look_at.min(Instant::now() + SETTLE),
+                    // Then only looking helps.
+                    News::End => sleep(LOOK).await,
+                },
+                () = due => self.wake().await,
+                () = sleep_until(look_at) => {
+                    look_at = Instant::now() + LOOK;
+                    self.look().await;
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    async fn hear(&mut self, heard: &Heard) {
+        let Some(at) = self.routers.iter().position(|router| router.instance.name == heard.instance) else {
+            return;
+        };
+        if let Some(event) = self.routers[at].examine(heard) {
+            self.handle(at, event).await;
+        }
+    }
+
+    async fn wake(&mut self) {
+        for at in 0..self.routers.len() {
+            let now = self.now();
+            if let Some(state) = self.routers[at].wake(now).await {
+                self.follow(at, state).await;
+            }
+        }
+    }
+
+    async fn handle(&mut self, at: usize, event: Event) {
+        let now = self.now();
+        if let Some(state) = self.routers[at].handle(now, event).await {
+            self.follow(at, state).await;
+        }
+    }
+
+    /// One of a group has another state: the others follow, and those of their groups.
+    async fn follow(&mut self, at: usize, state: State) {
+        let mut entered = VecDeque::from([(at, state)]);
+        while let Some((at, state)) = entered.pop_front() {
+            let event = match state {
+                State::Master => Event::FollowMaster,
+                State::Backup => Event::FollowBackup,
+                // A fault is the whole group's: see `judge`.
+                State::Fault | State::Init => continue,
+            };
+            for other in self.others(at) {
+                let now = self.now();
+                if let Some(state) = self.routers[other].handle(now, event).await {
+                    entered.push_back((other, state));
+                }
+            }
+        }
+        self.tell_groups();
+    }
+
+    /// The other routers of a router's group.
+    fn others(&self, at: usize) -> Vec<usize> {
+        let name = &self.routers[at].instance.name;
+        let Some(group) = self.groups.iter().find(|group| group.members.contains(name)) else {
+            return Vec::new();
+        };
+        let member =
+            |router: &Router| router.instance.name != *name && group.members.contains(&router.instance.name);
+        self.routers.iter().enumerate().filter(|(_, router)| member(router)).map(|(at, _)| at).collect()
+    }
+
+    /// Looks at all interfaces.
+    async fn look(&mut self) {
+        let all = self.routers.iter().flat_map(|router| &router.instance.addresses);
+        let virtual_addresses: HashSet<IpAddr> = all.map(|vip| vip.address).collect();
+        for router in &mut self.routers {
+            router.look(&virtual_addresses, &self.to_us).await;
+        }
+        self.judge().await;
+    }
+
+    /// Who is faulty, or has a faulty one in its group, cannot be master; all others begin, or begin again.
+    async fn judge(&mut self) {
+        let faulty: Vec<_> = (0..self.routers.len())
+            .map(|at| {
+                self.routers[at].is_faulty()
+                    || self.others(at).iter().any(|other| self.routers[*other].is_faulty())
+            })
+            .collect();
+        // Those that give up first: then those that begin do not follow them.
+        for (at, faulty) in faulty.iter().enumerate().filter(|(_, faulty)| **faulty) {
+            self.handle(at, Event::Fault(*faulty)).await;
+        }
+        for (at, _) in faulty.iter().enumerate().filter(|(_, faulty)| !**faulty) {
+            let event = match self.routers[at].state() {
+                State::Init => Event::Start,
+                _ => Event::Fault(false),
+            };
+            self.handle(at, event).await;
+        }
+        self.tell_groups();
+    }
+
+    async fn change(&mut self, instances: Vec<Instance>, groups: Vec<SyncGroup>) {
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.routers)
+            .into_iter()
+            .partition(|router| instances.iter().any(|instance| router.is(instance)));
+        for mut router in gone {
+            let now = self.now();
+            router.handle(now, Event::Stop).await;
+        }
+        let mut kept: Vec<_> = kept.into_iter().map(Some).collect();
+        for instance in instances {
+            let old = kept.iter_mut().find(|old| old.as_ref().is_some_and(|router| router.is(&instance)));
+            match old.and_then(Option::take) {
+                Some(mut router) => {
+                    router.change(instance).await;
+                    self.routers.push(router);
+                }
+                None => {
+                    let router = Router::new(instance, self.addresses.clone(), self.notifier.clone());
+                    self.routers.push(router);
+                }
+            }
+        }
+        self.groups = groups;
+        let names: HashSet<_> = self.groups.iter().map(|group| group.name.clone()).collect();
+        self.group_states.retain(|name, _| names.contains(name));
+        self.look().await;
+    }
+
+    async fn stop(mut self) {
+        for at in 0..self.routers.len() {
+            let now = self.now();
+            self.routers[at].handle(now, Event::Stop).await;
+        }
+        self.tell_groups();
+    }
+
+    /// A group's state is that of all its members; while these differ, there is none.
+    fn tell_groups(&mut self) {
+        for group in &self.groups {
+            let members = self.routers.iter().filter(|router| group.members.contains(&router.instance.name));
+            let states: HashSet<_> = members.map(Router::state).collect();
+            let mut states = states.into_iter();
+            let (Some(state), None) = (states.next(), states.next()) else { continue };
+            let told = self.group_states.insert(group.name.clone(), state);
+            if told == Some(state) || (told.is_none() && state == State::Init) {
+                continue;
+            }
+            tracing::info!("group {} is {state}", group.name);
+            if let Some(command) = &group.notify {
+                let words = ["GROUP", &group.name, &state.to_string()];
+                self.notifier.tell(command, words.map(str::to_owned).to_vec());
+            }
+        }
+    }
+}

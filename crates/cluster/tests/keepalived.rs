@@ -1,0 +1,346 @@
+//! VRRP with keepalived as the other machine, each in a network namespace, on one segment.
+#![allow(clippy::unwrap_used, reason = "helpers of tests; what does not hold here is a failed test")]
+
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rlvs_cluster::Order;
+use rlvs_cluster::director::Place;
+use rlvs_testbed::{Lan, Namespace, Port, Process, wait};
+use rustix::process::Signal;
+use tokio::sync::mpsc;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const FILE: &str = "/run/cluster.toml";
+/// Where programs leave what they were told.
+const TOLD: &str = "/run/told";
+
+/// A version of VRRP over one of IP.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    version: u8,
+    /// What all addresses begin with.
+    prefix: &'static str,
+    /// The time between advertisements, for us and for keepalived.
+    interval: (&'static str, &'static str),
+}
+
+const KINDS: [Kind; 3] = [
+    Kind { version: 2, prefix: "10.7.0.", interval: ("1s", "1") },
+    Kind { version: 3, prefix: "10.7.0.", interval: ("200ms", "0.2") },
+    Kind { version: 3, prefix: "fd07::", interval: ("200ms", "0.2") },
+];
+
+impl Kind {
+    fn vip(&self) -> String {
+        format!("{}100", self.prefix)
+    }
+
+    fn is_v6(&self) -> bool {
+        self.prefix.contains(':')
+    }
+
+    /// keepalived's side, on `eth0`.
+    fn keepalived(&self, priority: u8, more: &str) -> String {
+        let Kind { version, interval: (_, interval), .. } = self;
+        let vip = self.vip();
+        format!(
+            "global_defs {{\n vrrp_version {version}\n vrrp_garp_master_delay 1\n}}\n\
+             vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority {priority}\n \
+             advert_int {interval}\n {more}\n virtual_ipaddress {{\n {vip}\n }}\n}}\n"
+        )
+    }
+
+    /// Our side, on `eth0`.
+    fn ours(&self, priority: u8, more: &str) -> String {
+        let Kind { version, interval: (interval, _), .. } = self;
+        format!(
+            "[[vrrp]]\nname = \"VI_1\"\ninterface = \"eth0\"\nid = 51\nversion = {version}\npriority = {priority}\n\
+             interval = \"{interval}\"\naddresses = [\"{}\"]\n\
+             notify = [\"/bin/sh\", \"-c\", \"echo $* >> {TOLD}\", \"sh\"]\n{more}\n",
+            self.vip()
+        )
+    }
+}
+
+/// Two machines on a segment: `eth0` of each has the address of its number.
+struct Scene {
+    cluster: Option<Cluster>,
+    keepalived: Option<Process>,
+    ours: Namespace,
+    theirs: Namespace,
+    lan: Lan,
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let (lan, ours, theirs) = (Lan::new("segment")?, Namespace::new("ours")?, Namespace::new("theirs")?);
+        lan.plug(&ours, &Port { interface: "eth0", addresses: &["10.7.0.1/24", "fd07::1/64"] })?;
+        lan.plug(&theirs, &Port { interface: "eth0", addresses: &["10.7.0.2/24", "fd07::2/64"] })?;
+        Ok(Self { cluster: None, keepalived: None, ours, theirs, lan })
+    }
+
+    fn start_keepalived(&mut self, config: &str) -> Result<()> {
+        self.theirs.write("/run/keepalived.conf", config)?;
+        let words = "keepalived --vrrp --dont-fork --log-console --log-detail --use-file /run/keepalived.conf \
+                     --pid /run/keepalived.pid --vrrp_pid /run/vrrp.pid";
+        let words: Vec<_> = words.split_whitespace().collect();
+        self.keepalived = Some(self.theirs.spawn(&words)?);
+        Ok(())
+    }
+
+    fn stop_keepalived(&mut self) -> Result<()> {
+        let mut keepalived = self.keepalived.take().context("keepalived does not run")?;
+        keepalived.signal(Signal::TERM)?;
+        keepalived.wait(LIMIT)?;
+        Ok(())
+    }
+
+    fn start_ours(&mut self, config: &str) -> Result<()> {
+        self.ours.write(FILE, config)?;
+        self.cluster = Some(Cluster::start(&self.ours)?);
+        Ok(())
+    }
+
+    fn stop_ours(&mut self) -> Result<()> {
+        self.cluster.take().context("ours does not run")?.stop()
+    }
+
+    /// Waits until the one has the virtual address and the other one has not.
+    fn wait_for_master(&self, ours: bool, kind: Kind) -> Result<()> {
+        let result = wait::until_ok(LIMIT, || {
+            let found = [has(&self.ours, &kind.vip())?, has(&self.theirs, &kind.vip())?];
+            ensure!(found == [ours, !ours], "{found:?} is not {:?}", [ours, !ours]);
+            Ok(())
+        });
+        let log = self.keepalived.as_ref().map(|keepalived| keepalived.stdout() + &keepalived.stderr());
+        result.with_context(|| format!("{kind:?}: keepalived: {}", log.unwrap_or_default()))
+    }
+
+    fn wait_for_told(&self, expected: &str) -> Result<()> {
+        wait::until_ok(LIMIT, || {
+            let told = self.ours.output(&["cat", TOLD])?;
+            ensure!(told == expected, "told was {told:?}, not {expected:?}");
+            Ok(())
+        })
+    }
+}
+
+fn has(host: &Namespace, address: &str) -> Result<bool> {
+    let all = host.output(&["ip", "-brief", "address", "show"])?;
+    Ok(all.contains(&format!(" {address}/")))
+}
+
+/// A cluster in a thread of its own that lives on a host.
+struct Cluster {
+    orders: mpsc::Sender<Order>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Cluster {
+    fn start(host: &Namespace) -> Result<Self> {
+        let (orders, received) = mpsc::channel(1);
+        // A new thread is where its parent is.
+        let thread = host.run(move || {
+            Ok(std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                Ok(runtime.block_on(rlvs_cluster::run(Path::new(FILE), Place::Here, received))?)
+            }))
+        })?;
+        Ok(Self { orders, thread })
+    }
+
+    fn stop(self) -> Result<()> {
+        self.orders.blocking_send(Order::Stop)?;
+        wait::until(LIMIT, || Ok(self.thread.is_finished().then_some(())))?;
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_address_is_with_whoever_has_the_higher_priority_and_lives() -> Result<()> {
+    for kind in KINDS {
+        let mut scene = Scene::new()?;
+        scene.start_keepalived(&kind.keepalived(100, ""))?;
+        scene.wait_for_master(false, kind)?;
+        scene.start_ours(&kind.ours(150, ""))?;
+        scene.wait_for_master(true, kind)?;
+        scene.wait_for_told("INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n")?;
+        // keepalived takes over when we resign, and when we are back gives it up.
+        scene.stop_ours()?;
+        scene.wait_for_master(false, kind)?;
+        let told = "INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\nINSTANCE VI_1 STOP 150\n";
+        scene.wait_for_told(told)?;
+        scene.start_ours(&kind.ours(150, ""))?;
+        scene.wait_for_master(true, kind)?;
+        if kind.version == 3 {
+            // Now with the lower priority: keepalived's return ends our time.
+            scene.stop_keepalived()?;
+            scene.stop_ours()?;
+            scene.start_ours(&kind.ours(50, ""))?;
+            wait::until(LIMIT, || Ok(has(&scene.ours, &kind.vip())?.then_some(())))?;
+            scene.start_keepalived(&kind.keepalived(100, ""))?;
+            scene.wait_for_master(false, kind)?;
+            scene.stop_keepalived()?;
+            wait::until(LIMIT, || Ok(has(&scene.ours, &kind.vip())?.then_some(())))?;
+        }
+        scene.stop_ours()?;
+        ensure!(!has(&scene.ours, &kind.vip())?, "a virtual address is left");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_cable_that_is_pulled_and_an_address_that_is_taken_away() -> Result<()> {
+    let kind = KINDS[1];
+    let mut scene = Scene::new()?;
+    scene.start_keepalived(&kind.keepalived(100, ""))?;
+    scene.start_ours(&kind.ours(150, ""))?;
+    scene.wait_for_master(true, kind)?;
+    scene.ours.ip("addr del 10.7.0.100/32 dev eth0")?;
+    scene.wait_for_master(true, kind)?;
+    scene.lan.connect(1, false)?;
+    scene.wait_for_master(false, kind)?;
+    scene.lan.connect(1, true)?;
+    scene.wait_for_master(true, kind)?;
+    let states = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"];
+    let told: String = states.iter().map(|state| format!("INSTANCE VI_1 {state} 150\n")).collect();
+    scene.wait_for_told(&told)?;
+    scene.stop_ours()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn unicast_passwords_and_no_preemption() -> Result<()> {
+    for kind in [Kind { interval: ("1s", "1"), ..KINDS[0] }, KINDS[2]] {
+        let silence = Duration::from_secs(if kind.version == 2 { 4 } else { 1 });
+        let mut scene = Scene::new()?;
+        let (own, peer) = (format!("{}1", kind.prefix), format!("{}2", kind.prefix));
+        let mut theirs = format!("nopreempt\nunicast_src_ip {peer}\nunicast_peer {{\n {own}\n }}\n");
+        let mut ours = format!("peers = [\"{peer}\"]\nsource = \"{own}\"\npreempt = false\n");
+        if kind.version == 2 {
+            theirs.push_str("authentication {\n auth_type PASS\n auth_pass secret\n }\n");
+            ours.push_str("password = \"secret\"\n");
+        }
+        scene.start_keepalived(&kind.keepalived(100, &theirs))?;
+        scene.wait_for_master(false, kind)?;
+        scene.start_ours(&kind.ours(150, &ours))?;
+        scene.wait_for_told("INSTANCE VI_1 BACKUP 150\n")?;
+        // As long as it would take to be master if nobody else were there, and more.
+        std::thread::sleep(silence);
+        scene.wait_for_master(false, kind)?;
+        scene.stop_keepalived()?;
+        wait::until(LIMIT, || Ok(has(&scene.ours, &kind.vip())?.then_some(())))?;
+        scene.start_keepalived(&kind.keepalived(200, &theirs))?;
+        keepalived_is_up(&mut scene)?;
+        std::thread::sleep(silence);
+        scene.wait_for_master(true, kind)?;
+        scene.stop_ours()?;
+        scene.wait_for_master(false, kind)?;
+    }
+    Ok(())
+}
+
+fn keepalived_is_up(scene: &mut Scene) -> Result<()> {
+    scene.keepalived.as_mut().context("keepalived does not run")?.wait_for("Entering BACKUP STATE", LIMIT)
+}
+
+/// Two segments, a virtual router on each: a cable of one decides about both, on both machines.
+#[test]
+#[ignore = "needs root"]
+fn a_group_is_master_as_a_whole() -> Result<()> {
+    let kind = KINDS[1];
+    let mut scene = Scene::new()?;
+    let other = Lan::new("other segment")?;
+    other.plug(&scene.ours, &Port { interface: "eth1", addresses: &["10.8.0.1/24"] })?;
+    other.plug(&scene.theirs, &Port { interface: "eth1", addresses: &["10.8.0.2/24"] })?;
+    let second = |text: String| {
+        text.replace("VI_1", "VI_2").replace("eth0", "eth1").replace("10.7.0.", "10.8.0.").replace("51", "52")
+    };
+    let theirs = kind.keepalived(100, "");
+    let group = "vrrp_sync_group G1 {\n group {\n VI_1\n VI_2\n }\n}\n";
+    let (_, instance) = theirs.split_once("vrrp_instance").unwrap();
+    scene.start_keepalived(&format!("{theirs}{}{group}", second(format!("vrrp_instance{instance}"))))?;
+    let ours = kind.ours(150, "");
+    let group = format!(
+        "[[sync_group]]\nname = \"G1\"\nmembers = [\"VI_1\", \"VI_2\"]\nnotify = [\"/bin/sh\", \"-c\", \"echo $* >> {TOLD}.group\", \"sh\"]\n"
+    );
+    scene.start_ours(&format!("{ours}{}{group}", second(ours.clone())))?;
+    let masters = |expected: bool| {
+        wait::until_ok(LIMIT, || {
+            for vip in ["10.7.0.100", "10.8.0.100"] {
+                let found = [has(&scene.ours, vip)?, has(&scene.theirs, vip)?];
+                ensure!(found == [expected, !expected], "{vip}: {found:?}");
+            }
+            Ok(())
+        })
+    };
+    masters(true)?;
+    other.connect(1, false)?;
+    masters(false)?;
+    other.connect(1, true)?;
+    masters(true)?;
+    let told = scene.ours.output(&["cat", "/run/told.group"])?;
+    ensure!(
+        told == ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"].map(|s| format!("GROUP G1 {s}\n")).concat(),
+        "{told}"
+    );
+    scene.stop_ours()
+}
+
+/// What is sent is what Wireshark takes for VRRP, ARP and neighbour discovery, and finds nothing wrong with.
+#[test]
+#[ignore = "needs root"]
+fn wireshark_finds_nothing_wrong() -> Result<()> {
+    for kind in KINDS {
+        let mut scene = Scene::new()?;
+        let filter = "ether src host 02:00:00:00:00:07 and (ip proto 112 or ip6 proto 112 or arp or icmp6)";
+        scene.ours.ip("link set eth0 down\nlink set eth0 address 02:00:00:00:00:07\nlink set eth0 up")?;
+        scene.ours.ip("-6 addr replace fd07::1/64 dev eth0 nodad")?;
+        let fields = "tshark -l -i bridge -T fields -E occurrence=l -e frame.protocols -e ip.ttl -e ipv6.hlim -e vrrp.prio \
+                      -e vrrp.checksum.status -e arp.isgratuitous -e arp.src.proto_ipv4 -e icmpv6.checksum.status \
+                      -e icmpv6.nd.na.target_address -e _ws.malformed -e _ws.expert.message -o ip.check_checksum:TRUE -f";
+        let words: Vec<_> = fields.split_whitespace().chain([filter]).collect();
+        let mut tshark = scene.lan.switch().spawn(&words)?;
+        tshark.wait_for("Capturing on", LIMIT)?;
+        // It says so a moment before it does so.
+        std::thread::sleep(Duration::from_secs(1));
+        let password = if kind.version == 2 { "password = \"secret\"" } else { "" };
+        scene.start_ours(&kind.ours(100, password))?;
+        wait::until(LIMIT, || Ok(has(&scene.ours, &kind.vip())?.then_some(())))?;
+        scene.stop_ours()?;
+        // The last packet is that of a master that goes.
+        let last = if kind.is_v6() { "\t\t255\t0\t1\t" } else { "\t255\t\t0\t1\t" };
+        tshark.wait_for(last, LIMIT)?;
+        tshark.signal(Signal::INT)?;
+        let lines = tshark.finish(LIMIT)?.stdout;
+        let (mut advertisements, mut announcements) = (0, 0);
+        for line in lines.lines() {
+            let fields: Vec<_> = line.split('\t').collect();
+            let [protocols, ttl, hops, priority, sum, gratuitous, arp, icmp_sum, target, malformed, expert] =
+                fields[..]
+            else {
+                anyhow::bail!("{line:?}");
+            };
+            ensure!(malformed.is_empty(), "{line}");
+            if protocols.ends_with(":vrrp") {
+                ensure!(format!("{ttl}{hops}") == "255" && sum == "1" && expert.is_empty(), "{line}");
+                ensure!(priority == "100" || priority == "0", "{line}");
+                advertisements += 1;
+            } else if arp == kind.vip() {
+                // Wireshark's word for a truth changed with version 4.
+                ensure!(gratuitous == "1" || gratuitous == "True", "{line}");
+                announcements += 1;
+            } else if target == kind.vip() {
+                ensure!(icmp_sum == "1" && hops == "255", "{line}");
+                announcements += 1;
+            }
+        }
+        ensure!(advertisements >= 2 && announcements >= 5, "{lines}");
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! `rlvs cluster`, `rlvs check` and `rlvs diff`: a cluster by one file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use rlvs_cluster::director::{Director, Place};
+use rlvs_cluster::{Config, Order, plan};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// The words after `rlvs cluster`, `rlvs check` and `rlvs diff`.
+#[derive(Debug, Args)]
+pub struct File {
+    /// The configuration, see rlvs-cluster.toml(5).
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+}
+
+/// Differences were found: as diff(1) has it.
+const DIFFERENT: u8 = 1;
+/// There is no knowing: likewise.
+const TROUBLE: u8 = 2;
+
+/// Checks real servers, and has the director use those that are up, until a signal.
+pub async fn run(File { path }: File) -> Result<ExitCode> {
+    let (orders, to_cluster) = mpsc::channel(1);
+    let mut reload = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let pass_on = async move {
+        loop {
+            let order = tokio::select! {
+                _ = reload.recv() => Order::Reload,
+                _ = terminate.recv() => Order::Stop,
+                _ = interrupt.recv() => Order::Stop,
+            };
+            if orders.send(order).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        ended = rlvs_cluster::run(&path, Place::Here, to_cluster) => ended?,
+        () = pass_on => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says whether a file can be used. Asks nobody.
+pub fn check(File { path }: &File) -> Result<ExitCode> {
+    let config = Config::read(path)?;
+    let servers = config.services.iter().map(|service| service.servers.len()).sum::<usize>();
+    println!("{}: {} services, {servers} real servers", path.display(), config.services.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what a file would change if all its servers were up.
+pub async fn diff(file: &File) -> ExitCode {
+    match differences(file).await {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => DIFFERENT.into(),
+        Err(error) => {
+            eprintln!("rlvs: {error:#}");
+            TROUBLE.into()
+        }
+    }
+}
+
+async fn differences(File { path }: &File) -> Result<usize> {
+    let config = Config::read(path)?;
+    let running = Director::new(Place::Here).running().await?;
+    let changes = plan::changes(&config.concerned(running), &config.wanted());
+    for change in &changes {
+        println!("{change}");
+    }
+    Ok(changes.len())
+}

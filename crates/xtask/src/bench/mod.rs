@@ -1,0 +1,86 @@
+//! `cargo xtask bench`: what the switch costs per packet, on this machine; with `--compare`, beside another commit.
+
+mod comparison;
+mod other;
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use comparison::{Comparison, Side};
+use other::Other;
+
+use crate::command;
+
+/// Runs the measurement, built without debugging aids; the objects and `rlvs` are built already.
+///
+/// # Errors
+///
+/// When this is not root, or a frame does not leave as it should. Never because of a timing.
+pub fn bench(project: &Path) -> Result<()> {
+    root()?;
+    let mut bench = command::cargo(project);
+    bench.args(["run", "--quiet", "--release", "--package", "rlvs-bench", "--bin", "bench"]);
+    command::run(&mut bench, "see its message above")?;
+    println!("The same figures for programs: target/bench.json");
+    Ok(())
+}
+
+/// Runs this tree's measurement and that of the commit `reference` in turns, so many rounds, and prints both. Each runs on
+/// the programs, the maps and the director of its own commit.
+///
+/// # Errors
+///
+/// As [`bench`], and when there is no such commit, or it cannot be built.
+pub fn compare(project: &Path, reference: &str, rounds: u32) -> Result<()> {
+    root()?;
+    let other = Other::build(project, reference)?;
+    build(project)?;
+    let mut comparison = Comparison::new(&other.commit, &other::this_tree(project));
+    for round in 0..rounds.max(1) {
+        eprintln!("xtask: round {} of {}", round + 1, rounds.max(1));
+        let mut turns = [(Side::Before, other.folder.as_path()), (Side::After, project)];
+        // Whatever the machine does to the second one of a round, it does to both in turn.
+        turns.rotate_left(round as usize % 2);
+        for (side, folder) in turns {
+            comparison.add(side, &measure(folder)?).with_context(|| {
+                format!("{} is not of a form that is known here", folder.join(RESULT).display())
+            })?;
+        }
+    }
+    println!("{}", comparison.markdown());
+    let path = project.join("target/bench-compare.json");
+    fs::write(&path, format!("{:#}\n", comparison.json()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("The same figures for programs: target/bench-compare.json");
+    Ok(())
+}
+
+/// Where a measurement leaves its figures, in the project that it was built in.
+const RESULT: &str = "target/bench.json";
+
+/// Builds a project's measurement; its objects and its `rlvs` are built already.
+fn build(project: &Path) -> Result<()> {
+    let mut cargo = command::cargo(project);
+    cargo.args(["build", "--quiet", "--release", "--package", "rlvs-bench", "--bin", "bench"]);
+    command::run(&mut cargo, "correct what the compiler says above")
+}
+
+/// Runs a project's measurement: the figures that it leaves.
+fn measure(project: &Path) -> Result<serde_json::Value> {
+    let mut bench = std::process::Command::new(project.join("target/release/bench"));
+    bench.current_dir(project).stdout(Stdio::null());
+    command::run(&mut bench, "see its message above")?;
+    let path = project.join(RESULT);
+    let figures = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&figures).with_context(|| format!("{} is no JSON", path.display()))
+}
+
+fn root() -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "loading XDP programs needs root: run `cargo xtask bench` as root"
+    );
+    Ok(())
+}
