@@ -4,7 +4,7 @@ use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rlvs_ipvs::ClientError;
+use rlvs_ipvs::{ClientError, DestinationId, ServiceId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -50,16 +50,19 @@ pub enum ClusterError {
     Pulse(#[from] PulseError),
 }
 
+/// A real server of a service.
+type Subject = (ServiceId, DestinationId);
+
 /// What a file makes of a director: the services to have, and what is known about their servers.
 struct Cluster {
     path: PathBuf,
     config: Config,
     pools: Vec<Pool>,
-    monitors: Vec<Monitor>,
+    monitors: Vec<Monitor<Subject>>,
     director: Director,
     pulse: Option<Pulse>,
     notifier: Notifier,
-    to_us: mpsc::Sender<News>,
+    to_us: mpsc::Sender<News<Subject>>,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
 }
@@ -99,7 +102,7 @@ impl Cluster {
         &mut self,
         mut config: Config,
         orders: &mut mpsc::Receiver<Order>,
-        news: &mut mpsc::Receiver<News>,
+        news: &mut mpsc::Receiver<News<Subject>>,
     ) -> Result<(), ClusterError> {
         // Other machines are waited for by nobody: addresses do not depend on a director.
         self.beat(&config).await?;
@@ -215,7 +218,11 @@ impl Cluster {
 
     /// Back to how it was before some changes towards `wanted`.
     async fn undo(&mut self, before: &[Setup], wanted: &[Setup]) {
-        let Ok(mut now) = self.director.running().await else { return };
+        let mut now = match self.director.running().await {
+            Ok(now) => now,
+            // It is compared with what there should be when it is back.
+            Err(error) => return self.failed(&error),
+        };
         let ours = |setups: &[Setup], id| setups.iter().any(|setup| setup.service.id == id);
         now.retain(|setup| ours(before, setup.service.id) || ours(wanted, setup.service.id));
         for change in plan::changes(&now, before) {
@@ -233,10 +240,15 @@ impl Cluster {
             let id = service.service.id;
             for server in &service.servers {
                 for check in &server.checks {
-                    let running = old.iter().position(|monitor| monitor.is(&id, &server.id(), check));
+                    let running = old.iter().position(|monitor| monitor.is(&(id, server.id()), check));
                     self.monitors.push(match running {
                         Some(at) => old.swap_remove(at),
-                        None => Monitor::start(id, server.id(), check.clone(), self.to_us.clone()),
+                        None => Monitor::start(
+                            (id, server.id()),
+                            server.id().address,
+                            check.clone(),
+                            self.to_us.clone(),
+                        ),
                     });
                 }
             }
@@ -244,7 +256,7 @@ impl Cluster {
     }
 
     /// A check has a new verdict.
-    async fn hear(&mut self, News { service, server, check, verdict }: News) {
+    async fn hear(&mut self, News { subject: (service, server), check, verdict }: News<Subject>) {
         let Some(pool) = self.pools.iter_mut().find(|pool| pool.service().service.id == service) else {
             return;
         };

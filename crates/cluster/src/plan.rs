@@ -127,12 +127,21 @@ fn service_words(old: &Service, new: &Service) -> Vec<String> {
             & (ServiceFlags::ONE_PACKET | ServiceFlags::SCHED1 | ServiceFlags::SCHED2 | ServiceFlags::SCHED3)
     };
     let named =
-        |service: &Service| flags(service).iter_names().map(|(name, _)| name).collect::<Vec<_>>().join("|");
-    let timeout = |service: &Service| persistence(service).map_or("none".into(), |p| format!("{p:?}"));
+        |service: &Service| match flags(service).iter_names().map(|(name, _)| name).collect::<Vec<_>>() {
+            none if none.is_empty() => "none".to_owned(),
+            names => names.join("|"),
+        };
+    let persistent = |service: &Service| match persistence(service) {
+        None => "none".to_owned(),
+        Some((timeout, Netmask::V4(mask), engine)) => format!("{timeout} s {mask} {}", engine.unwrap_or("")),
+        Some((timeout, Netmask::V6(length), engine)) => {
+            format!("{timeout} s /{length} {}", engine.unwrap_or(""))
+        }
+    };
     [
         differs("scheduler", &old.scheduler, &new.scheduler),
         differs("flags", &named(old), &named(new)),
-        differs("persistence", &timeout(old), &timeout(new)),
+        differs("persistence", persistent(old).trim_end(), persistent(new).trim_end()),
     ]
     .into_iter()
     .flatten()
@@ -169,7 +178,7 @@ fn destination_words(old: &Destination, new: &Destination) -> Vec<String> {
     .collect()
 }
 
-fn differs<T: PartialEq + fmt::Display>(what: &str, old: &T, new: &T) -> Option<String> {
+fn differs<T: PartialEq + fmt::Display + ?Sized>(what: &str, old: &T, new: &T) -> Option<String> {
     (old != new).then(|| format!("{what} {old} -> {new}"))
 }
 
@@ -227,7 +236,8 @@ mod tests {
         new.service.timeout = 300;
         assert_eq!(lines(&[setup(80, &[])], std::slice::from_ref(&new)), [""; 0]);
         new.service.flags = FlagsChange::to(ServiceFlags::PERSISTENT);
-        assert_eq!(lines(&[setup(80, &[])], std::slice::from_ref(&new)).len(), 1);
+        let line = "~ TCP 192.0.2.1:80: persistence none -> 300 s 255.255.255.255";
+        assert_eq!(lines(&[setup(80, &[])], std::slice::from_ref(&new)), [line]);
     }
 
     #[test]

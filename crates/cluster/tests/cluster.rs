@@ -157,11 +157,17 @@ fn direct(name: &str, table: &Arc<Mutex<Table>>) -> JoinHandle<()> {
     tokio::spawn(server.serve(move |request| table.lock().unwrap().answer(request)))
 }
 
+/// An address for a server: a test's own, and with a port that the kernel gives to nobody, so that it is free again
+/// when a server has gone.
+fn address(test: u8, server: u8) -> SocketAddr {
+    let process = (std::process::id() % 128) as u8;
+    SocketAddr::from(([127, 100 + process, test, server], 20_000))
+}
+
 /// A server that listens.
-async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
+async fn listen(test: u8, server: u8) -> (TcpListener, SocketAddr) {
+    let address = address(test, server);
+    (TcpListener::bind(address).await.unwrap(), address)
 }
 
 const SERVICE: &str = "[[service]]\ntcp = \"192.0.2.1:80\"\n\
@@ -179,7 +185,7 @@ fn line(servers: &[(SocketAddr, i32)]) -> String {
 
 #[tokio::test]
 async fn servers_come_and_go_as_their_checks_find_them() {
-    let ((one, at_one), (_two, at_two)) = (listen().await, listen().await);
+    let ((one, at_one), (_two, at_two)) = (listen(1, 1).await, listen(1, 2).await);
     let scene = Scene::start("come-and-go", &with_servers("", &[at_one, at_two]));
     // Whichever was checked first stands first.
     let start = Instant::now();
@@ -198,7 +204,7 @@ async fn servers_come_and_go_as_their_checks_find_them() {
 
 #[tokio::test]
 async fn the_sorry_server_stands_in() {
-    let (one, at_one) = listen().await;
+    let (one, at_one) = listen(2, 1).await;
     let sorry: SocketAddr = "127.0.0.9:80".parse().unwrap();
     let scene = Scene::start("sorry", &with_servers("sorry_server = { address = \"127.0.0.9\" }", &[at_one]));
     scene.wait_for(&[line(&[(at_one, 1)])]).await;
@@ -211,7 +217,7 @@ async fn the_sorry_server_stands_in() {
 
 #[tokio::test]
 async fn a_reload_changes_what_is_different_and_nothing_else() {
-    let (_one, at_one) = listen().await;
+    let (_one, at_one) = listen(3, 1).await;
     let scene = Scene::start("reload", &with_servers("when_down = \"quiesce\"", &[at_one]));
     scene.wait_for(&[line(&[(at_one, 1)])]).await;
     let before = scene.changes();
@@ -241,7 +247,7 @@ async fn a_reload_changes_what_is_different_and_nothing_else() {
 
 #[tokio::test]
 async fn a_file_that_is_refused_changes_nothing() {
-    let (_one, at_one) = listen().await;
+    let (_one, at_one) = listen(4, 1).await;
     let good = with_servers("", &[at_one]);
     let scene = Scene::start("refused", &good);
     scene.wait_for(&[line(&[(at_one, 1)])]).await;
@@ -282,7 +288,7 @@ async fn a_file_that_is_refused_at_the_start_is_an_error() {
 
 #[tokio::test]
 async fn a_director_that_has_forgotten_everything_is_told_again() {
-    let (_one, at_one) = listen().await;
+    let (_one, at_one) = listen(6, 1).await;
     let mut scene = Scene::start("forgotten", &with_servers("", &[at_one]));
     scene.wait_for(&[line(&[(at_one, 1)])]).await;
     scene.director.abort();
@@ -300,7 +306,7 @@ async fn a_director_that_has_forgotten_everything_is_told_again() {
 
 #[tokio::test]
 async fn the_operators_program_is_told() {
-    let (one, at_one) = listen().await;
+    let (one, at_one) = listen(7, 1).await;
     let told = std::env::temp_dir().join(format!("rlvs-cluster-{}-told", std::process::id()));
     let program =
         format!("notify = [\"/bin/sh\", \"-c\", \"echo $0 $* >> {}\"]\nname = \"web\"", told.display());

@@ -64,7 +64,10 @@ async fn talk(mut socket: impl AsyncRead + AsyncWrite + Unpin, greeting: &str, a
 async fn a_port_that_listens_is_enough_for_tcp() {
     let server = stream("", &[]).await;
     assert_eq!(ask(server, "type = \"tcp\"").await, Ok(None));
-    let closed = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() };
+    // Taken, so that nobody else gets it, but nobody listens.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = taken.local_addr().unwrap();
     let error = ask(closed, "type = \"tcp\"").await.unwrap_err();
     assert!(error.starts_with("cannot connect: Connection refused"), "{error}");
 }
@@ -214,7 +217,10 @@ async fn datagrams_are_answered_or_at_least_not_refused() {
         ask(address, "type = \"dns\"\nname = \"x.\"\nrecord = \"A\"").await,
         Err("DNS says NXDOMAIN".into())
     );
-    let closed = { UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() };
+    // Taken, so that nobody else gets it, by a socket that hears somebody else only.
+    let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    taken.connect("127.0.0.1:9").await.unwrap();
+    let closed = taken.local_addr().unwrap();
     for keys in ["type = \"udp\"", "type = \"udp\"\nsend = \"a\"\nexpect = \"b\"", "type = \"dns\""] {
         let error = ask(closed, keys).await.unwrap_err();
         assert!(error.contains("Connection refused"), "{keys}: {error}");

@@ -1,13 +1,17 @@
 //! The connection table, listed and swept.
 
+use crate::registry::keys;
 use crate::tables::Tables;
 use rlvs_ipvs::{Connection, Endpoint, Protocol};
 use rlvs_switch::Memory;
 use rlvs_switch::config::Tick;
 use rlvs_switch::destination::Destination;
 use rlvs_switch::order;
+use rlvs_switch::sip::CallKey;
+use rlvs_switch::table::slot::HIDDEN;
 use rlvs_switch::table::{
-    Family, Meta, Slot, TEMPLATE, Tuple, V4, V6, WAYS, lookup, release, slot, template,
+    CALL, Entry, Family, Meta, Slot, TEMPLATE, Tuple, V4, V6, WAYS, control, lookup, mark_address, release,
+    slot,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -31,24 +35,48 @@ fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
     let tuple: Tuple<F> = place.tuple(meta)?;
     let entry = place.entry(meta)?;
     let left = tables.now().until(last_expiry(tables, place, index, entry.peer));
-    if left <= 0 && !(meta.is_template() && place.controls().load(order::PLAIN) != 0) {
+    if left <= 0 && !place.is_in_control(meta) {
         return None;
     }
-    let (protocol, kind) = if meta.is_template() {
-        (tuple.protocol ^ TEMPLATE, Connection::TEMPLATE)
-    } else {
-        (tuple.protocol, 0)
-    };
     let destination = tables.destinations.get(entry.destination)?;
+    let (is_template, is_call) = (meta.is_template(), tuple.protocol == CALL);
+    let shown = match is_template {
+        true if is_call => tuple_of_call(&tuple, &entry, destination),
+        true => Tuple { protocol: tuple.protocol ^ TEMPLATE, ..tuple },
+        false => tuple,
+    };
     Some(Connection {
-        protocol: Protocol(protocol.into()),
+        protocol: Protocol(shown.protocol.into()),
         state: meta.state(),
-        flags: u32::from(entry.method) | kind,
+        flags: u32::from(entry.method) | if is_template { Connection::TEMPLATE } else { 0 },
         expires: Tick::to_seconds(left.max(0) as u32),
-        client: endpoint(F::ip(tuple.source), tuple.ports[0]),
-        virtual_server: endpoint(F::ip(tuple.destination), tuple.ports[1]),
+        client: endpoint(F::ip(shown.source), shown.ports[0]),
+        virtual_server: endpoint(F::ip(shown.destination), shown.ports[1]),
         destination: endpoint(address_of(destination), entry.port),
+        call_id: if is_call { call_id::<F>(tables, index, meta) } else { None },
     })
+}
+
+/// The tuple of a call's template as IPVS has it: the service's address, or mark, and port in the place of the hash.
+fn tuple_of_call<F: Address>(tuple: &Tuple<F>, entry: &Entry<F>, destination: &Destination) -> Tuple<F> {
+    let owner = keys::load(&destination.owner);
+    let (words, port) = match owner.mark() {
+        Some(mark) => (mark_address::<F>(mark), [0; 2]),
+        None => (owner.address, owner.port.to_ne_bytes()),
+    };
+    // Known to clients no longer: IPVS takes both ports away.
+    let port = if tuple.ports[1] == HIDDEN && entry.port == HIDDEN { HIDDEN } else { port };
+    let destination = F::address(words);
+    Tuple { destination, ports: [[0; 2], port], protocol: owner.protocol, ..*tuple }
+}
+
+fn call_id<F: Family>(tables: &Tables, index: u32, meta: Meta) -> Option<String> {
+    let key: [u8; size_of::<CallKey>()] =
+        zerocopy::transmute!(CallKey::new(index, meta.version(), F::NUMBER));
+    let record = tables.calls.get(&key, 0).ok()?;
+    let (length, octets) = record.split_first_chunk::<4>()?;
+    let octets = octets.get(4..)?.get(..u32::from_ne_bytes(*length) as usize)?;
+    Some(String::from_utf8_lossy(octets).into_owned())
 }
 
 /// The later one of an entry's and its peer's.
@@ -134,7 +162,7 @@ fn sweep_slots<F: Family>(tables: &Tables, slots: &[Slot<F>; WAYS], number: usiz
             continue;
         }
         let index = (number * WAYS + way) as u32;
-        if template::postpone::<_, F>(tables, place, meta, now) {
+        if control::postpone::<_, F>(tables, place, meta, now) {
             continue;
         }
         if lookup::is_expired(tables, place, index, now) && release::release::<_, F>(tables, index, meta) {

@@ -94,7 +94,7 @@ fn thin_out<F: Family>(tables: &Tables, buckets: &[Bucket<F>]) -> usize {
             if !is_spare(tables, place, index, meta, now) {
                 continue;
             }
-            let controller = if meta.is_template() { None } else { place.template() };
+            let controller = if meta.is_template() { None } else { place.controller() };
             if release::release::<_, F>(tables, index, meta) {
                 ended += 1;
                 ended += controller.map_or(0, |index| end_controller::<F>(tables, index));

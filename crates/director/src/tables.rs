@@ -1,6 +1,7 @@
 //! The data plane's maps as shared memory.
 
 use crate::memory::Mapped;
+use aya::maps::{HashMap, MapData};
 use rlvs_switch::Memory;
 use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
@@ -10,6 +11,7 @@ use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::Service;
+use rlvs_switch::sip::{CallId, CallKey};
 use rlvs_switch::table::{Bucket4, Bucket6};
 use std::sync::atomic::Ordering;
 
@@ -17,6 +19,9 @@ use std::sync::atomic::Ordering;
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub struct Member(pub AtomicU32);
+
+/// Templates' Call-IDs, in the map's own form: the octets of [`CallKey`] and of [`CallId`].
+pub(crate) type Calls = HashMap<MapData, [u8; size_of::<CallKey>()], [u8; size_of::<CallId>()]>;
 
 /// All that director and switch share.
 pub struct Tables {
@@ -30,6 +35,7 @@ pub struct Tables {
     pub(crate) localities: Mapped<locality::Bucket>,
     pub(crate) destinations: Mapped<Destination>,
     pub(crate) counters: Mapped<Counters>,
+    pub(crate) calls: Calls,
 }
 
 impl Tables {

@@ -88,6 +88,7 @@ fn connection(i: u32) -> Connection {
         client: endpoint(i, 1024),
         virtual_server: endpoint(1, 80),
         destination: Endpoint { address: "fd00::1".parse().expect("an address"), port: 8080 },
+        call_id: i.is_multiple_of(1000).then(|| format!("{i:0>255}")),
     }
 }
 

@@ -112,6 +112,8 @@ pub mod look_up {
     pub const FTP: u32 = 2;
     /// There are services for all ports.
     pub const ANY_PORT: u32 = 4;
+    /// There are real servers whose datagrams may start calls: those of services with `--pe sip`, over NAT.
+    pub const CALLS: u32 = 8;
 }
 
 /// Linux's `net.ipv4.ip_unprivileged_port_start`, if nobody changed it.
@@ -197,11 +199,12 @@ pub struct DirectorSettings {
 }
 
 impl Config {
-    /// Says which look-ups can succeed with these services, and with or without mark rules.
+    /// Says which look-ups can succeed with these services and real servers, and with or without mark rules.
     pub fn set_look_ups(&self, services: impl Iterator<Item = ServiceKey>, mark_rules: bool) {
         let mut look_ups = [0; 2];
         for service in services {
-            look_ups[(service.family == 6) as usize] |= match service {
+            look_ups[(service.version() == 6) as usize] |= match service {
+                _ if service.is_real_server() => look_up::CALLS,
                 _ if service.mark().is_some() => look_up::MARK * mark_rules as u32,
                 ServiceKey { port: 0, .. } => look_up::ANY_PORT,
                 ServiceKey { port, protocol: protocol::TCP, .. } if port.to_ne_bytes() == ftp::CONTROL => {

@@ -113,6 +113,8 @@ events! {
     ReplyMirrored = "sent: reply along the way that the request came",
     /// The defence against floods (`drop_packet`) took a packet that would have opened a connection.
     DropRate = "dropped: one in drop_rate packets that open a connection",
+    /// The service tells calls apart (`--pe sip`), and this is no message of a call.
+    NoCallId = "dropped: not a UDP message with a Call-ID, for a service with --pe sip",
     /// The sender may not be told, or the frame has no room for it.
     Unanswered = "dropped: no ICMP error could be sent to this sender",
     /// A step's program is not in its table, or a packet went through too many of them.

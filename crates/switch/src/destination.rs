@@ -205,7 +205,7 @@ pub struct Destination {
     pub last_weight: AtomicU32,
     /// Director only: 0 free, else used, growing with each destination made: the order of creation.
     pub sequence: AtomicU32,
-    /// Director only: the identity of the service that it belongs or belonged to ([`crate::service::ServiceKey`], as words).
+    /// The identity of the service that it belongs or belonged to ([`crate::service::ServiceKey`], as words).
     pub owner: [AtomicU32; 6],
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],

@@ -55,9 +55,9 @@ impl Held {
         Some(fold(words.map(u64::from).sum()))
     }
 
-    pub fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    pub fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         let frame = self.0.borrow();
-        let octets = frame.octets[frame.start..].get(offset..offset + length.min(128))?;
+        let octets = frame.octets[frame.start..].get(offset..offset + length.min(4 * N))?;
         for (word, octets) in words.iter().zip(octets.chunks(4)) {
             let mut four = [0; 4];
             four[..octets.len()].copy_from_slice(octets);
@@ -66,9 +66,9 @@ impl Held {
         Some(())
     }
 
-    pub fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    pub fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         let frame = &mut *self.0.borrow_mut();
-        let octets = frame.octets[frame.start..].get_mut(offset..offset + length.min(128))?;
+        let octets = frame.octets[frame.start..].get_mut(offset..offset + length.min(4 * N))?;
         for (word, octets) in words.iter().zip(octets.chunks_mut(4)) {
             octets.copy_from_slice(&word.load(order::PLAIN).to_le_bytes()[..octets.len()]);
         }

@@ -37,6 +37,7 @@ pub mod scheduler;
 pub mod service;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod sip;
 pub mod state;
 pub mod steps;
 pub mod sync;

@@ -11,6 +11,7 @@ use crate::mark::MarkRule;
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
+use crate::sip::CallKey;
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -75,7 +76,7 @@ pub trait View: Memory {
     /// The time now.
     fn now(&self) -> Tick;
 
-    /// The index of the virtual service with this identity.
+    /// The index of the virtual service with this identity, or of the destination if it is a real server's.
     fn find_service(&self, key: &ServiceKey) -> Option<u32>;
     /// An element of the array of mark rules, which holds both lists.
     fn mark_rule(&self, index: u32) -> Option<&MarkRule>;
@@ -97,11 +98,11 @@ pub trait Platform: View {
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
     /// ends before. For packets without a checksum that would make it needless.
     fn sum(&self, offset: usize, length: usize) -> Option<u16>;
-    /// Copies up to 128 octets of the frame, at least one, into words, the first octet lowest; what is behind them is
-    /// undefined. `None` if the frame ends before.
-    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
+    /// Copies octets of the frame, at least one and no more than there is room for, into words (a power of two of them), the first octet
+    /// lowest; what is behind them is undefined. `None` if the frame ends before.
+    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()>;
     /// The reverse of [`Self::load`].
-    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()>;
+    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()>;
     /// Moves the start of the frame: a positive number takes octets away, a negative one adds some, whose
     /// content is undefined. Offsets count from the new start. False if there is no room.
     fn move_head(&self, by: i32) -> bool;
@@ -126,6 +127,9 @@ pub trait Platform: View {
     /// Gives the director a copy of this frame, a fragment with this key that came before the first of its packet: to be
     /// received again when that has come. Without room for it nothing is done.
     fn keep_fragment(&self, key: &FragmentKey);
+
+    /// Keeps the Call-ID in [`Handover::call`] for listings; older ones may have to go for it.
+    fn remember_call(&self, key: &CallKey);
 
     /// Gives a copy of the frame's beginning to whoever watches; `event` is the number of what happened to it.
     fn show(&self, event: u32);

@@ -18,11 +18,30 @@ pub struct ServiceKey {
     pub port: u16,
     /// [`rlvs_packet::protocol`]; 0 for a mark's service.
     pub protocol: u8,
-    /// 4 or 6.
+    /// 4 or 6 ([`Self::version`]), and whether it is a real server's identity.
     pub family: u8,
 }
 
 impl ServiceKey {
+    /// In [`Self::family`]: the identity is a real server's, and leads to a destination.
+    const REAL_SERVER: u8 = 0x80;
+
+    /// The identity of a real server, with its own address and port in network order, for this IP version.
+    #[inline(always)]
+    pub fn of_real_server(protocol: u8, family: u8, address: [u32; 4], port: u16) -> ServiceKey {
+        ServiceKey { address, reserved: 0, port, protocol, family: family | Self::REAL_SERVER }
+    }
+
+    /// Whether it is a real server's.
+    pub fn is_real_server(&self) -> bool {
+        self.family & Self::REAL_SERVER != 0
+    }
+
+    /// The IP version, 4 or 6.
+    pub fn version(&self) -> u8 {
+        self.family & !Self::REAL_SERVER
+    }
+
     /// The identity of a mark's service for this IP version, 4 or 6.
     #[inline(always)]
     pub fn of_mark(mark: u32, family: u8) -> ServiceKey {
@@ -70,7 +89,7 @@ pub struct Service {
     pub residue: [AtomicU64; 5],
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],
-    /// Director only: the persistence engine: 0 none, or [`ENGINE_SIP`].
+    /// The persistence engine: 0 none, or [`ENGINE_SIP`].
     pub engine: AtomicU32,
 }
 
@@ -86,6 +105,12 @@ pub mod flag {
 }
 
 impl Service {
+    /// Whether calls are what templates bind to destinations, rather than clients.
+    #[inline(always)]
+    pub fn tells_calls_apart(&self) -> bool {
+        self.engine.load(order::PLAIN) == ENGINE_SIP
+    }
+
     /// Whether one of the flags is set.
     #[inline(always)]
     pub fn has(&self, flag: u32) -> bool {
@@ -103,6 +128,13 @@ impl Service {
     pub fn port(&self) -> [u8; 2] {
         let [a, b, _, _] = self.last_word();
         [a, b]
+    }
+
+    /// The address, as its words are held; not of a mark's service.
+    #[inline(always)]
+    pub fn address_words(&self) -> [u32; 4] {
+        let load = |i: usize| self.key[i].load(order::PLAIN);
+        [load(0), load(1), load(2), load(3)]
     }
 
     /// The mark, if the service is one for marked packets: its identity has no protocol.

@@ -88,16 +88,21 @@ impl Cluster {
         self.add_service("-u", 443, used)
     }
 
-    /// Starts sipp on all real servers, and makes them the service VIP:5060 over UDP, scheduled by `rr`.
+    /// Starts sipp on all real servers, and makes them the service VIP:5060 over UDP, scheduled by `rr` and with these other options
+    /// of ipvsadm.
     ///
     /// # Errors
     ///
     /// When a program does not start, or the director refuses the service.
-    pub fn serve_sip(&mut self) -> Result<()> {
+    pub fn serve_sip(&mut self, options: &str) -> Result<()> {
         for (host, number) in self.net.servers.iter().zip(1..) {
             self.programs.push(real_server::sipp(host, self.net.listen_address(self.family, number))?);
         }
-        self.add_service("-u", 5060, u8::try_from(self.net.servers.len())?)
+        self.add_service("-u", 5060, u8::try_from(self.net.servers.len())?)?;
+        if !options.is_empty() {
+            self.ipvsadm(&format!("-E -u {} -s rr {options}", self.service(5060)))?;
+        }
+        Ok(())
     }
 
     /// Starts iperf3 on the first real server, and makes it the service VIP:5201 over TCP and UDP.

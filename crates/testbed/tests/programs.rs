@@ -1,6 +1,6 @@
 //! Programs of the field whose protocols do more than ask and answer once.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ fn ask_by_http3(vip: IpAddr, authorities: &[String]) -> Result<Vec<String>> {
 fn sip() -> Result<()> {
     for method in [Method::Nat, Method::Dr] {
         let mut cluster = Cluster::start(method, Family::V4, 2)?;
-        cluster.serve_sip()?;
+        cluster.serve_sip("")?;
         let (client, service) = (&cluster.net.client, cluster.service(5060));
         for port in ["7001", "7002"] {
             let address = Family::V4.client().to_string();
@@ -127,4 +127,54 @@ fn sip() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// SIP calls of one client from one port, told apart by their Call-IDs: each server gets every second one, and answers by way of
+/// the director though no connections are kept.
+#[test]
+#[ignore = "needs root"]
+fn sip_calls() -> Result<()> {
+    for family in [Family::V4, Family::V6] {
+        let mut cluster = Cluster::start(Method::Nat, family, 2)?;
+        cluster.serve_sip("-p 300 --pe sip -o")?;
+        let (client, service) = (&cluster.net.client, cluster.service(5060));
+        let address = family.client().to_string();
+        let words = ["sipp", "-sn", "uac", &service, "-i", &address, "-p", "7001", "-m", "20", "-r", "20"];
+        let bounds = ["-d", "50", "-timeout", "20", "-timeout_error", "-nostdin"];
+        client.output(&[words.as_slice(), &bounds].concat())?;
+        let listing = cluster.ipvsadm("-L -n -c --persistent-conn")?;
+        assert_eq!(calls(&listing, &cluster), [10, 10], "{listing}");
+        assert!(!listing.contains(":7001"), "{listing}");
+
+        // With connections, those of a call lead to one server whatever their ports.
+        cluster.ipvsadm(&format!("-E -u {service} -s rr -p 300 --pe sip"))?;
+        let to = SocketAddr::new(family.vip(), 5060);
+        client.run(move || {
+            for (port, call) in [(8001, "a"), (8002, "b"), (8003, "a"), (8004, "b")] {
+                let socket = UdpSocket::bind((family.client(), port))?;
+                socket.send_to(format!("OPTIONS sip:x SIP/2.0\r\ni: {call}\r\n\r\n").as_bytes(), to)?;
+            }
+            anyhow::Ok(())
+        })?;
+        let listing = cluster.ipvsadm("-L -n -c --persistent-conn")?;
+        assert_eq!(calls(&listing, &cluster), [11, 11], "{listing}");
+        for ports in [[8001, 8003], [8002, 8004]] {
+            let [one, other] = ports.map(|port| {
+                listing
+                    .lines()
+                    .find(|line| line.contains(&format!(":{port} ")))
+                    .and_then(|line| line.split_whitespace().nth(5))
+            });
+            assert!(one.is_some() && one == other, "{listing}");
+        }
+    }
+    Ok(())
+}
+
+/// How many templates of calls lead to each server.
+fn calls(listing: &str, cluster: &Cluster) -> [usize; 2] {
+    [1, 2].map(|number| {
+        let server = cluster.server(number, 5060);
+        listing.lines().filter(|line| line.contains(&server) && line.contains(" sip ")).count()
+    })
 }

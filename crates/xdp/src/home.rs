@@ -21,6 +21,7 @@ use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
+use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Memory, Platform, Step, Verdict, View};
@@ -275,17 +276,17 @@ impl Platform for Kernel<xdp_md> {
     }
 
     #[inline(always)]
-    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
-        let (offset, length) = (offset as u32, text_length(length));
+    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
+        let (offset, length) = (offset as u32, text_length::<N>(length));
         let words = words.as_ptr().cast_mut();
-        // SAFETY: at most 128 octets go into 32 words, which are shared by the steps of one packet only.
+        // SAFETY: no more octets than there is room for in the words, which are shared by the steps of one packet only.
         let result = unsafe { helpers::bpf_xdp_load_bytes(self.context, offset, words.cast(), length) };
         (result == 0).then_some(())
     }
 
     #[inline(always)]
-    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
-        let (offset, length) = (offset as u32, text_length(length));
+    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
+        let (offset, length) = (offset as u32, text_length::<N>(length));
         let words = words.as_ptr().cast_mut();
         // SAFETY: as above.
         let result = unsafe { helpers::bpf_xdp_store_bytes(self.context, offset, words.cast(), length) };
@@ -367,6 +368,14 @@ impl Platform for Kernel<xdp_md> {
     }
 
     #[inline(always)]
+    fn remember_call(&self, key: &CallKey) {
+        if let Some(handover) = self.handover() {
+            // Fails only without memory, and then the listing shows none.
+            let _ = maps::CALLS.insert(key, &handover.call, 0);
+        }
+    }
+
+    #[inline(always)]
     fn show(&self, event: u32) {
         let Some(mut entry) = maps::SAMPLES.reserve_untyped::<Sample>(0) else { return };
         let place = entry.as_mut_ptr();
@@ -407,10 +416,11 @@ impl Platform for Kernel<xdp_md> {
     }
 }
 
-/// A length from 1 to 128, as the verifier wants to see it.
+/// A length of at least one octet and at most `N` words, as the verifier wants to see it.
 #[inline(always)]
-fn text_length(length: usize) -> u32 {
-    (core::hint::black_box(length as u32).wrapping_sub(1) & 127) + 1
+fn text_length<const N: usize>(length: usize) -> u32 {
+    const { assert!(N.is_power_of_two()) };
+    (core::hint::black_box(length as u32).wrapping_sub(1) & (4 * N as u32 - 1)) + 1
 }
 
 /// Adds up the frame's octets from `offset` on; the folded sum, or -1 if the frame ends before. A BPF function of its

@@ -12,6 +12,7 @@ use rlvs_switch::mark::{self, MarkRule};
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
+use rlvs_switch::sip::{CallId, CallKey};
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6, STRIPES};
 
@@ -20,6 +21,9 @@ const MMAPABLE: usize = 1 << 10;
 
 /// Fragmented packets at a time: 8,192 in 30 s.
 const FRAGMENTS_MAX: usize = 1 << 13;
+
+/// Calls whose Call-IDs are kept.
+const CALLS_MAX: usize = 1 << 13;
 
 /// Room for some 650 fragments that the director has not taken yet.
 const EARLY_OCTETS: usize = 1 << 20;
@@ -36,7 +40,7 @@ pub static CONNECTIONS6: Array<Bucket6, 1, MMAPABLE> = Array::new();
 /// Locks for the creation of connections.
 #[btf_map]
 pub static STRIPE_LOCKS: Array<u32, { STRIPES as usize }, 0> = Array::new();
-/// From a service's identity to its index.
+/// From a service's identity to its index, and from a real server's to its destination's.
 #[btf_map]
 pub static SERVICE_INDEX: HashMap<ServiceKey, u32, 1, 0> = HashMap::new();
 /// Virtual services.
@@ -70,6 +74,10 @@ pub static SAMPLES: RingBuf<(), { 1 << 16 }> = RingBuf::new();
 /// What first fragments leave for later ones. The oldest go when there are too many.
 #[btf_map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord, FRAGMENTS_MAX, 0> = LruHashMap::new();
+
+/// The Call-IDs of templates, for listings. The oldest go when there are too many.
+#[btf_map]
+pub static CALLS: LruHashMap<CallKey, CallId, CALLS_MAX, 0> = LruHashMap::new();
 
 /// [`rlvs_switch::fragment::EarlyFragment`]s on their way to the director, which keeps them until the first of their packet has come.
 #[btf_map]

@@ -18,7 +18,7 @@ pub use check::{Check, Command, Dialogue, Dns, Expected, Http, Method, Probe, Re
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
 use section::Section;
-pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip};
+pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

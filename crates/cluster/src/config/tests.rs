@@ -264,7 +264,7 @@ fn virtual_routers_are_read() {
         unadvertised = "2001:db8::10/64"
         address_interface = "eth1"
         password = "secret"
-        track = [{ interface = "eth2", weight = -20 }, { interface = "eth3" }]
+        track = [{ interface = "eth2", weight = -20 }, { check = { type = "tcp", port = 80 } }]
         announce = { repeat = 3, again = "0s", refresh = "1m" }
 
         [[vrrp]]
@@ -301,6 +301,7 @@ fn virtual_routers_are_read() {
     assert_eq!(one.addresses, vips);
     assert_eq!(one.advertised().count(), 2);
     assert_eq!((one.password, one.preempt), (Some(*b"secret\0\0"), true));
+    assert!(matches!(&one.tracked[1].what, Watched::Check(check) if check.port == 80), "{:?}", one.tracked);
     assert_eq!(one.tracked.iter().map(|tracked| tracked.weight).collect::<Vec<_>>(), [-20, 0]);
     assert_eq!(
         (one.announce.repeat, one.announce.again, one.announce.refresh),
@@ -330,6 +331,8 @@ fn impossible_virtual_routers_are_refused() {
         ("id = 1\nversion = 3\ninterval = \"41s\"\naddresses = \"192.0.2.1\"", "must be 10ms to 40.95s"),
         ("id = 1\nversion = 3\npassword = \"a\"\naddresses = \"192.0.2.1\"", "has no passwords"),
         ("id = 1\npassword = \"123456789\"\naddresses = \"192.0.2.1\"", "1 to 8 octets"),
+        ("id = 1\ntrack = [{ weight = 1 }]", "either `interface` or `check`"),
+        ("id = 1\ntrack = [{ check = { type = \"tcp\" } }]", "the check needs `port`"),
         ("id = 1\npeers = \"2001:db8::1\"\naddresses = \"192.0.2.1\"", "the other IP version"),
         (
             "id = 1\naddresses = \"192.0.2.1\"\n[[sync_group]]\nname = \"g\"\nmembers = \"b\"",
@@ -344,4 +347,45 @@ fn impossible_virtual_routers_are_refused() {
         let found = mistakes(&format!("{router}{lines}\n"));
         assert!(found.iter().any(|mistake| mistake.contains(reason)), "{lines}: {found:?}");
     }
+}
+
+proptest::proptest! {
+    /// Whatever stands in a file, it is read or refused.
+    #[test]
+    fn no_file_does_harm(from in 0..EXAMPLE.len(), to in 0..EXAMPLE.len(), instead in "[\\\\\"'\\[\\]{}=,.:a-z0-9\n -]{0,9}") {
+        let (from, to) = (from.min(to), from.max(to));
+        let text = format!("{}{instead}{}", &EXAMPLE[..from], &EXAMPLE[to..]);
+        if let Err(ConfigError::Mistakes(mistakes)) = parse(&text) {
+            proptest::prop_assert!(!mistakes.is_empty());
+        }
+    }
+}
+
+const EXAMPLE: &str = r#"other_services = "keep"
+[[service]]
+name = "web"
+tcp = "192.0.2.10:80"
+persistent = "6m"
+netmask = "255.255.255.0"
+quorum = 1
+check = { type = "https", status = ["200", "300-399"], body_regex = "a+", tls_name = "a.example", interval = "1s" }
+sorry_server = { address = "10.0.0.9" }
+server = [{ address = "10.0.0.1:81", weight = 2 }, { address = "fd00::1", forward = "tunnel", tunnel = { type = "gue", port = 6080 } }]
+[[service]]
+mark = 7
+check = { type = "command", command = "/bin/true %h" }
+[[vrrp]]
+name = "VI_1"
+interface = "eth0"
+id = 51
+addresses = ["192.0.2.10/24"]
+track = [{ interface = "eth1", weight = -20 }]
+[[sync_group]]
+name = "G1"
+members = ["VI_1"]
+"#;
+
+#[test]
+fn the_example_is_good() {
+    parse(EXAMPLE).unwrap();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rlvs_ipvs::Family;
 
-use super::check::{self, Command};
+use super::check::{self, Check, Command};
 use super::section::{Placed, Section};
 
 /// A virtual router: addresses that one of several machines has, by VRRP.
@@ -40,7 +40,7 @@ pub struct Instance {
     pub password: Option<[u8; 8]>,
     /// Version 3 over IPv4: the checksum covers the addresses of the packet, too.
     pub pseudo_header: bool,
-    /// Other interfaces that matter.
+    /// What else matters.
     pub tracked: Vec<Tracked>,
     /// How neighbours are told.
     pub announce: Announce,
@@ -77,13 +77,22 @@ pub struct Vip {
     pub advertised: bool,
 }
 
-/// An interface that an instance depends on.
+/// Something that an instance depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracked {
-    /// Its name.
-    pub interface: String,
+    /// What.
+    pub what: Watched,
     /// Added to the priority while it is down; 0: the instance cannot be master then.
     pub weight: i16,
+}
+
+/// Something that can be down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// An interface, by its name.
+    Interface(String),
+    /// Whatever a check finds, of this machine if it names no other; up until it has failed.
+    Check(Box<Check>),
 }
 
 /// Gratuitous ARP and unsolicited neighbour advertisements.
@@ -284,16 +293,17 @@ fn vip(text: &str) -> Option<(IpAddr, u8)> {
     (usable && (1..=most).contains(&prefix)).then_some((address, prefix))
 }
 
-/// `track = [{ interface = "eth1", weight = -20 }]`.
+/// `track = [{ interface = "eth1", weight = -20 }, { check = { type = "command", command = "/bin/true" } }]`.
 fn tracked(section: &Section<'_>) -> Vec<Tracked> {
     let mut tracked = Vec::new();
     for section in section.sections("track") {
-        let interface = section.text("interface").map(|name| name.value.to_owned());
-        if interface.is_none() && !section.has("interface") {
-            section.mistake("`interface` is missing");
+        let interface = section.text("interface").map(|name| Watched::Interface(name.value.to_owned()));
+        let checks = check::all(&section, None).into_iter().map(|check| Watched::Check(Box::new(check)));
+        if section.has("interface") == section.has("check") {
+            section.mistake("there must be either `interface` or `check`");
         }
         let weight = section.integer("weight", -253..=253_i16).unwrap_or(0);
-        tracked.extend(interface.map(|interface| Tracked { interface, weight }));
+        tracked.extend(interface.into_iter().chain(checks).map(|what| Tracked { what, weight }));
         section.finish();
     }
     tracked

@@ -1,8 +1,8 @@
 //! Makes one check again and again, and tells when its verdict changes.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use rlvs_ipvs::{DestinationId, ServiceId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -10,50 +10,47 @@ use super::judge::{Judge, Ruling};
 use super::probe::Target;
 use crate::config::Check;
 
-/// A check that goes on until this is dropped.
+/// A check that goes on until this is dropped, for the sake of `S`.
 #[derive(Debug)]
-pub struct Monitor {
-    service: ServiceId,
-    server: DestinationId,
+pub struct Monitor<S> {
+    subject: S,
     check: Check,
     task: JoinHandle<()>,
 }
 
 /// A new verdict, or a new weight.
 #[derive(Clone, Debug)]
-pub struct News {
-    /// The service that the server is checked for.
-    pub service: ServiceId,
-    /// The server.
-    pub server: DestinationId,
+pub struct News<S> {
+    /// What it is about.
+    pub subject: S,
     /// The check.
     pub check: Check,
     /// Good, with the weight that the check wants, or not good, and why.
     pub verdict: Result<Option<i32>, String>,
 }
 
-impl Monitor {
-    /// Begins. Must be called within a tokio runtime.
-    pub fn start(service: ServiceId, server: DestinationId, check: Check, to: mpsc::Sender<News>) -> Self {
-        let task = tokio::spawn(watch(service, server, check.clone(), to));
-        Self { service, server, check, task }
+impl<S: Clone + PartialEq + Send + 'static> Monitor<S> {
+    /// Begins; `address` is asked, if the check does not name another one. Must be called within a tokio runtime.
+    pub fn start(subject: S, address: IpAddr, check: Check, to: mpsc::Sender<News<S>>) -> Self {
+        let task = tokio::spawn(watch(subject.clone(), address, check.clone(), to));
+        Self { subject, check, task }
     }
 
     /// Whether it makes this very check.
-    pub fn is(&self, service: &ServiceId, server: &DestinationId, check: &Check) -> bool {
-        (&self.service, &self.server, &self.check) == (service, server, check)
+    pub fn is(&self, subject: &S, check: &Check) -> bool {
+        self.subject == *subject && self.check == *check
     }
 }
 
-impl Drop for Monitor {
+impl<S> Drop for Monitor<S> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn watch(service: ServiceId, server: DestinationId, check: Check, to: mpsc::Sender<News>) {
+async fn watch<S: Clone>(subject: S, address: IpAddr, check: Check, to: mpsc::Sender<News<S>>) {
     let schedule = &check.schedule;
-    let target = Target { address: check.address.unwrap_or(server.address), port: check.port };
+    let target = Target { address: check.address.unwrap_or(address), port: check.port };
     let mut judge = Judge::new(schedule.rise, schedule.fall);
     let mut last_weight = None;
     // Not all at once at the start, nor ever after.
@@ -70,11 +67,15 @@ async fn watch(service: ServiceId, server: DestinationId, check: Check, to: mpsc
             _ => false,
         };
         if let (Ruling::Doubtful, Err(reason)) = (&ruling, &result) {
-            tracing::debug!(%reason, "a check of {} failed", crate::plan::server_name(&server));
+            tracing::debug!(%reason, "a check of {} failed", target.address);
         }
         if told {
             last_weight = result.as_ref().ok().copied().flatten();
-            if to.send(News { service, server, check: check.clone(), verdict: result }).await.is_err() {
+            if to
+                .send(News { subject: subject.clone(), check: check.clone(), verdict: result })
+                .await
+                .is_err()
+            {
                 return;
             }
         }

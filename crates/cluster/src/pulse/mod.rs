@@ -5,6 +5,7 @@
 //! ([`announce`]).
 
 pub mod announce;
+mod inspect;
 mod kernel;
 pub mod machine;
 pub mod packet;

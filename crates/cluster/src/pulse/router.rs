@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::announce::Announcer;
+use super::inspect::{Finding, inspect};
 use super::kernel::{Addresses, Interface};
 use super::machine::{Action, Event, Machine, Rules, State};
-use super::packet::{Advertisement, HOP_LIMIT};
+use super::packet::Advertisement;
 use super::wire::{Heard, Wire};
-use crate::config::{Instance, Version, Vip};
+use crate::config::{Check, Instance, Vip, Watched};
 use crate::notify::Notifier;
 
 /// A virtual router.
@@ -21,6 +22,8 @@ pub(super) struct Router {
     wire: Option<Wire>,
     /// Why it cannot be master.
     fault: Option<String>,
+    /// The checks that it depends on and that fail, and why.
+    failed: Vec<(Check, String)>,
     /// When neighbours are told again.
     announce_at: Option<Duration>,
     /// The last complaint about a packet, so that each is made once.
@@ -32,8 +35,8 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(instance: Instance, addresses: Addresses, notifier: Notifier) -> Self {
         let machine = Machine::new(Rules::of(&instance));
-        let (wire, fault, announce_at, complaint) = (None, None, None, None);
-        Self { instance, machine, wire, fault, announce_at, complaint, addresses, notifier }
+        let (wire, fault, failed, announce_at, complaint) = (None, None, Vec::new(), None, None);
+        Self { instance, machine, wire, fault, failed, announce_at, complaint, addresses, notifier }
     }
 
     pub(super) fn state(&self) -> State {
@@ -96,55 +99,56 @@ impl Router {
         None
     }
 
-    /// A packet came by its socket: the event that it is, if it is for this virtual router and in order (RFC 9568, 7.1).
-    pub(super) fn examine(&mut self, heard: &Heard) -> Option<Event> {
-        let Heard { from, hop_limit, packet, .. } = heard;
-        if self.wire.as_ref().is_some_and(|wire| wire.source == *from) {
-            return None;
-        }
-        let instance = &self.instance;
-        let wrong = match packet {
-            Err(malformed) => Some(malformed.to_string()),
-            // Somebody else's.
-            Ok(packet) if packet.id != instance.id => return None,
-            Ok(_) if instance.peers.is_empty() && *hop_limit != HOP_LIMIT => {
-                Some(format!("its TTL is {hop_limit}, so it is from another network"))
+    /// A packet came by its socket: the event that it is.
+    pub(super) fn hear(&mut self, heard: &Heard) -> Option<Event> {
+        let own = self.wire.as_ref().map(|wire| wire.source);
+        let from = heard.from;
+        match inspect(&self.instance, own, heard) {
+            Finding::NotOurs => None,
+            Finding::Wrong(reason) => {
+                self.complain(format!("a packet from {from} is ignored: {reason}"));
+                None
             }
-            Ok(_) if !instance.peers.is_empty() && !instance.peers.contains(from) => {
-                Some("it is no peer's".into())
-            }
-            Ok(packet) if packet.version != instance.version => {
-                Some("it is of the other version of VRRP".into())
-            }
-            Ok(packet) if packet.password != instance.password => Some("its password is another one".into()),
-            Ok(packet) if instance.version == Version::V2 && packet.interval != instance.interval => {
-                Some(format!("its interval is {:?}, ours is {:?}", packet.interval, instance.interval))
-            }
-            Ok(packet) => {
-                let event = Event::Advertisement {
-                    from: *from,
-                    priority: packet.priority,
-                    interval: packet.interval,
-                };
-                let (own, theirs): (HashSet<_>, HashSet<_>) =
-                    (instance.advertised().collect(), packet.addresses.iter().copied().collect());
-                if own == theirs || packet.priority == 0 {
-                    self.complaint = None;
-                } else {
-                    self.complain(format!("{from} has other virtual addresses: {:?}", packet.addresses));
+            Finding::Good { event, doubt } => {
+                match doubt {
+                    Some(doubt) => self.complain(format!("{from} {doubt}")),
+                    None => self.complaint = None,
                 }
-                return Some(event);
+                Some(event)
             }
-        };
-        if let Some(wrong) = wrong {
-            self.complain(format!("a packet from {from} is ignored: {wrong}"));
         }
-        None
+    }
+
+    /// A check that it depends on has a new verdict.
+    pub(super) fn note(&mut self, check: Check, verdict: Result<Option<i32>, String>) {
+        self.failed.retain(|(failed, _)| *failed != check);
+        self.failed.extend(verdict.err().map(|reason| (check, reason)));
+    }
+
+    /// The checks that it depends on.
+    pub(super) fn checks(&self) -> impl Iterator<Item = &Check> {
+        self.instance.tracked.iter().filter_map(|tracked| match &tracked.what {
+            Watched::Check(check) => Some(&**check),
+            Watched::Interface(_) => None,
+        })
+    }
+
+    /// Why something is down.
+    fn trouble(&self, what: &Watched) -> Option<String> {
+        match what {
+            Watched::Interface(name) => (!is_running(name)).then(|| format!("{name} is down")),
+            Watched::Check(check) => {
+                let failed = self.failed.iter().find(|(failed, _)| *failed == **check);
+                failed.map(|(_, reason)| format!("a check fails: {reason}"))
+            }
+        }
     }
 
     /// Goes on by another configuration of the same virtual router.
     pub(super) async fn change(&mut self, instance: Instance) {
         let old = std::mem::replace(&mut self.instance, instance);
+        let failed = std::mem::take(&mut self.failed);
+        self.failed = failed.into_iter().filter(|(check, _)| self.checks().any(|own| own == check)).collect();
         self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
         if self.state() != State::Master {
             return;
@@ -180,33 +184,31 @@ impl Router {
             Ok(interface) if interface.running => interface,
             Ok(interface) => {
                 self.wire = None;
-                let what = if interface.index == 0 { "there is no interface" } else { "down is" };
-                return Some(format!("{what} {name}"));
+                return Some(match interface.index {
+                    0 => format!("there is no interface {name}"),
+                    _ => format!("{name} is down"),
+                });
             }
             Err(error) => return Some(format!("cannot look at {name}: {error}")),
         };
+        self.wire = self.wire.take().filter(|wire| wire.fits(&interface));
         if self.wire.is_none() {
             match Wire::open(&self.instance, &interface, virtual_addresses, heard.clone()) {
                 Ok(wire) => self.wire = Some(wire),
                 Err(error) => return Some(format!("cannot speak VRRP on {name}: {error}")),
             }
         }
-        let mut vital = self.instance.tracked.iter().filter(|tracked| tracked.weight == 0);
-        vital
-            .find(|tracked| !is_running(&tracked.interface))
-            .map(|tracked| format!("down is {}", tracked.interface))
+        let vital = self.instance.tracked.iter().filter(|tracked| tracked.weight == 0);
+        vital.filter_map(|tracked| self.trouble(&tracked.what)).next()
     }
 
-    /// With what is added and taken off for other interfaces; only an owner has 255.
+    /// With what is added and taken off for what is down; only an owner has 255.
     fn priority(&self) -> u8 {
         if self.instance.priority == u8::MAX {
             return u8::MAX;
         }
-        let down = self
-            .instance
-            .tracked
-            .iter()
-            .filter(|tracked| tracked.weight != 0 && !is_running(&tracked.interface));
+        let weighty = self.instance.tracked.iter().filter(|tracked| tracked.weight != 0);
+        let down = weighty.filter(|tracked| self.trouble(&tracked.what).is_some());
         let change: i32 = down.map(|tracked| i32::from(tracked.weight)).sum();
         u8::try_from((i32::from(self.instance.priority) + change).clamp(1, 254)).unwrap_or(1)
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,6 +15,7 @@ use super::machine::{Event, State};
 use super::router::Router;
 use super::wire::Heard;
 use crate::config::{Instance, SyncGroup};
+use crate::nanny::{Monitor, News as Verdict};
 use crate::notify::Notifier;
 
 /// How often interfaces are looked at even if the kernel says nothing.
@@ -44,6 +45,7 @@ impl Pulse {
         let (listener, addresses) = (Listener::open()?, Addresses::open()?);
         let (orders, received) = mpsc::channel(1);
         let (to_us, heard) = mpsc::channel(256);
+        let (verdicts, verdicts_received) = mpsc::channel(64);
         let task = Task {
             start: Instant::now(),
             routers: Vec::new(),
@@ -52,8 +54,10 @@ impl Pulse {
             addresses,
             notifier,
             to_us,
+            monitors: Vec::new(),
+            verdicts,
         };
-        Ok(Self { orders, task: tokio::spawn(task.run(listener, heard, received)) })
+        Ok(Self { orders, task: tokio::spawn(task.run(listener, heard, verdicts_received, received)) })
     }
 
     /// Has these virtual routers from now on. Those that are the same go on as they are.
@@ -81,6 +85,9 @@ struct Task {
     addresses: Addresses,
     notifier: Notifier,
     to_us: mpsc::Sender<Heard>,
+    /// The checks that routers depend on, by the routers' names.
+    monitors: Vec<Monitor<String>>,
+    verdicts: mpsc::Sender<Verdict<String>>,
 }
 
 impl Task {
@@ -88,6 +95,7 @@ impl Task {
         mut self,
         mut listener: Listener,
         mut heard: mpsc::Receiver<Heard>,
+        mut verdicts: mpsc::Receiver<Verdict<String>>,
         mut orders: mpsc::Receiver<(Vec<Instance>, Vec<SyncGroup>)>,
     ) {
         let mut look_at = Instant::now() + LOOK;
@@ -107,6 +115,13 @@ impl Task {
                     None => return self.stop().await,
                 },
                 Some(heard) = heard.recv() => self.hear(&heard).await,
+                Some(verdict) = verdicts.recv() => {
+                    let own = self.routers.iter_mut().find(|router| router.instance.name == verdict.subject);
+                    if let Some(router) = own {
+                        router.note(verdict.check, verdict.verdict);
+                        self.look().await;
+                    }
+                }
                 news = listener.next() => match news {
                     News::Changed => look_at = look_at.min(Instant::now() + SETTLE),
                     // Then only looking helps.
@@ -129,7 +144,7 @@ impl Task {
         let Some(at) = self.routers.iter().position(|router| router.instance.name == heard.instance) else {
             return;
         };
-        if let Some(event) = self.routers[at].examine(heard) {
+        if let Some(event) = self.routers[at].hear(heard) {
             self.handle(at, event).await;
         }
     }
@@ -237,8 +252,29 @@ impl Task {
         }
         self.groups = groups;
         let names: HashSet<_> = self.groups.iter().map(|group| group.name.clone()).collect();
+        self.watch();
         self.group_states.retain(|name, _| names.contains(name));
         self.look().await;
+    }
+
+    /// Begins the checks that are new, goes on with those that are not, ends the others.
+    fn watch(&mut self) {
+        let mut old = std::mem::take(&mut self.monitors);
+        for router in &self.routers {
+            let name = &router.instance.name;
+            for check in router.checks() {
+                let running = old.iter().position(|monitor| monitor.is(name, check));
+                self.monitors.push(match running {
+                    Some(at) => old.swap_remove(at),
+                    None => Monitor::start(
+                        name.clone(),
+                        Ipv4Addr::LOCALHOST.into(),
+                        check.clone(),
+                        self.verdicts.clone(),
+                    ),
+                });
+            }
+        }
     }
 
     async fn stop(mut self) {

@@ -27,6 +27,8 @@ pub(super) struct Wire {
     reader: JoinHandle<()>,
     /// Where its packets come from.
     pub(super) source: IpAddr,
+    /// Number of the interface; another one of the same name would be another interface.
+    index: u32,
     /// Where they go.
     destinations: Vec<SocketAddr>,
     pseudo_header: bool,
@@ -103,7 +105,19 @@ impl Wire {
         // Tokio has no type for raw sockets; that for datagrams only waits and reads.
         let receiver = UdpSocket::from_std(receiver.into())?;
         let reader = tokio::spawn(read(receiver, instance.name.clone(), own, heard));
-        Ok(Self { sender, reader, source, destinations, pseudo_header: instance.pseudo_header })
+        Ok(Self {
+            sender,
+            reader,
+            source,
+            index: interface.index,
+            destinations,
+            pseudo_header: instance.pseudo_header,
+        })
+    }
+
+    /// Whether it still fits the interface, which may have become another one, or have lost the address.
+    pub(super) fn fits(&self, interface: &Interface) -> bool {
+        self.index == interface.index && interface.addresses.contains(&self.source)
     }
 
     /// Sends to all.

@@ -41,7 +41,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 17] = [
+const MAPS: [&str; 18] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -57,6 +57,7 @@ const MAPS: [&str; 17] = [
     "EVENTS",
     "SAMPLES",
     "FRAGMENTS",
+    "CALLS",
     "EARLY_FRAGMENTS",
     "STEPS",
 ];
@@ -115,7 +116,8 @@ impl DataPlane {
         for (name, size) in [
             ("CONNECTIONS4", tables.connections / WAYS as u32),
             ("CONNECTIONS6", tables.connections6 / WAYS as u32),
-            ("SERVICE_INDEX", tables.services),
+            // Real servers that may start calls are in it, too.
+            ("SERVICE_INDEX", tables.services + tables.destinations),
             ("SERVICES", tables.services),
             ("MEMBERS", tables.services * MEMBERS_PER_SERVICE),
             ("HASH_TABLES", tables.services.max(MaglevHashing.parts() as u32) * TABLE_PARTS_PER_SERVICE),
@@ -136,6 +138,7 @@ impl DataPlane {
             localities: mapped(&ebpf, "LOCALITY")?,
             destinations: mapped(&ebpf, "DESTINATIONS")?,
             counters: mapped(&ebpf, "COUNTERS")?,
+            calls: map(&mut ebpf, "CALLS")?,
         };
         set_up(&tables, cpus)?;
         let service_index = map(&mut ebpf, "SERVICE_INDEX")?;

@@ -14,6 +14,7 @@ use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
+use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Memory, Platform, Verdict, View, order};
@@ -185,11 +186,11 @@ impl Platform for Overlay<'_> {
         self.frame.sum(offset, length)
     }
 
-    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         self.frame.load(offset, length, words)
     }
 
-    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         self.frame.store(offset, length, words)
     }
 
@@ -244,6 +245,8 @@ impl Platform for Overlay<'_> {
     }
 
     fn keep_fragment(&self, _: &FragmentKey) {}
+
+    fn remember_call(&self, _: &CallKey) {}
 
     fn show(&self, _: u32) {}
 

@@ -10,8 +10,14 @@ use std::sync::Arc;
 /// `ip_vs_conn`.
 pub(super) fn listing(tables: Arc<Tables>) -> Pieces {
     let head = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
-    let lines = connections::list(tables).map(|c| format!("{} {:>7}\n", ends_and_state(&c), c.expires));
+    let lines = connections::list(tables)
+        .map(|c| format!("{} {:>7}{}\n", ends_and_state(&c), c.expires, engine_data(&c)));
     Box::new(std::iter::once(head.into()).chain(lines))
+}
+
+/// A template's persistence engine, and what it knows.
+fn engine_data(c: &Connection) -> String {
+    c.call_id.as_ref().map(|call_id| format!(" sip {call_id}")).unwrap_or_default()
 }
 
 /// `ip_vs_conn_sync`.
@@ -49,8 +55,12 @@ mod tests {
             client: end("10.9.0.7", 20000),
             virtual_server: end("10.1.0.200", 80),
             destination: end("10.2.0.1", 8080),
+            call_id: None,
         };
         assert_eq!(ends_and_state(&c), "TCP 0A090007 4E20 0A0100C8 0050 0A020001 1F90 ESTABLISHED");
+        assert_eq!(engine_data(&c), "");
+        c.call_id = Some("a1@h".into());
+        assert_eq!(engine_data(&c), " sip a1@h");
         c.destination = end("fd02::1", 80);
         let line = "TCP 0A090007 4E20 0A0100C8 0050 fd02:0000:0000:0000:0000:0000:0000:0001 0050 ESTABLISHED";
         assert_eq!(ends_and_state(&c), line);

@@ -55,6 +55,7 @@ impl Registry {
             service.members.insert(0, index);
         }
         self.publish(sequence, &members);
+        self.set_callers();
         Ok(())
     }
 
@@ -128,6 +129,7 @@ impl Registry {
         write(entry, &asked);
         let members = self.members_of(sequence);
         self.publish(sequence, &members);
+        self.set_callers();
         Ok(())
     }
 
@@ -143,6 +145,7 @@ impl Registry {
             service.members.retain(|member| *member != index);
         }
         self.publish(sequence, &members);
+        self.set_callers();
         self.retire(sequence, index);
         Ok(())
     }

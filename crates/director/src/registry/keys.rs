@@ -71,6 +71,11 @@ pub(super) fn octets(key: &ServiceKey) -> KeyOctets {
     zerocopy::transmute!(*key)
 }
 
+/// The reverse of [`octets`].
+pub(super) fn from_octets(octets: &KeyOctets) -> ServiceKey {
+    zerocopy::transmute!(*octets)
+}
+
 /// Stores a key in words of shared memory.
 pub(super) fn store(cells: &[AtomicU32; 6], key: &ServiceKey) {
     let words: [u32; 6] = zerocopy::transmute!(*key);

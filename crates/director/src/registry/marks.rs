@@ -150,7 +150,9 @@ impl Registry {
         let settings = self.tables.settings();
         let start = std::fs::read_to_string(PORT_START).ok().and_then(|text| text.trim().parse().ok());
         settings.unprivileged_port_start.store(start.unwrap_or(UNPRIVILEGED_PORT_START), order::PLAIN);
-        settings.set_look_ups(self.by_id.keys().filter_map(keys::key), !self.marks.rules.is_empty());
+        let services = self.by_id.keys().filter_map(keys::key);
+        let callers = self.callers.keys().map(keys::from_octets);
+        settings.set_look_ups(services.chain(callers), !self.marks.rules.is_empty());
     }
 }
 

@@ -3,6 +3,7 @@
 //! The tables are the truth, and all of it: what is here besides (who is a member of what, rates) is read from them
 //! at the start. A change becomes visible to packets by one store, of a service's current list or of a word.
 
+mod callers;
 mod daemons;
 mod destinations;
 mod handler;
@@ -35,6 +36,8 @@ pub struct Registry {
     by_id: HashMap<ServiceId, u32>,
     destinations: HashMap<u32, Destination>,
     hash_tables: HashTables,
+    /// Real servers that may start calls, as the switch knows them.
+    callers: BTreeMap<KeyOctets, u32>,
     /// Deleted destinations that connections still name, and since when.
     trash: HashMap<u32, Instant>,
     marks: marks::Marks,
@@ -81,6 +84,7 @@ impl Registry {
             services: BTreeMap::new(),
             by_id: HashMap::new(),
             destinations: HashMap::new(),
+            callers: BTreeMap::new(),
             trash: HashMap::new(),
             marks: marks::Marks::default(),
             last_sequence: 0,
@@ -90,6 +94,7 @@ impl Registry {
         };
         registry.adopt();
         registry.adopt_marks();
+        registry.adopt_callers();
         registry.set_look_ups();
         registry
     }

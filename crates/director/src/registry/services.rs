@@ -66,6 +66,7 @@ impl Registry {
         let changed = entry.scheduler.load(order::PLAIN) != scheduler as u32;
         if !changed {
             write(entry, asked, scheduler, flags.bits());
+            self.set_callers();
             return Ok(());
         }
         // A scheduler's state does not survive it.
@@ -75,6 +76,7 @@ impl Registry {
         self.publish(sequence, &[]);
         self.forget_addresses_of(sequence);
         self.hash_tables.give_back(&before);
+        self.set_callers();
         Ok(())
     }
 
@@ -89,6 +91,7 @@ impl Registry {
             self.retire(sequence, member);
         }
         self.forget_service(sequence);
+        self.set_callers();
         if let Some(key) = keys::key(id) {
             self.set_look_ups_for(&key);
         }

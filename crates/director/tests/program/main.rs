@@ -3,6 +3,7 @@
 #![cfg(feature = "privileged-tests")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests; what does not hold here is a failed test")]
 
+mod calls;
 mod concurrency;
 mod control;
 mod defence;

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::connection::{self, BATCH, RECORD};
+use super::connection;
 use super::numbers::{self, command, info, rlvs, top};
 use super::{FamilyName, Reply, Request, daemon, destination, explain, mark, service, stats};
 use crate::model::*;
@@ -54,7 +54,7 @@ pub fn decode_item(request: &Request, attribute_bytes: &[u8]) -> Result<Item, Er
         Request::ListDaemons => nest(top::DAEMON).and_then(|n| daemon::decode(n).ok()).map(Item::Daemon),
         Request::GetTimeouts => decode_timeouts(attribute_bytes).map(Item::Timeouts),
         Request::GetInfo => decode_info(attribute_bytes).map(Item::Info),
-        Request::ListConnections => nest(rlvs::RECORDS).and_then(decode_connections).map(Item::Connections),
+        Request::ListConnections => nest(rlvs::RECORDS).and_then(connection::decode).map(Item::Connections),
         Request::GetFacts => decode_fact(attribute_bytes).map(Item::Fact),
         Request::ListSettings | Request::GetSetting(_) => decode_setting(attribute_bytes).map(Item::Setting),
         Request::ListEvents => decode_event(attribute_bytes).map(Item::Event),
@@ -100,7 +100,7 @@ pub(crate) fn encode_item(w: &mut Writer, item: &Item, flags: u16, sequence: u32
                 w.put(info::CONN_TAB_SIZE, &i.table_size.to_ne_bytes());
             }
             Item::Connections(connections) => w.nest(rlvs::RECORDS, |w| {
-                connections.iter().for_each(|c| w.raw(&connection::encode(c)));
+                connections.iter().for_each(|c| connection::encode(w, c));
             }),
             Item::Fact(fact) => {
                 w.put_text(rlvs::FACT_NAME, &fact.name);
@@ -144,7 +144,7 @@ impl Reply {
             Self::Timeouts(timeouts) => Box::new(std::iter::once(Item::Timeouts(timeouts))),
             Self::Info(info) => Box::new(std::iter::once(Item::Info(info))),
             Self::Connections(mut connections) => Box::new(std::iter::from_fn(move || {
-                let batch: Vec<_> = connections.by_ref().take(BATCH).collect();
+                let batch = connection::batch(&mut *connections);
                 (!batch.is_empty()).then_some(Item::Connections(batch))
             })),
             Self::Facts(facts) => Box::new(facts.into_iter().map(Item::Fact)),
@@ -174,11 +174,6 @@ fn decode_timeouts(attribute_bytes: &[u8]) -> Option<Timeouts> {
 fn decode_info(attribute_bytes: &[u8]) -> Option<Info> {
     let find = |kind| attributes(attribute_bytes).find(|a| a.kind == kind)?.u32();
     Some(Info { version: find(info::VERSION)?, table_size: find(info::CONN_TAB_SIZE)? })
-}
-
-fn decode_connections(records: &[u8]) -> Option<Vec<Connection>> {
-    let (records, rest) = records.as_chunks::<RECORD>();
-    rest.is_empty().then(|| records.iter().map(connection::decode).collect())?
 }
 
 fn decode_fact(attribute_bytes: &[u8]) -> Option<Fact> {

@@ -134,15 +134,20 @@ fn connection() -> impl Strategy<Value = Connection> {
         Family::Inet => any::<[std::net::Ipv4Addr; 2]>().prop_map(|a| a.map(Into::into)).boxed(),
         Family::Inet6 => any::<[std::net::Ipv6Addr; 2]>().prop_map(|a| a.map(Into::into)).boxed(),
     };
-    (family().prop_flat_map(pair), any::<IpAddr>(), any::<[u16; 3]>(), any::<(u8, u8, u32, u32)>()).prop_map(
-        |([client, virtual_server], destination, [a, b, c], (protocol, state, flags, expires))| Connection {
-            protocol: Protocol(protocol.into()),
-            state,
-            flags,
-            expires,
-            client: Endpoint { address: client, port: a },
-            virtual_server: Endpoint { address: virtual_server, port: b },
-            destination: Endpoint { address: destination, port: c },
+    let call_id = proptest::option::of("[!-~]{1,255}");
+    let numbers = any::<(u8, u8, u32, u32)>();
+    (family().prop_flat_map(pair), any::<IpAddr>(), any::<[u16; 3]>(), numbers, call_id).prop_map(
+        |([client, virtual_server], destination, [a, b, c], (protocol, state, flags, expires), call_id)| {
+            Connection {
+                protocol: Protocol(protocol.into()),
+                state,
+                flags,
+                expires,
+                client: Endpoint { address: client, port: a },
+                virtual_server: Endpoint { address: virtual_server, port: b },
+                destination: Endpoint { address: destination, port: c },
+                call_id,
+            }
         },
     )
 }

@@ -14,7 +14,7 @@ pub struct Endpoint {
 }
 
 /// A connection or a persistence template. Client and virtual address are of one family; the destination's may differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Protocol; 0 for a template of a mark service. Only the low octet travels.
     pub protocol: Protocol,
@@ -30,6 +30,8 @@ pub struct Connection {
     pub virtual_server: Endpoint,
     /// The real server.
     pub destination: Endpoint,
+    /// A template's SIP Call-ID, as the persistence engine `sip` found it; at most 255 octets.
+    pub call_id: Option<String>,
 }
 
 impl Connection {

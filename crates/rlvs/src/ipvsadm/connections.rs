@@ -10,6 +10,9 @@ use super::address::Namer;
 use super::failure::{During, Failure};
 use super::listing::{self, ConnectionLine};
 
+/// The engine that finds Call-IDs.
+const SIP: &str = "sip";
+
 const PROC: &str = "/proc/net/ip_vs_conn";
 
 /// Lists them all, in the director's order.
@@ -41,7 +44,7 @@ async fn from_director(
             state: c.state_name(),
             expires: c.expires,
             endpoints: &endpoints,
-            engine: None,
+            engine: c.call_id.as_deref().map(|call_id| (SIP, call_id)).filter(|_| engine),
         });
         if written.is_ok() {
             written = out.write_all(line.as_bytes());

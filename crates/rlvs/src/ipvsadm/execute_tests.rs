@@ -63,6 +63,7 @@ fn connection() -> Connection {
         client: end([192, 168, 1, 5], 35902),
         virtual_server: end([192, 168, 1, 100], 80),
         destination: end([10, 0, 0, 1], 80),
+        call_id: None,
     }
 }
 

@@ -15,8 +15,9 @@ use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, drop_for, encapsulate_for, reject_for};
 use crate::table::lookup::Found;
-use crate::table::{Entry, Meta, slot};
+use crate::table::{Entry, Meta, Slot, Tuple, slot, template};
 use rlvs_packet::icmp::Cause;
+use rlvs_packet::protocol;
 
 /// Sends a client's packet to its destination.
 #[inline(always)]
@@ -82,7 +83,25 @@ pub fn to_client<P: Platform, F: Ip>(
         return drop_for(platform, Event::TimeExceeded);
     }
     let hop = way_to_client(platform, config, frame, found, entry);
+    if hop.interface == 0 {
+        return drop_for(platform, Event::Unresolved);
+    }
     let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, entry.address, entry.port)
+        .and_then(|()| link::send::<P, F>(platform, frame, &hop));
+    verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
+}
+
+/// Sends a real server's packet to the client as if it answered a packet of this tuple, without an entry.
+#[inline(always)]
+pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: Tuple<F>) -> Step {
+    if frame.hops <= 1 {
+        return drop_for(platform, Event::TimeExceeded);
+    }
+    let length = frame.length as u16;
+    let Some(hop) = F::route(platform, request.destination, request.source, length) else {
+        return drop_for(platform, Event::Unresolved);
+    };
+    let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, request.destination, request.ports[1])
         .and_then(|()| link::send::<P, F>(platform, frame, &hop));
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
@@ -111,12 +130,22 @@ fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: 
     let (Some(config), Some(place)) = (platform.config(), slot::<P, F>(platform, index)) else { return 0 };
     let generation = config.generation();
     let (Some(tuple), Some(entry)) = (place.tuple(Meta(meta)), place.entry(Meta(meta))) else { return 0 };
+    if tuple.protocol == protocol::UDP
+        && let Some(template) = slot::<P, F>(platform, entry.peer).and_then(Slot::controller)
+    {
+        // The first reply of a connection always comes this way.
+        template::assure::<P, F>(platform, template);
+    }
     let hop = match F::route(platform, entry.address, tuple.destination, length as u16) {
         Some(hop) => hop,
         None => {
             platform.count(Event::ReplyMirrored);
             // Read again, not kept meanwhile: the stack is short.
             let Some(entry) = place.entry(Meta(meta)) else { return 0 };
+            if entry.hop.interface == 0 {
+                // There may be one with the next packet.
+                return 0;
+            }
             entry.hop
         }
     };

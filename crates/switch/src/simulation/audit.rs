@@ -5,11 +5,12 @@ use crate::config::Config;
 use crate::frame::octets;
 use crate::order;
 use crate::platform::Memory;
+use crate::sip::CallKey;
 use crate::state;
 use crate::table::lookup::{find, is_expired};
 use crate::table::release::release;
-use crate::table::template;
 use crate::table::{Family, V4, V6, WAYS, WAYS_SHIFT, slot};
+use crate::table::{control, template};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -52,6 +53,16 @@ impl Simulation {
             .into_iter()
             .find(|c| !c.reply && c.source == client && c.destination == vip && c.left > 0)
             .map(|c| c.state)
+    }
+
+    /// The Call-ID of a template, if it is a call's.
+    pub fn call_of(&self, template: &Connection) -> Option<String> {
+        let key = if template.source.is_ipv4() {
+            CallKey::new(template.slot, slot::<_, V4>(self, template.slot)?.meta().version(), 4)
+        } else {
+            CallKey::new(template.slot, slot::<_, V6>(self, template.slot)?.meta().version(), 6)
+        };
+        self.calls.lock().ok()?.get(&key).map(|call| String::from_utf8_lossy(call).into_owned())
     }
 
     /// Releases what has expired, as the director's sweep does; how many connections that were.
@@ -108,7 +119,7 @@ impl Simulation {
                 let meta = place.meta();
                 meta.is_live()
                     && (self.now().until(place.expires()) > 0
-                        || !template::postpone::<_, F>(self, place, meta, self.now()))
+                        || !control::postpone::<_, F>(self, place, meta, self.now()))
                     && is_expired(self, place, *index, self.now())
                     && release::<_, F>(self, *index, meta)
             })
@@ -194,8 +205,8 @@ fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
             numbers.entry(entry.destination).or_default().2 += 1;
         } else if !meta.is_reply() {
             let number = numbers.entry(entry.destination).or_default();
-            if let Some(template) = place.template() {
-                *controlled.entry(template).or_default() += 1;
+            if let Some(controller) = place.controller() {
+                *controlled.entry(controller).or_default() += 1;
             }
             if state::is_active(tuple.protocol, meta.state()) {
                 number.0 += 1;
@@ -206,17 +217,17 @@ fn audit_table<M: Memory, F: Family + core::fmt::Debug>(
     }
     for index in slots::<F>(config) {
         let Some(place) = slot::<_, F>(memory, index) else { continue };
-        if !place.meta().is_live() || !place.meta().is_template() {
+        if !place.meta().is_live() || !place.meta().is_controller() {
             continue;
         }
         let (says, counted) =
             (place.controls().load(order::PLAIN), controlled.remove(&index).unwrap_or_default());
         if says != counted {
-            return Err(format!("template {index} says it controls {says} connections, {counted} name it"));
+            return Err(format!("slot {index} says it controls {says} connections, {counted} name it"));
         }
     }
     match controlled.keys().next() {
-        Some(template) => Err(format!("a connection names template {template}, which is none")),
+        Some(index) => Err(format!("a connection is controlled by slot {index}, which controls none")),
         None => Ok(()),
     }
 }

@@ -9,10 +9,12 @@ use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::frame::octets;
 use crate::host::{HEADROOM, Held};
 use crate::mark::MarkRule;
+use crate::order;
 use crate::platform::{Memory, Platform, View};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
+use crate::sip::CallKey;
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use core::sync::atomic::Ordering::SeqCst;
@@ -130,11 +132,11 @@ impl Platform for Cpu<'_> {
         self.frame.sum(offset, length)
     }
 
-    fn load(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         self.frame.load(offset, length, words)
     }
 
-    fn store(&self, offset: usize, length: usize, words: &[AtomicU32; 32]) -> Option<()> {
+    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
         self.frame.store(offset, length, words)
     }
 
@@ -181,6 +183,15 @@ impl Platform for Cpu<'_> {
             && kept.len() < KEPT_FRAGMENTS
         {
             kept.push((*key, self.ingress, self.frame.octets()));
+        }
+    }
+
+    fn remember_call(&self, key: &CallKey) {
+        let Some(call) = self.handover().map(|handover| &handover.call) else { return };
+        let octets = call.words.iter().flat_map(|word| word.load(order::PLAIN).to_le_bytes());
+        let call = octets.take(call.length.load(order::PLAIN) as usize).collect();
+        if let Ok(mut calls) = self.simulation.calls.lock() {
+            calls.insert(*key, call);
         }
     }
 

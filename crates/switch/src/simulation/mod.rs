@@ -30,6 +30,7 @@ use crate::platform::{Memory, Verdict};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
+use crate::sip::CallKey;
 use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
@@ -70,6 +71,7 @@ pub struct Simulation {
     fragments: Mutex<HashMap<FragmentKey, FragmentRecord>>,
     /// Fragments that came before the first of their packet, and the interfaces that they came in by.
     kept_fragments: Mutex<Vec<(FragmentKey, u32, Vec<u8>)>>,
+    calls: Mutex<HashMap<CallKey, Vec<u8>>>,
     clock: AtomicU32,
     /// Where the sequence of random numbers is.
     random: AtomicU64,
@@ -102,6 +104,7 @@ impl Simulation {
             handovers: Default::default(),
             fragments: Mutex::default(),
             kept_fragments: Mutex::default(),
+            calls: Mutex::default(),
             // Close to the wrap, so that times on both its sides are met.
             clock: AtomicU32::new(u32::MAX - 20),
             random: AtomicU64::new(seed),

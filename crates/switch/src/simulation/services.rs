@@ -9,8 +9,11 @@ use crate::order;
 use crate::scheduler::Scheduler;
 use crate::scheduler::hash::{Entrant, TablePart};
 use crate::scheduler::locality;
-use crate::service::{CURSOR_START, LISTS, MemberList, Service, ServiceKey, flag as service_flag};
+use crate::service::{
+    CURSOR_START, ENGINE_SIP, LISTS, MemberList, Service, ServiceKey, flag as service_flag,
+};
 use core::sync::atomic::Ordering::SeqCst;
+use rlvs_packet::protocol::UDP;
 use std::net::{IpAddr, SocketAddr};
 
 /// A real server, as a destination names it.
@@ -131,6 +134,21 @@ impl Simulation {
         service.netmask.store(netmask, order::PLAIN);
     }
 
+    /// Has a service tell calls apart (`--pe sip`), with the destinations that it has by now.
+    pub fn tell_calls_apart(&mut self, service: u32) {
+        self.services[service as usize].engine.store(ENGINE_SIP, order::PLAIN);
+        for index in self.members_of(service) {
+            let destination = &self.destinations[index as usize];
+            if destination.method.load(order::PLAIN) == method::MASQUERADE {
+                let family = destination.family.load(order::PLAIN) as u8;
+                let port = destination.port.load(order::PLAIN) as u16;
+                let key = ServiceKey::of_real_server(UDP, family, destination.address_words(), port);
+                self.service_index.insert(key, index);
+            }
+        }
+        self.set_look_ups();
+    }
+
     /// Has each UDP packet to the service scheduled for itself.
     pub fn schedule_each_packet(&mut self, service: u32) {
         self.services[service as usize].flags.fetch_or(service_flag::ONE_PACKET, SeqCst);
@@ -161,6 +179,9 @@ impl Simulation {
         destination.port.store(u16::from_ne_bytes(server.address.port().to_be_bytes()) as u32, order::PLAIN);
         store_address(&destination.address, server.address.ip());
         destination.tunnel.store(server.tunnel.0, order::PLAIN);
+        for (cell, word) in destination.owner.iter().zip(&self.services[service as usize].key) {
+            cell.store(word.load(order::PLAIN), order::PLAIN);
+        }
         let egress: &Egress = &destination.egress[0];
         egress.store_hop(&server.hop);
         egress.mtu.store(server.mtu, order::PLAIN);

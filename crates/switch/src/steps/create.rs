@@ -13,7 +13,7 @@ use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state;
 use crate::table::insert::{self, Half, Outcome};
-use crate::table::{Binding, Entry, Kind, Tuple, template};
+use crate::table::{Binding, Entry, Kind, Tuple, control};
 
 steps! {
     /// Puts the new connection into the table.
@@ -31,11 +31,6 @@ fn create_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
     let mut entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
     let template = handed_over(platform, |words| &words.template);
     if template < WANTED {
-        let version = handed_over(platform, |words| &words.template_version);
-        if template::bind::<P, F>(platform, template, version, platform.now().0) == 0 {
-            // It has gone meanwhile.
-            return next::<F>(Program::Persist, Program::Persist6);
-        }
         entry.hop = Binding::Controlled(template).pack();
     }
     let half = Half { entry, tuple };
@@ -57,6 +52,10 @@ fn create_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
         }
         Outcome::Exists => {
             unbind::<P, F>(platform);
+            if super::is_from_server(platform) {
+                // The client uses its port for a connection to another real server: that one is found.
+                return next::<F>(Program::OnceBack, Program::OnceBack6);
+            }
             Step::Next(Program::Director)
         }
         Outcome::Full => {
@@ -64,7 +63,9 @@ fn create_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
             drop_for(platform, Event::TableFull)
         }
         Outcome::Contended => {
-            unbind::<P, F>(platform);
+            if handed_over(platform, |words| &words.again) != 0 {
+                unbind::<P, F>(platform);
+            }
             try_again(platform, program::<F>(Program::Create, Program::Create6))
         }
     }
@@ -84,7 +85,7 @@ pub(super) fn try_again<P: Platform>(platform: &P, program: Program) -> Step {
 fn unbind<P: Platform, F: Ip>(platform: &P) {
     let template = handed_over(platform, |words| &words.template);
     if template < WANTED {
-        template::unbind::<P, F>(platform, template);
+        control::unbind::<P, F>(platform, template);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The other direction of a new NATed connection.
 
-use super::{Program, Step, drop_for, handed_over};
+use super::{Program, Step, drop_for, handed_over, is_from_server};
 use crate::config::Config;
 use crate::counters::Event;
 use crate::destination::Hop;
@@ -26,10 +26,15 @@ fn create_reply_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
 }
 
-/// The way that the packet came, backwards: for replies until a way to the client is looked up.
+/// The way that the packet came, backwards: for replies until a way to the client is looked up. None at all, if the packet is a real
+/// server's.
 #[inline(always)]
 pub(super) fn way_back<P: Platform>(platform: &P, config: &Config, link: Link) -> Option<Hop> {
     let header = platform.read::<Ethernet>(0)?;
-    let back = Hop::new(platform.ingress(), header.source, header.destination, link.vlan);
+    let back = if is_from_server(platform) {
+        Hop::UNKNOWN
+    } else {
+        Hop::new(platform.ingress(), header.source, header.destination, link.vlan)
+    };
     Some(back.in_generation(config.generation().wrapping_sub(1)))
 }

@@ -124,7 +124,7 @@ fn is_reusable<P: Platform, F: Ip>(
         protocol::TCP => frame.signal & SYN != 0,
         protocol => state::opens(protocol, frame.signal),
     };
-    if !opens {
+    if !opens || found.slot.is_in_control(found.meta) {
         return false;
     }
     if config.settings.expire_nodest_conn.load(order::PLAIN) != 0
@@ -133,7 +133,7 @@ fn is_reusable<P: Platform, F: Ip>(
         return true;
     }
     let mode = config.settings.conn_reuse_mode.load(order::PLAIN);
-    if mode == 0 || found.slot.template().is_some() {
+    if mode == 0 || found.slot.controller().is_some() {
         return false;
     }
     match found.meta.state() {
@@ -159,8 +159,9 @@ pub(super) fn request<P: Platform, F: Ip>(
     let Some(destination) = destination.filter(|destination| destination.is_available()) else {
         // Unlike IPVS, a client that opens a new connection from a port that it used before the server was deleted
         // gets another server. Whoever goes on with the old one does not.
-        let opens = state::opens(frame.protocol, frame.signal);
-        let expire = config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
+        let may_end = !found.slot.is_in_control(found.meta);
+        let opens = may_end && state::opens(frame.protocol, frame.signal);
+        let expire = may_end && config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
         if opens || expire {
             release::<P, F>(platform, found.index, found.meta);
         }
@@ -273,7 +274,7 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protoco
         }
         move_between_counts(platform, destination, protocol, meta.state(), next);
         if state::is_established(protocol, next)
-            && let Some(template) = forward.template()
+            && let Some(template) = forward.controller()
         {
             template::assure::<P, F>(platform, template);
         }

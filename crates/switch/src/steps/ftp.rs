@@ -18,7 +18,7 @@ use crate::state::tcp;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{Found, is_expired, locate};
 use crate::table::release::release;
-use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, slot};
+use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, control, slot};
 use rlvs_packet::checksum::Change;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{SYN, Tcp};
@@ -96,6 +96,9 @@ fn command_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let before = |port: [u8; 2]| u16::from_be_bytes(port).wrapping_sub(1) as u32;
     hand_over(platform, |words| &words.vip_port, before(ftp::CONTROL));
     hand_over(platform, |words| &words.server_port, before(entry.port));
+    if !bind::<P, F>(platform, handed_over(platform, |words| &words.connection)) {
+        return on::<F>();
+    }
     next::<F>(Program::FtpExpect, Program::FtpExpect6)
 }
 
@@ -138,6 +141,9 @@ fn answer_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     hand_over(platform, |words| &words.client_port, 0);
     hand_over(platform, |words| &words.vip_port, port);
     hand_over(platform, |words| &words.server_port, port);
+    if !bind::<P, F>(platform, this.peer()) {
+        return on::<F>();
+    }
     next::<F>(Program::FtpExpect, Program::FtpExpect6)
 }
 
@@ -174,9 +180,14 @@ fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
             config.ftp_data_until.store(platform.now().plus(ticks).0, order::PLAIN);
             on::<F>()
         }
-        Outcome::Exists => on::<F>(),
-        Outcome::Full => drop_for(platform, Event::TableFull),
-        Outcome::Contended => drop_for(platform, Event::Contended),
+        outcome => {
+            control::unbind::<P, F>(platform, handover.template.load(order::PLAIN));
+            match outcome {
+                Outcome::Full => drop_for(platform, Event::TableFull),
+                Outcome::Contended => drop_for(platform, Event::Contended),
+                _ => on::<F>(),
+            }
+        }
     }
 }
 
@@ -184,8 +195,7 @@ fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
 #[inline(always)]
 fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
     let handover = platform.handover()?;
-    let this = slot::<P, F>(platform, handover.connection.load(order::PLAIN))?;
-    let control: &Slot<F> = if this.meta().is_reply() { slot::<P, F>(platform, this.peer())? } else { this };
+    let control: &Slot<F> = slot::<P, F>(platform, handover.template.load(order::PLAIN))?;
     let meta = control.meta();
     if !meta.is_live() || meta.is_reply() {
         return None;
@@ -205,7 +215,7 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
         },
         entry: Entry {
             port: port(handover.server_port.load(order::PLAIN)),
-            hop: Binding::Free.pack(),
+            hop: Binding::Controlled(handover.template.load(order::PLAIN)).pack(),
             ..entry
         },
     })
@@ -257,13 +267,24 @@ fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         place.refresh(now.plus(Tick::in_seconds(LINGER_SECONDS)));
         keep(platform, &frame, &tuple);
         hand_over(platform, |words| &words.destination, destination);
-        hand_over(platform, |words| &words.template, super::NONE);
+        bind::<P, F>(platform, place.controller().unwrap_or(super::NONE));
+        hand_over(platform, |words| &words.from_server, 0);
         hand_over(platform, |words| &words.again, 0);
         hand_over(platform, |words| &words.keep_port, 1);
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
     }
     open::by_service(platform, config, &tuple)
+}
+
+/// Has the control connection in the slot `index` control another data connection: [`super::Handover::template`] is that
+/// index then, else [`super::NONE`], and the result false.
+#[inline(always)]
+fn bind<P: Platform, F: Ip>(platform: &P, index: u32) -> bool {
+    let version = slot::<P, F>(platform, index).map_or(0, |control| control.meta().version());
+    let bound = control::bind::<P, F>(platform, index, version, platform.now().0, 1) != 0;
+    hand_over(platform, |words| &words.template, if bound { index } else { super::NONE });
+    bound
 }
 
 /// How long an entry without the client's port stays when the client has come.

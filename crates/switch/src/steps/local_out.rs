@@ -5,7 +5,7 @@
 
 use super::established::may_open;
 use super::hand_over;
-use super::open::service_of;
+use super::open::{match_service, server_key};
 use super::seen::{Seen, keep};
 use crate::config::{Config, look_up};
 use crate::fragment;
@@ -101,9 +101,12 @@ fn is_ours<V: View, F: Seen>(view: &V, packet: u32) -> bool {
 
 #[inline(always)]
 fn has_service<V: View, F: Ip>(view: &V, config: &Config, tuple: &Tuple<F>) -> bool {
-    let marked = config.look_ups::<F>() & look_up::MARK != 0;
-    let mark = if marked { mark::mark_of(view, tuple) } else { 0 };
-    service_of(view, config, tuple, mark).is_some()
+    let look_ups = config.look_ups::<F>();
+    if look_ups & look_up::CALLS != 0 && view.find_service(&server_key(tuple)).is_some() {
+        return true;
+    }
+    let mark = if look_ups & look_up::MARK != 0 { mark::mark_of(view, tuple) } else { 0 };
+    match_service(view, config, tuple, mark).is_some()
 }
 
 #[inline(always)]

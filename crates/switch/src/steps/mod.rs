@@ -6,6 +6,7 @@
 #[macro_use]
 mod version;
 
+mod call;
 mod create;
 mod create_reply;
 mod encapsulate;
@@ -29,6 +30,7 @@ use crate::counters::Event;
 use crate::ftp::text::Text;
 use crate::order;
 use crate::platform::{Platform, Verdict, View};
+use crate::sip::{CallId, Message};
 use crate::table::Family;
 use rlvs_packet::icmp::Cause;
 
@@ -87,6 +89,10 @@ programs! {
     Classify = "classify" => open::classify,
     /// Finds the service for a packet that may open a connection.
     Open = "open" => open::open,
+    /// Finds the call that a datagram belongs to, if the service tells calls apart.
+    Call = "call" => call::call,
+    /// The same for IPv6.
+    Call6 = "call6" => call::call6,
     /// Looks for the client's template, if the service is persistent.
     Persist = "persist" => persist::persist,
     /// The same for IPv6.
@@ -99,6 +105,10 @@ programs! {
     Once = "once" => once::once,
     /// The same for IPv6.
     Once6 = "once6" => once::once6,
+    /// Sends a real server's datagram to the client as the service's, and remembers nothing.
+    OnceBack = "once_back" => call::once_back,
+    /// The same for IPv6.
+    OnceBack6 = "once_back6" => call::once_back6,
     /// Has the scheduler of the [`Handover::list`] choose a destination.
     Schedule = "schedule" => schedule::schedule,
     /// Puts the new connection to the [`Handover::destination`] into the table.
@@ -159,14 +169,23 @@ pub struct Handover {
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
-    /// Index of the slot of the client's template; above all indexes: none, or one is wanted.
+    /// Index of the slot that controls the new connection by now: the client's template, or FTP's control connection; above
+    /// all indexes: none, or a template is wanted.
     pub template: AtomicU32,
-    /// The template's version when it was found.
-    pub template_version: AtomicU32,
     /// 1: the destination gets the packet on the port that it came for.
     pub keep_port: AtomicU32,
     /// 1: no connection is to be kept.
     pub one_packet: AtomicU32,
+    /// 1: the packet is from the real server [`Self::destination`], and opens a connection as if its receiver had asked for it.
+    pub from_server: AtomicU32,
+    /// A UDP packet's data: where they start in the frame (lower half), and how many octets they are.
+    pub(crate) payload: AtomicU32,
+    /// [`crate::sip::hash`], lower half first.
+    pub(crate) call_hash: [AtomicU32; 2],
+    /// The message that the Call-ID is looked for in.
+    pub(crate) message: Message,
+    /// The Call-ID.
+    pub call: CallId,
     /// An FTP data connection to come: the client's address, in the form that services hold it.
     pub client: [AtomicU32; 4],
     /// The client's port, in host order as the two others; 0: not known yet.
@@ -185,6 +204,12 @@ pub struct Handover {
     pub(crate) tuple4: [AtomicU64; 2],
     /// The same for IPv6.
     pub(crate) tuple6: [AtomicU64; 5],
+    /// The tuple of the template that is wanted, by IP version.
+    pub(crate) template4: [AtomicU64; 2],
+    /// The same for IPv6.
+    pub(crate) template6: [AtomicU64; 5],
+    /// 1: that template is for one port of its service, else 0.
+    pub(crate) template_port: AtomicU32,
     /// [`crate::frame::Frame::signal`].
     pub(crate) signal: AtomicU32,
     /// 1: the connection or template is being made for the second time.
@@ -242,6 +267,12 @@ fn hand_over<P: View>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU32, 
     if let Some(handover) = platform.handover() {
         word(handover).store(value, order::PLAIN);
     }
+}
+
+/// Whether the packet is a real server's that starts a connection.
+#[inline(always)]
+fn is_from_server<P: Platform>(platform: &P) -> bool {
+    handed_over(platform, |words| &words.from_server) == 1
 }
 
 /// The packet cannot go on, and its sender is to be told why.

@@ -1,9 +1,9 @@
 //! Finding the virtual service of a packet that may open a connection.
 
 use super::ftp::look_for_data;
-use super::schedule::leave_to_scheduler;
+use super::schedule::{leave_to_scheduler, program_for_chosen};
 use super::seen::{Seen, keep};
-use super::{NONE, Program, Step, drop_for, hand_over, handed_over, leave};
+use super::{NONE, Program, Step, drop_for, hand_over, handed_over, is_from_server, leave};
 use crate::config::{Config, Tick, look_up};
 use crate::counters::Event;
 use crate::defence;
@@ -93,15 +93,24 @@ pub fn open<P: Platform>(platform: &P) -> Step {
     if service == NONE {
         return Step::Done(Verdict::Pass);
     }
-    if defence::takes_one(platform) {
+    let from_server = is_from_server(platform);
+    if !from_server && defence::takes_one(platform) {
         return drop_for(platform, Event::DropRate);
     }
     hand_over(platform, |words| &words.family, family);
     hand_over(platform, |words| &words.template, NONE);
-    let persistent = platform.service(service).is_some_and(|service| service.has(flag::PERSISTENT));
-    if persistent {
-        hand_over(platform, |words| &words.service, service);
-        return Step::Next(if family == 6 { Program::Persist6 } else { Program::Persist });
+    hand_over(platform, |words| &words.service, service);
+    let Some(entry) = platform.service(service) else { return Step::Done(Verdict::Pass) };
+    if entry.has(flag::PERSISTENT) {
+        return Step::Next(match (entry.tells_calls_apart(), family) {
+            (false, 6) => Program::Persist6,
+            (false, _) => Program::Persist,
+            (true, 6) => Program::Call6,
+            (true, _) => Program::Call,
+        });
+    }
+    if from_server {
+        return Step::Next(program_for_chosen(platform));
     }
     let found_by = handed_over(platform, |words| &words.found_by);
     if found_by == found_by::FTP || found_by == found_by::ANY_PORT {
@@ -121,27 +130,50 @@ fn service6<P: Platform>(platform: &P, link: u32) -> u32 {
     service_for::<P, V6>(platform, Link::unpack(link))
 }
 
-/// The service of a packet, noted for the steps to come.
+/// The service of a packet, noted for the steps to come: that of the real server that sends it, if its calls are told
+/// apart, else [`match_service`].
 #[inline(always)]
 fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
     let Some((frame, tuple)) = F::parse(platform, link) else { return NONE };
     let Some(config) = platform.config() else { return NONE };
+    hand_over(platform, |words| &words.from_server, 0);
+    let found = |index, by| {
+        let Some(service) = platform.service(index) else { return NONE };
+        let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
+        let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
+        hand_over(platform, |words| &words.one_packet, one_packet as u32);
+        hand_over(platform, |words| &words.keep_port, keep_port as u32);
+        hand_over(platform, |words| &words.found_by, by);
+        index
+    };
+    if config.look_ups::<F>() & look_up::CALLS != 0
+        && frame.content.has_transport()
+        && let Some(destination) = platform.find_service(&server_key(&tuple))
+    {
+        let Some(index) = service_of(platform, destination) else { return NONE };
+        let Some(service) = platform.service(index) else { return NONE };
+        let request = Tuple::<F> {
+            source: tuple.destination,
+            destination: F::address(service.address_words()),
+            ports: [tuple.ports[1], service.port()],
+            protocol: tuple.protocol,
+        };
+        keep(platform, &frame, &request);
+        found(index, found_by::PORT);
+        hand_over(platform, |words| &words.keep_port, 0);
+        hand_over(platform, |words| &words.destination, destination);
+        hand_over(platform, |words| &words.from_server, 1);
+        return index;
+    }
     keep(platform, &frame, &tuple);
     let mark = handed_over(platform, |words| &words.mark);
-    let Some((index, by)) = service_of(platform, config, &tuple, mark) else { return NONE };
-    let Some(service) = platform.service(index) else { return NONE };
-    let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
-    let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
-    hand_over(platform, |words| &words.one_packet, one_packet as u32);
-    hand_over(platform, |words| &words.keep_port, keep_port as u32);
-    hand_over(platform, |words| &words.found_by, by);
-    index
+    match_service(platform, config, &tuple, mark).map_or(NONE, |(index, by)| found(index, by))
 }
 
 /// The service of a packet with this mark (0: none), by IPVS's order: its mark's, its own port's, the FTP service that may
 /// have arranged for the packet, the one for all ports. Its index, and how it was found ([`found_by`]).
 #[inline(always)]
-pub(super) fn service_of<V: View, F: Ip>(
+pub(super) fn match_service<V: View, F: Ip>(
     view: &V,
     config: &Config,
     tuple: &Tuple<F>,
@@ -175,6 +207,22 @@ pub(super) fn service_of<V: View, F: Ip>(
         return Some((service, found_by::ANY_PORT));
     }
     None
+}
+
+/// The identity of the packet's sender, as that of a real server.
+#[inline(always)]
+pub(super) fn server_key<F: Ip>(tuple: &Tuple<F>) -> ServiceKey {
+    let port = u16::from_ne_bytes(tuple.ports[0]);
+    ServiceKey::of_real_server(tuple.protocol, F::NUMBER, F::words(tuple.source), port)
+}
+
+/// The service that a destination belongs to.
+#[inline(always)]
+fn service_of<P: Platform>(platform: &P, destination: u32) -> Option<u32> {
+    let owner = &platform.destination(destination)?.owner;
+    let word = |i: usize| owner[i].load(order::PLAIN);
+    let key: ServiceKey = zerocopy::transmute!([word(0), word(1), word(2), word(3), word(4), word(5)]);
+    platform.find_service(&key)
 }
 
 /// The identity of a service for the packet's address and protocol.

@@ -99,6 +99,8 @@ pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
     match (handed_over(platform, |words| &words.one_packet) == 1, six) {
         (false, false) => Program::Create,
         (false, true) => Program::Create6,
+        (true, false) if super::is_from_server(platform) => Program::OnceBack,
+        (true, true) if super::is_from_server(platform) => Program::OnceBack6,
         (true, false) => Program::Once,
         (true, true) => Program::Once6,
     }

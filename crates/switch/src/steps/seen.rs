@@ -3,23 +3,32 @@
 //! They take its tuple from memory, not from the frame: so the verifier follows what comes after once, not once for each
 //! way through the headers.
 
-use super::{Handover, hand_over};
+use super::Handover;
 use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, View};
 use crate::table::{Family, Tuple, V4, V6};
+use rlvs_packet::protocol;
+use rlvs_packet::udp::Udp;
 
 /// An IP version whose packets can be kept.
 pub(super) trait Seen: Ip {
     /// Where the tuple is kept.
     fn kept(handover: &Handover) -> &Self::TupleCell;
+    /// Where the tuple of its template is.
+    fn template(handover: &Handover) -> &Self::TupleCell;
 }
 
 impl Seen for V4 {
     #[inline(always)]
     fn kept(handover: &Handover) -> &<V4 as Family>::TupleCell {
         &handover.tuple4
+    }
+
+    #[inline(always)]
+    fn template(handover: &Handover) -> &<V4 as Family>::TupleCell {
+        &handover.template4
     }
 }
 
@@ -28,6 +37,11 @@ impl Seen for V6 {
     fn kept(handover: &Handover) -> &<V6 as Family>::TupleCell {
         &handover.tuple6
     }
+
+    #[inline(always)]
+    fn template(handover: &Handover) -> &<V6 as Family>::TupleCell {
+        &handover.template6
+    }
 }
 
 /// Keeps the packet.
@@ -35,8 +49,20 @@ impl Seen for V6 {
 pub(super) fn keep<P: View, F: Seen>(platform: &P, frame: &Frame, tuple: &Tuple<F>) {
     if let Some(handover) = platform.handover() {
         F::store_tuple(F::kept(handover), tuple);
+        handover.signal.store(frame.signal as u32, order::PLAIN);
+        handover.payload.store(payload(frame), order::PLAIN);
     }
-    hand_over(platform, |words| &words.signal, frame.signal as u32);
+}
+
+/// [`Handover::payload`].
+#[inline(always)]
+fn payload(frame: &Frame) -> u32 {
+    if frame.protocol != protocol::UDP || !frame.content.has_transport() {
+        return 0;
+    }
+    let start = frame.l4 + Udp::LENGTH;
+    let length = (frame.l3 + frame.length as usize).saturating_sub(start);
+    (start as u32) & 0xffff | (length as u32) << 16
 }
 
 /// The tuple of the packet that was kept, and its signal ([`Frame::signal`]).

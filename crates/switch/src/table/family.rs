@@ -61,12 +61,21 @@ pub struct Tuple<F: Family> {
     pub destination: F::Address,
     /// Sender's and receiver's port, as they stand in the packet.
     pub ports: [[u8; 2]; 2],
-    /// [`rlvs_packet::protocol`]; of a template with [`TEMPLATE`] flipped, so that no packet has its tuple.
+    /// [`rlvs_packet::protocol`]; of a template with [`TEMPLATE`] flipped, or [`CALL`], so that no packet has its tuple.
     pub protocol: u8,
 }
 
 /// What tells a template's protocol from a packet's. What comes of it is no protocol that the switch knows.
 pub const TEMPLATE: u8 = 0x80;
+
+/// The protocol of a call's template: its receiver and ports are a hash ([`crate::sip`]), whatever the service.
+pub const CALL: u8 = TEMPLATE | 0x40;
+
+/// The words of an address in whose place a template of a mark's service has the mark.
+#[inline(always)]
+pub fn mark_address<F: Family>(mark: u32) -> [u32; 4] {
+    if F::NUMBER == 6 { [0, 0, 0, mark.to_be()] } else { [mark.to_be(), 0, 0, 0] }
+}
 
 impl<F: Family> Tuple<F> {
     /// Ports and protocol in one word, which is never 0: an unused slot holds no tuple.

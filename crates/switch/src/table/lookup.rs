@@ -114,8 +114,8 @@ fn find_in<'a, M: Memory, F: Family>(
     None
 }
 
-/// Whether a connection has expired: this slot's time has passed, and its peer's has too. A template that controls
-/// connections has not.
+/// Whether a connection has expired: this slot's time has passed, and its peer's has too. One that controls
+/// others has not, nor has such a template.
 #[inline(always)]
 pub fn is_expired<M: Memory, F: Family>(memory: &M, place: &Slot<F>, index: u32, now: Tick) -> bool {
     if now.until(place.expires()) > 0 {
@@ -123,10 +123,13 @@ pub fn is_expired<M: Memory, F: Family>(memory: &M, place: &Slot<F>, index: u32,
     }
     let peer = place.peer();
     if peer == index {
-        return !place.meta().is_template() || place.controls().load(order::PLAIN) == 0;
+        return !place.is_in_control(place.meta());
     }
     match slot::<M, F>(memory, peer) {
-        Some(other) if other.meta().is_live() && other.peer() == index => now.until(other.expires()) <= 0,
+        Some(other) if other.meta().is_live() && other.peer() == index => {
+            let forward = if place.meta().is_reply() { other } else { place };
+            now.until(other.expires()) <= 0 && !forward.is_in_control(forward.meta())
+        }
         _ => true,
     }
 }

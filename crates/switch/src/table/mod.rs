@@ -17,12 +17,14 @@
 //!   release it or to change its state knowing only one entry has to look again.
 //! - **A template** binds the clients of a persistent service to a destination. It is an entry of its own, under a tuple
 //!   that no packet has, and counts the connections that it controls; while there are any, nobody takes its slot.
+//! - **An FTP control connection** stays as long as its data connections, by the same means.
 //! - **Creation of equal tuples is serialised** by a striped lock, taken for a bounded time.
 //! - An entry is **expired** when its time has passed and so has its peer's: to packets it does not exist
 //!   any more, and its slot can be taken.
 //! - When there is no free slot: expired entries, then embryonic TCP connections, then closing ones and UDP.
 //!   Established TCP connections are never evicted: the new connection is refused instead.
 
+pub mod control;
 pub mod family;
 pub mod insert;
 pub mod lookup;
@@ -30,7 +32,7 @@ pub mod release;
 pub mod slot;
 pub mod template;
 
-pub use family::{Family, TEMPLATE, Tuple, V4, V6};
+pub use family::{CALL, Family, TEMPLATE, Tuple, V4, V6, mark_address};
 pub use slot::{Binding, Entry, Kind, Meta, Slot};
 
 use crate::platform::Memory;

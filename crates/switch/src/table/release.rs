@@ -1,5 +1,6 @@
 //! Taking a connection out of the table.
 
+use super::control::{self, hold_idle};
 use super::family::Family;
 use super::slot::{Meta, Slot};
 use super::template;
@@ -46,10 +47,17 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
     if meta.is_template() {
         return template::release(memory, forward, meta);
     }
-    let template = forward.template();
+    let controller = forward.controller();
     let Some((destination, peer)) = forward.destination_and_peer(meta) else { return false };
     let protocol = forward.protocol();
-    if !memory.exchange(&forward.meta, meta.0, meta.freed().0) {
+    if meta.is_controller() {
+        let Some(held) = hold_idle(memory, forward, meta) else { return false };
+        if !memory.exchange(&forward.meta, held.0, meta.freed().0) {
+            // A packet has just changed its state.
+            memory.add(&forward.meta, Meta::PAIRED);
+            return false;
+        }
+    } else if !memory.exchange(&forward.meta, meta.0, meta.freed().0) {
         return false;
     }
     memory.interleave();
@@ -67,8 +75,8 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
         memory.add(number, 1u32.wrapping_neg());
         destination.check_lower();
     }
-    if let Some(template) = template {
-        template::unbind::<M, F>(memory, template);
+    if let Some(controller) = controller {
+        control::unbind::<M, F>(memory, controller);
     }
     true
 }

@@ -21,13 +21,13 @@ pub struct Slot<F: Family> {
     /// In a reply entry the hop's words; its spare bits hold the generation of routes that it was looked up in.
     /// In a template the first one's lower half is its timeout in ticks.
     hop_start: AtomicU64,
-    /// In the forward entry of an FTP control connection the client's mode ([`crate::ftp`]).
-    hop_end: AtomicU64,
+    /// Lower half first. In the forward entry of an FTP control connection the first one is the client's mode ([`crate::ftp`]). In
+    /// what is a controller the second one is the number of connections that it controls.
+    hop_end: [AtomicU32; 2],
     address: F::AddressCell,
     /// The new port (as it stands in a packet) and the forwarding method.
     port_method: AtomicU32,
-    /// In a reply entry the hop's interface. In a forward entry the template that controls it: its slot's index and
-    /// one, or 0. In a template the number of connections that it controls.
+    /// In a reply entry the hop's interface. In a forward entry what controls it: its slot's index and one, or 0.
     hop_interface: AtomicU32,
     /// Meaningful in the first slot of a bucket only, and not part of its entry: how many buckets more
     /// must be searched for tuples whose first home is this bucket. Never shrinks.
@@ -44,7 +44,7 @@ impl<F: Family> Default for Slot<F> {
             destination: AtomicU32::default(),
             peer: AtomicU32::default(),
             hop_start: AtomicU64::default(),
-            hop_end: AtomicU64::default(),
+            hop_end: Default::default(),
             address: F::AddressCell::default(),
             port_method: AtomicU32::default(),
             hop_interface: AtomicU32::default(),
@@ -66,6 +66,7 @@ impl Meta {
     const REPLY: u32 = 4;
     const PAIRING: u32 = 8;
     const TEMPLATE: u32 = 16;
+    const CONTROLLER: u32 = 32;
 
     /// Whether there is an entry.
     #[inline(always)]
@@ -91,7 +92,19 @@ impl Meta {
         self.0 & Self::TEMPLATE != 0
     }
 
-    /// Whether a CPU is about to give this forward entry its peer, or holds this template. Until then nobody may release it.
+    /// Whether the entry controls connections, or has done so: see [`super::control`].
+    #[inline(always)]
+    pub fn is_controller(self) -> bool {
+        self.0 & Self::CONTROLLER != 0
+    }
+
+    /// The same entry as one that controls connections.
+    #[inline(always)]
+    pub fn controller(self) -> Meta {
+        Meta(self.0 | Self::CONTROLLER)
+    }
+
+    /// Whether a CPU is about to give this forward entry its peer, or holds this controller. Until then nobody may release it.
     #[inline(always)]
     pub fn is_pairing(self) -> bool {
         self.0 & Self::PAIRING != 0
@@ -148,7 +161,7 @@ impl Meta {
         let kind = match kind {
             Kind::Forward => Self::LIVE,
             Kind::Reply => Self::LIVE | Self::REPLY,
-            Kind::Template => Self::LIVE | Self::TEMPLATE,
+            Kind::Template => Self::LIVE | Self::TEMPLATE | Self::CONTROLLER,
         };
         Meta(self.0 & 0xffff_0000 | (state as u32) << 8 | kind)
     }
@@ -187,9 +200,9 @@ pub struct Entry<F: Family> {
 /// What forward entries and templates hold in the place of a reply entry's hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// A connection that no template controls.
+    /// A connection that nothing controls.
     Free,
-    /// A connection that the template in the slot of this index controls.
+    /// A connection that the entry in the slot of this index controls.
     Controlled(u32),
     /// A template, with its timeout in ticks. It controls no connection yet.
     Template(u32),
@@ -201,11 +214,14 @@ impl Binding {
     pub fn pack(self) -> Hop {
         match self {
             Binding::Free => Hop::UNKNOWN,
-            Binding::Controlled(template) => Hop { interface: template.wrapping_add(1), ..Hop::UNKNOWN },
+            Binding::Controlled(by) => Hop { interface: by.wrapping_add(1), ..Hop::UNKNOWN },
             Binding::Template(timeout) => Hop { start: timeout as u64, ..Hop::UNKNOWN },
         }
     }
 }
+
+/// The port of a template that nobody is to find.
+pub const HIDDEN: [u8; 2] = [0xff; 2];
 
 impl<F: Family> Slot<F> {
     /// Reads `meta`, and what was published with it after that.
@@ -266,7 +282,8 @@ impl<F: Family> Slot<F> {
             hop: Hop {
                 interface: self.hop_interface.load(order::PLAIN),
                 start: self.hop_start.load(order::PLAIN),
-                end: self.hop_end.load(order::PLAIN),
+                end: self.hop_end[0].load(order::PLAIN) as u64
+                    | (self.hop_end[1].load(order::PLAIN) as u64) << 32,
             },
         };
         self.still(meta).then_some(entry)
@@ -279,28 +296,34 @@ impl<F: Family> Slot<F> {
         self.still(meta).then_some(both)
     }
 
-    /// Of a forward entry: the index of the template that controls it; to be checked by the version if it matters.
+    /// Of a forward entry: the index of the slot that controls it; to be checked by the version if it matters.
     #[inline(always)]
-    pub fn template(&self) -> Option<u32> {
+    pub fn controller(&self) -> Option<u32> {
         self.hop_interface.load(order::PLAIN).checked_sub(1)
     }
 
     /// Of an FTP control connection's forward entry: how the client means to get its data ([`crate::ftp`]).
     #[inline(always)]
     pub(crate) fn ftp_mode(&self) -> u32 {
-        self.hop_end.load(order::PLAIN) as u32
+        self.hop_end[0].load(order::PLAIN)
     }
 
     /// Changes [`Self::ftp_mode`].
     #[inline(always)]
     pub(crate) fn set_ftp_mode(&self, mode: u32) {
-        self.hop_end.store(mode as u64, order::PLAIN);
+        self.hop_end[0].store(mode, order::PLAIN);
     }
 
-    /// Of a template: the number of connections that it controls.
+    /// Of a controller: the number of connections that it controls.
     #[inline(always)]
     pub fn controls(&self) -> &AtomicU32 {
-        &self.hop_interface
+        &self.hop_end[1]
+    }
+
+    /// Whether the entry, read as `meta`, controls connections now.
+    #[inline(always)]
+    pub fn is_in_control(&self, meta: Meta) -> bool {
+        meta.is_controller() && self.controls().load(order::PLAIN) != 0
     }
 
     /// Of a template: its timeout in ticks.
@@ -315,13 +338,14 @@ impl<F: Family> Slot<F> {
         self.hop_start.store(ticks as u64, order::PLAIN);
     }
 
-    /// Makes a template's tuple one that nobody looks for, as IPVS does: ports 0 and 65535. Only for whoever holds it.
+    /// Makes a template's tuple one that nobody looks for, as IPVS does: ports 0 and [`HIDDEN`]. Only for whoever holds it.
     #[inline(always)]
     pub fn hide(&self) {
         let tuple = F::load_tuple(&self.tuple);
-        F::store_tuple(&self.tuple, &Tuple { ports: [[0; 2], [0xff; 2]], ..tuple });
+        F::store_tuple(&self.tuple, &Tuple { ports: [[0; 2], HIDDEN], ..tuple });
         let [_, _, method, rest] = self.port_method.load(order::PLAIN).to_ne_bytes();
-        self.port_method.store(u32::from_ne_bytes([0xff, 0xff, method, rest]), order::PLAIN);
+        let [a, b] = HIDDEN;
+        self.port_method.store(u32::from_ne_bytes([a, b, method, rest]), order::PLAIN);
     }
 
     #[inline(always)]
@@ -355,7 +379,8 @@ impl<F: Family> Slot<F> {
     #[inline(always)]
     pub fn store_hop(&self, hop: &Hop) {
         self.hop_start.store(hop.start, order::PLAIN);
-        self.hop_end.store(hop.end, order::PLAIN);
+        self.hop_end[0].store(hop.end as u32, order::PLAIN);
+        self.hop_end[1].store((hop.end >> 32) as u32, order::PLAIN);
         self.hop_interface.store(hop.interface, order::PLAIN);
     }
 

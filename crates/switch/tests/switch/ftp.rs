@@ -3,7 +3,7 @@
 use crate::fixture::*;
 use proptest::prelude::*;
 use rlvs_packet::protocol::TCP;
-use rlvs_packet::tcp::{ACK, SYN};
+use rlvs_packet::tcp::{ACK, RST, SYN};
 use rlvs_switch::Verdict;
 use rlvs_switch::counters::Event;
 use rlvs_switch::scheduler::Scheduler;
@@ -258,4 +258,85 @@ proptest! {
         prop_assert_eq!(&got[end..], &text[end..]);
         prop_assert_eq!(&got[..8], "227 Ente");
     }
+}
+
+/// A control connection says nothing while a long file comes: it is there when the file has come.
+#[test]
+fn a_control_connection_lasts_as_long_as_its_data_connections() {
+    for net in [v4(), v6()] {
+        for active in [false, true] {
+            let session = Session::new(net);
+            let simulation = &session.simulation;
+            let to = SocketAddr::new(net.client.ip(), 25_602);
+            let (client_end, vip_port) = if active {
+                let family = if net.client.is_ipv4() { 1 } else { 2 };
+                session.say(&format!("EPRT |{family}|{}|25602|\r\n", net.client.ip()));
+                assert!(session.data_to(to));
+                (to, 20)
+            } else {
+                session.say("EPSV\r\n");
+                session.answer("229 Entering Extended Passive Mode (|||50001|)\r\n");
+                assert!(session.data_by(50_001));
+                (SocketAddr::new(net.client.ip(), 40_001), 50_001)
+            };
+            let data_vip = SocketAddr::new(net.vip.ip(), vip_port);
+            session.reply(SocketAddr::new(net.server.ip(), vip_port), client_end, ACK, "");
+            session.request(client_end, data_vip, ACK, "");
+            // An hour of data; the control connection's time is a quarter of that.
+            for _ in 0..12 {
+                simulation.advance(300);
+                session.request(client_end, data_vip, ACK, "");
+                simulation.sweep();
+                simulation.audit().unwrap();
+            }
+            session.say("NOOP\r\n");
+            session.answer("200 ok\r\n");
+            // Each on its own again: the data connection ends, and nothing keeps the control connection.
+            session.request(client_end, data_vip, ACK | RST, "");
+            simulation.advance(11);
+            assert_eq!(simulation.sweep(), 1, "the data connection");
+            simulation.audit().unwrap();
+            simulation.advance(900);
+            assert_eq!(simulation.sweep(), 1, "the control connection");
+            assert!(simulation.connections().is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_expected_data_connection_keeps_its_control_connection_too() {
+    let session = Session::new(v4());
+    session.say("PASV\r\n");
+    session.answer("227 Entering Passive Mode (10,2,0,1,195,81)\r\n");
+    // As long as one is expected, 120 seconds, a reset does not end the control connection for good.
+    session.request(session.client, session.vip, ACK | RST, "");
+    session.simulation.advance(60);
+    assert_eq!(session.simulation.sweep(), 0);
+    session.simulation.audit().unwrap();
+    session.simulation.advance(120);
+    // In the order of their slots: one may have to wait for the other.
+    let first = session.simulation.sweep();
+    assert_eq!(first + session.simulation.sweep(), if first == 1 { 1 } else { 2 });
+    session.simulation.advance(60);
+    session.simulation.sweep();
+    assert!(session.simulation.connections().is_empty());
+}
+
+#[test]
+fn a_controlled_data_connection_is_not_opened_anew_by_a_syn() {
+    let session = Session::new(v4());
+    session.say("PASV\r\n");
+    session.answer("227 Entering Passive Mode (10,2,0,1,195,81)\r\n");
+    assert!(session.data_by(50_001));
+    let (from, to) = (at("10.9.0.7:40001"), at("10.1.0.200:50001"));
+    session.request(from, to, ACK, "");
+    session.request(from, to, ACK | RST, "");
+    assert_eq!(session.simulation.state_of(from, to), Some("CLOSE"));
+    session.request(from, to, SYN, "");
+    assert_eq!(session.simulation.state_of(from, to), Some("SYN_RECV"));
+    // Nor is a control connection that is at its end while it has data connections.
+    session.request(session.client, session.vip, ACK | RST, "");
+    session.request(session.client, session.vip, SYN, "");
+    assert_eq!(session.simulation.state_of(session.client, session.vip), Some("SYN_RECV"));
+    session.simulation.audit().unwrap();
 }

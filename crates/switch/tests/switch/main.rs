@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod calls;
 mod choices;
 mod defence;
 mod direct_route;

@@ -10,7 +10,7 @@ use crate::command;
 
 /// A commit, unpacked and built in a folder of its own.
 pub struct Other {
-    /// Its hash.
+    /// The first digits of its hash.
     pub commit: String,
     /// `target/compare/<hash>`. It stays, so that the next comparison need not build it again.
     pub folder: PathBuf,
@@ -24,8 +24,11 @@ impl Other {
     /// When there is no such commit, or it does not build.
     pub fn build(project: &Path, reference: &str) -> Result<Other> {
         let name = format!("{reference}^{{commit}}");
-        let commit = command::output(git(project).args(["rev-parse", "--verify", "--quiet", &name]))
-            .with_context(|| format!("git knows no commit {reference:?}: give a hash, a branch or a tag"))?;
+        let commit =
+            command::output(git(project).args(["rev-parse", "--verify", "--quiet", "--short=12", &name]))
+                .with_context(|| {
+                    format!("git knows no commit {reference:?}: give a hash, a branch or a tag")
+                })?;
         let other = Other { folder: project.join("target/compare").join(&commit), commit };
         if !other.folder.is_dir() {
             other.unpack(project)?;
