@@ -10,11 +10,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The whole file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Interfaces to attach to; none: every Ethernet interface.
     pub interfaces: Vec<String>,
+    /// Whether what the director itself sends is switched, too.
+    pub local: bool,
     /// Sizes of the tables.
     pub tables: Tables,
     /// The control socket.
@@ -26,6 +28,20 @@ pub struct Config {
     pub proc: Proc,
     /// `[sysctl]`: values of IPVS's sysctls for a data plane that is new, by name.
     pub sysctl: BTreeMap<String, SettingValue>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            interfaces: Vec::new(),
+            local: true,
+            tables: Tables::default(),
+            control: Control::default(),
+            marks: Vec::new(),
+            proc: Proc::default(),
+            sysctl: BTreeMap::new(),
+        }
+    }
 }
 
 /// `[proc]`: where IPVS's files of `/proc` are to be found.

@@ -76,6 +76,9 @@ pub enum DirectorError {
         /// What is wrong.
         reason: String,
     },
+    /// The director's own packets.
+    #[error(transparent)]
+    LocalOut(#[from] crate::local_out::LocalOutError),
     /// Routes and neighbours.
     #[error(transparent)]
     Egress(#[from] crate::egress::EgressError),

@@ -12,6 +12,7 @@
 //! - [`connections`]: listing and expiring connections
 //! - [`settings`]: IPVS's sysctls
 //! - `proc`: IPVS's files of /proc, by FUSE
+//! - `local_out`: what the director itself sends, on its way into the switch
 //! - `defence`: against floods
 //! - `totals`: statistics of all services together
 //! - [`explain`]: what the switch would do with a packet, and why
@@ -33,6 +34,7 @@ mod events;
 pub mod explain;
 pub mod flow;
 mod fragments;
+mod local_out;
 pub mod memory;
 pub mod namespace;
 pub mod object;
@@ -44,7 +46,7 @@ pub mod tables;
 mod totals;
 
 pub use error::DirectorError;
-pub use run::run;
+pub use run::{detach, run};
 
 /// Most mark rules.
 pub const MARK_RULES_MAX: usize = rlvs_switch::mark::RULES_MAX as usize;

@@ -9,12 +9,14 @@ use crate::error::DirectorError;
 use crate::estimator;
 use crate::events;
 use crate::explain::{self, Arrival, Interfaces};
+use crate::local_out::{self, LocalOut};
 use crate::proc;
 use crate::registry::{Registry, Watch, localities};
 use crate::settings;
 use crate::tables::Tables;
 use crate::totals::Totals;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::programs::SchedClassifier;
 use rlvs_ipvs::{Errno, Fact, Probe, Reply, Request, SOCKET_NAME, Server, ServerConfig, Setting};
 use rlvs_switch::order;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +81,9 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
             _ = defend.tick() => defence::every_second(&director.tables),
             _ = estimate.tick() => {
                 director.estimate();
+                if let Some(local_out) = &director.local_out {
+                    local_out.keep_settings();
+                }
                 director.registry.empty_trash();
             }
             _ = forget.tick() => director.registry.forget_unwanted(),
@@ -125,6 +130,13 @@ fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DirectorError
     signal(kind).map_err(|source| DirectorError::System { action: "wait for signals", reason: source })
 }
 
+/// Takes the data plane of this network namespace away: the switch off all interfaces, and all that it knows. False if
+/// there was none.
+pub async fn detach() -> Result<bool, DirectorError> {
+    let pair = local_out::remove().await?;
+    Ok(dataplane::detach()? || pair)
+}
+
 struct Director {
     tables: Arc<Tables>,
     registry: Registry,
@@ -132,6 +144,8 @@ struct Director {
     events_counted: PerCpuArray<MapData, u64>,
     samples: RingBuf<MapData>,
     attachments: Attachments,
+    /// The way of the director's own packets into the switch, if they have one.
+    local_out: Option<LocalOut>,
     sweeper: Sweeper,
     tracker: EgressTracker,
     events: UnboundedReceiver<Event>,
@@ -149,17 +163,21 @@ impl Director {
         let interfaces = first_interfaces(&mut events, &config.interfaces)?;
         let plane = DataPlane::open(config)?;
         let adopted = plane.adopted;
-        Self::take_up(config, plane, tracker, events, interfaces).inspect_err(|_| {
-            // What was not there before is not left behind.
-            if !adopted && let Err(error) = dataplane::detach() {
-                tracing::warn!("{error}");
+        match Self::take_up(config, plane, tracker, events, interfaces).await {
+            Err(error) if !adopted => {
+                // What was not there before is not left behind.
+                if let Err(error) = detach().await {
+                    tracing::warn!("{error}");
+                }
+                Err(error)
             }
-        })
+            result => result,
+        }
     }
 
-    fn take_up(
+    async fn take_up(
         config: &Config,
-        plane: DataPlane,
+        mut plane: DataPlane,
         tracker: EgressTracker,
         events: UnboundedReceiver<Event>,
         interfaces: Vec<Interface>,
@@ -180,6 +198,12 @@ impl Director {
         let mut registry = Registry::new(Arc::clone(&tables), plane.service_index);
         registry.set_interfaces(interfaces.iter().map(|i| (i.name.clone(), i.index)).collect());
         registry.configure_marks(&config.marks);
+        let local_out = if config.local {
+            open_local_out(plane.local_out, &mut plane.attachments, &tables).await
+        } else {
+            local_out::remove().await?;
+            None
+        };
         let totals = Totals::new(&tables);
         let mut director = Director {
             tables,
@@ -188,6 +212,7 @@ impl Director {
             events_counted: plane.events,
             samples: plane.samples,
             attachments: plane.attachments,
+            local_out,
             sweeper: Sweeper::default(),
             tracker,
             events,
@@ -204,6 +229,7 @@ impl Director {
             );
         }
         director.attach_at_start(interfaces)?;
+        director.follow_local_out();
         director.tell_tracker();
         Ok(director)
     }
@@ -214,6 +240,7 @@ impl Director {
             .attachments
             .all()
             .map(|(index, _)| index)
+            .filter(|index| !self.local_out.as_ref().is_some_and(|local| local.receives_by(*index)))
             .filter(|index| !first.iter().any(|i| i.index == *index && self.is_wanted(i)))
             .collect();
         for index in unwanted {
@@ -237,7 +264,7 @@ impl Director {
         // Frames of these are seen on the device below them, or on their ports.
         let above =
             matches!(interface.kind.as_deref(), Some("vlan" | "macvlan" | "macvtap" | "bridge" | "bond"));
-        interface.medium == Medium::Ethernet && !above
+        interface.medium == Medium::Ethernet && !above && !local_out::is_ours(interface)
     }
 
     fn appeared(&mut self, interface: Interface) -> Result<(), DirectorError> {
@@ -266,7 +293,17 @@ impl Director {
         self.registry.set_interfaces(by_name.collect());
     }
 
+    /// Has the director's own packets looked at where the switch is attached, while there are services.
+    fn follow_local_out(&mut self) {
+        let Some(local_out) = &mut self.local_out else { return };
+        let attached = self.attachments.all().filter_map(|(index, _)| self.interfaces.get(&index));
+        local_out.follow(attached, self.registry.size().0 > 0);
+    }
+
     fn follow(&mut self, event: Event) {
+        if let (Event::Interface(event), Some(local_out)) = (&event, &mut self.local_out) {
+            local_out.notice(event);
+        }
         match event {
             Event::Path { destination, path } => {
                 tracing::debug!("{destination}: {path:?}");
@@ -281,6 +318,7 @@ impl Director {
             }
             Event::Interface(InterfaceEvent::Appeared(interface)) => {
                 let _told = self.appeared(interface);
+                self.follow_local_out();
             }
             Event::Interface(InterfaceEvent::Changed(interface)) => {
                 self.interfaces.insert(interface.index, interface);
@@ -315,6 +353,7 @@ impl Director {
                     self.totals.zero(&self.tables);
                 }
                 let reply = self.registry.handle(request);
+                self.follow_local_out();
                 self.tell_tracker();
                 reply
             }
@@ -419,6 +458,16 @@ impl Director {
             .collect();
         tracing::info!("ready: control socket @{SOCKET_NAME}, attached to {}", names.join(", "));
     }
+}
+
+/// Opens the way of the director's own packets into the switch; a director that cannot says so and goes on.
+async fn open_local_out(
+    program: SchedClassifier,
+    attachments: &mut Attachments,
+    tables: &Arc<Tables>,
+) -> Option<LocalOut> {
+    let opened = LocalOut::open(program, attachments, Arc::clone(tables)).await;
+    opened.inspect_err(|error| tracing::warn!("what the director itself sends is not switched: {error}")).ok()
 }
 
 fn interface_exists(name: &str) -> bool {

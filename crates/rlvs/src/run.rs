@@ -13,6 +13,9 @@ pub struct Run {
     /// Attach to this interface (may be given several times) instead of every Ethernet interface.
     #[arg(long = "interface", value_name = "IF")]
     interfaces: Vec<String>,
+    /// Do not switch what this machine itself sends: clients and NAT real servers on the director.
+    #[arg(long)]
+    no_local: bool,
     /// Read this configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -26,6 +29,7 @@ pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
     if !words.interfaces.is_empty() {
         config.interfaces = words.interfaces;
     }
+    config.local &= !words.no_local;
     rlvs_director::run(&config).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -33,7 +37,7 @@ pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
 pub async fn detach() -> anyhow::Result<ExitCode> {
     // As long as this process has the control socket no director can come up, and none may be running.
     let _no_director = Server::bind(ServerConfig::default()).context("cannot detach")?;
-    if rlvs_director::dataplane::detach()? {
+    if rlvs_director::detach().await? {
         println!("The switch is off all interfaces; services and connections are forgotten.");
     } else {
         println!("There is no switch in this network namespace.");

@@ -96,8 +96,8 @@ pub struct Config {
     pub director: DirectorSettings,
     /// Packets that may yet be copied for whoever watches drops; 0 unless somebody does. The switch counts down.
     pub samples: AtomicU32,
-    /// Keeps what follows aligned.
-    reserved: AtomicU32,
+    /// Index of the interface by which what the director itself sends gets into the switch; 0: it does not.
+    pub local_out: AtomicU32,
     /// Director only: what all counters together showed when everything was last zeroed.
     pub zero: [AtomicU64; 5],
     /// Director only: the master daemon and the backup daemon.

@@ -2,7 +2,7 @@
 
 use crate::counters::Event;
 use crate::order;
-use crate::platform::Platform;
+use crate::platform::View;
 use rlvs_packet::ipv6::extension::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ROUTING};
 use rlvs_packet::ipv6::{FragmentHeader, Ipv6};
 
@@ -43,7 +43,7 @@ pub(crate) fn is_one(next_header: u8) -> bool {
 /// Walks over the extension headers behind the fixed header at `l3`; the first of them is `next_header`. `None` if
 /// they are cut off, too many, or send the packet to other stations first.
 #[inline(always)]
-pub(crate) fn walk<P: Platform>(platform: &P, l3: usize, next_header: u8) -> Option<End> {
+pub(crate) fn walk<P: View>(platform: &P, l3: usize, next_header: u8) -> Option<End> {
     if walk_from(platform, l3 as u32 | (next_header as u32) << 16) == 0 {
         platform.count(Event::ExtensionHeader);
         return None;
@@ -65,7 +65,7 @@ pub(crate) fn walk<P: Platform>(platform: &P, l3: usize, next_header: u8) -> Opt
 
 /// Whether (1) or not (0) the words for [`End`] are in the handover; a number, for it is a BPF function of its own.
 #[inline(never)]
-fn walk_from<P: Platform>(platform: &P, start: u32) -> u32 {
+fn walk_from<P: View>(platform: &P, start: u32) -> u32 {
     let Some(handover) = platform.handover() else { return 0 };
     // Few bits, for the verifier knows nothing of what is read behind 64 KiB.
     let l3 = (start & 0xff) as usize;

@@ -1,7 +1,7 @@
 //! What first fragments leave for later ones: the ports, for as long as a receiver would wait for the rest.
 
 use crate::config::Tick;
-use crate::platform::Platform;
+use crate::platform::View;
 use crate::table::{Family, Tuple, V4, V6};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -89,7 +89,7 @@ impl Keyed for V6 {
 
 /// Leaves the first fragment's ports for the others.
 #[inline(always)]
-pub(crate) fn remember<P: Platform, F: Keyed>(platform: &P, tuple: &Tuple<F>, identification: u32) {
+pub(crate) fn remember<P: View, F: Keyed>(platform: &P, tuple: &Tuple<F>, identification: u32) {
     let [[a, b], [c, d]] = tuple.ports;
     let record = FragmentRecord {
         ports: u32::from_ne_bytes([a, b, c, d]),
@@ -102,7 +102,7 @@ pub(crate) fn remember<P: Platform, F: Keyed>(platform: &P, tuple: &Tuple<F>, id
 
 /// The ports and the protocol that the packet's first fragment had; those in `tuple` do not count.
 #[inline(always)]
-pub(crate) fn recall<P: Platform, F: Keyed>(
+pub(crate) fn recall<P: View, F: Keyed>(
     platform: &P,
     tuple: &Tuple<F>,
     identification: u32,

@@ -1,7 +1,7 @@
 //! What the switch keeps of a frame: offsets and the few fields that decide its way.
 
 use crate::counters::Event;
-use crate::platform::Platform;
+use crate::platform::View;
 use crate::state::sctp;
 use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
@@ -132,7 +132,7 @@ pub enum Network {
 
 /// Reads the link header.
 #[inline(always)]
-pub fn network<P: Platform>(platform: &P) -> Network {
+pub fn network<P: View>(platform: &P) -> Network {
     let Some(header) = platform.read::<Ethernet>(0) else { return Network::Other };
     let mut kind = header.kind.get();
     let mut link = Link { l3: Ethernet::LENGTH, vlan: 0, multicast: header.is_multicast() };
@@ -151,7 +151,7 @@ pub fn network<P: Platform>(platform: &P) -> Network {
 
 /// Reads the headers of a plain packet from the IPv4 header on.
 #[inline(always)]
-pub fn sight4<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
+pub fn sight4<P: View>(platform: &P, link: Link) -> Sight<V4> {
     let Some((mut frame, header)) = header4(platform, link) else { return Sight::Foreign };
     if header.protocol == protocol::ICMP {
         let is_error = icmp_type(platform, &frame).is_some_and(icmp::is_error);
@@ -171,7 +171,7 @@ pub fn sight4<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
 
 /// Reads the headers of a plain packet from the IPv6 header on.
 #[inline(always)]
-pub fn sight6<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
+pub fn sight6<P: View>(platform: &P, link: Link) -> Sight<V6> {
     let Some((mut frame, header)) = header6(platform, link) else { return Sight::Foreign };
     match header.next_header {
         extension::HOP_BY_HOP | extension::ROUTING | extension::FRAGMENT | extension::DESTINATION_OPTIONS => {
@@ -192,11 +192,15 @@ pub fn sight6<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
 
 /// Reads the IPv4 header; `None`, and counted, if it contradicts itself or the frame.
 #[inline(always)]
-pub(crate) fn header4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Ipv4)> {
+pub(crate) fn header4<P: View>(platform: &P, link: Link) -> Option<(Frame, Ipv4)> {
     let mut frame = Frame::behind(link);
     let Some(header) = platform.read::<Ipv4>(frame.l3) else { return malformed(platform) };
     let header_length = header.header_length();
-    frame.length = header.total_length.get() as u32;
+    frame.length = if platform.is_joined() {
+        platform.length().saturating_sub(frame.l3) as u32
+    } else {
+        header.total_length.get() as u32
+    };
     if header.version_length >> 4 != 4
         || header_length < Ipv4::LENGTH
         || (frame.length as usize) < header_length
@@ -212,10 +216,14 @@ pub(crate) fn header4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, I
 
 /// Reads the IPv6 header; `None`, and counted, if it contradicts itself or the frame.
 #[inline(always)]
-pub(crate) fn header6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Ipv6)> {
+pub(crate) fn header6<P: View>(platform: &P, link: Link) -> Option<(Frame, Ipv6)> {
     let mut frame = Frame::behind(link);
     let Some(header) = platform.read::<Ipv6>(frame.l3) else { return malformed(platform) };
-    frame.length = header.payload_length.get() as u32 + Ipv6::LENGTH as u32;
+    frame.length = if platform.is_joined() {
+        platform.length().saturating_sub(frame.l3) as u32
+    } else {
+        header.payload_length.get() as u32 + Ipv6::LENGTH as u32
+    };
     if header.version_class_flow.get() >> 28 != 6 || frame.l3 + frame.length as usize > platform.length() {
         return malformed(platform);
     }
@@ -267,13 +275,13 @@ const IKE_PORT: [u8; 2] = 500u16.to_be_bytes();
 
 /// The type of an ICMP message. (Read with its code: compared for a single octet, the frame's end is not understood by the verifier.)
 #[inline(always)]
-pub(crate) fn icmp_type<P: Platform>(platform: &P, frame: &Frame) -> Option<u8> {
+pub(crate) fn icmp_type<P: View>(platform: &P, frame: &Frame) -> Option<u8> {
     platform.read::<[u8; 2]>(frame.l4).map(|[kind, _code]| kind)
 }
 
 /// The ports, and the signal into `frame`; `None`, and counted, if the packet ends within its transport header.
 #[inline(always)]
-pub(crate) fn transport<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
+pub(crate) fn transport<P: View>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
     match ports_and_signal(platform, frame) {
         Some(ports) => Some(ports),
         None => malformed(platform),
@@ -281,7 +289,7 @@ pub(crate) fn transport<P: Platform>(platform: &P, frame: &mut Frame) -> Option<
 }
 
 #[inline(always)]
-fn ports_and_signal<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
+fn ports_and_signal<P: View>(platform: &P, frame: &mut Frame) -> Option<[[u8; 2]; 2]> {
     let end = frame.l3 + frame.length as usize;
     let room = end - frame.l4;
     match frame.protocol {
@@ -310,7 +318,7 @@ fn ports_and_signal<P: Platform>(platform: &P, frame: &mut Frame) -> Option<[[u8
 }
 
 #[inline(always)]
-pub(crate) fn malformed<T, P: Platform>(platform: &P) -> Option<T> {
+pub(crate) fn malformed<T, P: View>(platform: &P) -> Option<T> {
     platform.count(Event::Malformed);
     None
 }

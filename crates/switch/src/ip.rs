@@ -4,7 +4,7 @@ use crate::destination::Hop;
 use crate::fragment::Keyed;
 use crate::frame::{self, Frame, Link, Sight, halves, octets};
 use crate::icmp::{self, Message};
-use crate::platform::Platform;
+use crate::platform::{Platform, View};
 use crate::table::{Tuple, V4, V6};
 use crate::uncommon;
 use rlvs_packet::checksum::{self, Change};
@@ -40,6 +40,8 @@ pub trait Ip: Keyed {
     /// Where the IP header has both addresses, and how many octets they are.
     const ADDRESSES: (usize, usize);
 
+    /// Whether the address is one that never leaves a machine.
+    fn is_loopback(address: Self::Address) -> bool;
     /// Takes one hop off; there must be one.
     fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
     /// Replaces an address and takes one hop off; what the transport checksum must follow.
@@ -57,14 +59,14 @@ pub trait Ip: Keyed {
     /// What the IP header adds to a checksum.
     fn header_sum<P: Platform>(platform: &P, frame: &Frame) -> Option<u32>;
     /// What the packet is at first sight: all that most packets need.
-    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<Self>
+    fn sight<P: View>(platform: &P, link: Link) -> Sight<Self>
     where
         Self: Sized;
     /// Reads the headers of any packet that may belong to a connection. `None`: nothing for the switch; what is malformed is
     /// counted.
-    fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<Self>)>;
+    fn parse<P: View>(platform: &P, link: Link) -> Option<(Frame, Tuple<Self>)>;
     /// Of a packet of which at least the beginning is quoted at `offset`: where its transport header is, and its tuple.
-    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<Self>)>
+    fn quoted<P: View>(platform: &P, offset: usize) -> Option<(usize, Tuple<Self>)>
     where
         Self: Sized;
     /// Turns the packet into an ICMP error of its version for its sender.
@@ -101,6 +103,12 @@ impl Ip for V4 {
     const IN_TUNNEL: u8 = protocol::IPV4;
     const MTU_MIN: u32 = ipv4::MTU_MIN;
     const ADDRESSES: (usize, usize) = (Ipv4::LENGTH - 2 * Ipv4::ADDRESS, 2 * Ipv4::ADDRESS);
+
+    #[inline(always)]
+    fn is_loopback(address: u32) -> bool {
+        let [first, ..] = address.to_ne_bytes();
+        first == 127
+    }
 
     #[inline(always)]
     fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
@@ -153,17 +161,17 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<V4> {
+    fn sight<P: View>(platform: &P, link: Link) -> Sight<V4> {
         frame::sight4(platform, link)
     }
 
     #[inline(always)]
-    fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
+    fn parse<P: View>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
         uncommon::parse4(platform, link)
     }
 
     #[inline(always)]
-    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V4>)> {
+    fn quoted<P: View>(platform: &P, offset: usize) -> Option<(usize, Tuple<V4>)> {
         uncommon::quoted4(platform, offset)
     }
 
@@ -188,6 +196,11 @@ impl Ip for V6 {
     const IN_TUNNEL: u8 = protocol::IPV6;
     const MTU_MIN: u32 = ipv6::MTU_MIN;
     const ADDRESSES: (usize, usize) = (Ipv6::LENGTH - 2 * Ipv6::ADDRESS, 2 * Ipv6::ADDRESS);
+
+    #[inline(always)]
+    fn is_loopback(address: [u64; 2]) -> bool {
+        address == [0, 1u64.to_be()]
+    }
 
     #[inline(always)]
     fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
@@ -230,17 +243,17 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn sight<P: Platform>(platform: &P, link: Link) -> Sight<V6> {
+    fn sight<P: View>(platform: &P, link: Link) -> Sight<V6> {
         frame::sight6(platform, link)
     }
 
     #[inline(always)]
-    fn parse<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
+    fn parse<P: View>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
         uncommon::parse6(platform, link)
     }
 
     #[inline(always)]
-    fn quoted<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V6>)> {
+    fn quoted<P: View>(platform: &P, offset: usize) -> Option<(usize, Tuple<V6>)> {
         uncommon::quoted6(platform, offset)
     }
 

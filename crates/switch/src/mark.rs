@@ -9,7 +9,7 @@ use core::ops::ControlFlow;
 use crate::cell::AtomicU32;
 use crate::ip::Ip;
 use crate::order;
-use crate::platform::Platform;
+use crate::platform::View;
 use crate::table::Tuple;
 
 /// Most rules. The kernel verifies the walk step by step.
@@ -187,7 +187,7 @@ pub const fn family_bit(family: u8) -> u32 {
 
 /// The mark of a packet; 0 if it has none.
 #[inline(always)]
-pub(crate) fn mark_of<P: Platform, F: Ip>(platform: &P, tuple: &Tuple<F>) -> u32 {
+pub(crate) fn mark_of<P: View, F: Ip>(platform: &P, tuple: &Tuple<F>) -> u32 {
     let Some(config) = platform.config() else { return 0 };
     let current = config.marks.current();
     let length = config.marks.length(current).min(RULES_MAX);

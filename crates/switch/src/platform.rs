@@ -68,12 +68,40 @@ pub trait Memory {
     fn interleave(&self) {}
 }
 
+/// A frame that can be read, and what is known about frames: enough to see whether one is for the switch.
+pub trait View: Memory {
+    /// Copies a value out of the frame; `None` if the frame ends before it does.
+    fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
+    /// Octets of the frame, link header included.
+    fn length(&self) -> usize;
+    /// Whether it is several packets of one flow that the kernel has joined, and will take apart: the length in its header then
+    /// means nothing.
+    #[inline(always)]
+    fn is_joined(&self) -> bool {
+        false
+    }
+    /// Index of the interface that the frame came in by; 0: none, the director itself sends it.
+    fn ingress(&self) -> u32;
+    /// The time now.
+    fn now(&self) -> Tick;
+
+    /// The index of the virtual service with this identity, or of the destination if it is a real server's.
+    fn find_service(&self, key: &ServiceKey) -> Option<u32>;
+    /// An element of the array of mark rules, which holds both lists.
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule>;
+    /// What the packet's first fragment left for the others.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+    /// Keeps that; older records may have to go for it.
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
+
+    /// What the frame's last step left for this one.
+    fn handover(&self) -> Option<&Handover>;
+}
+
 /// The home of the switch: the kernel's XDP hook, or a test on any machine.
 ///
 /// Offsets into the frame are kept, pointers never: a resize moves the frame.
-pub trait Platform: Memory {
-    /// Copies a value out of the frame; `None` if the frame ends before it does.
-    fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
+pub trait Platform: View {
     /// Copies a value into the frame; `None` if the frame ends before it does.
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()>;
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
@@ -84,30 +112,20 @@ pub trait Platform: Memory {
     fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()>;
     /// The reverse of [`Self::load`].
     fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()>;
-    /// Octets of the frame, link header included.
-    fn length(&self) -> usize;
     /// Moves the start of the frame: a positive number takes octets away, a negative one adds some, whose
     /// content is undefined. Offsets count from the new start. False if there is no room.
     fn move_head(&self, by: i32) -> bool;
     /// Moves the end of the frame: a negative number takes octets away. False if there is no room.
     fn move_tail(&self, by: i32) -> bool;
-    /// Index of the interface that the frame came in by.
-    fn ingress(&self) -> u32;
-    /// The time now.
-    fn now(&self) -> Tick;
     /// A random number.
     fn random(&self) -> u32;
 
     /// One of the [`crate::table::STRIPES`] locks that serialise the creation of equal tuples.
     fn stripe(&self, index: u32) -> Option<&AtomicU32>;
-    /// The index of the virtual service with this identity, or of the destination if it is a real server's.
-    fn find_service(&self, key: &ServiceKey) -> Option<u32>;
     /// A virtual service.
     fn service(&self, index: u32) -> Option<&Service>;
     /// An element of the array that all services' member lists are cut from: a destination's index.
     fn member(&self, index: u32) -> Option<u32>;
-    /// An element of the array of mark rules, which holds both lists.
-    fn mark_rule(&self, index: u32) -> Option<&MarkRule>;
     /// An element of the array that all services' hash tables are cut from.
     fn table_part(&self, index: u32) -> Option<&TablePart>;
     /// A bucket of the table of who serves which address.
@@ -115,20 +133,12 @@ pub trait Platform: Memory {
     /// This CPU's counters of a destination.
     fn counters(&self, destination: u32) -> Option<&Counters>;
 
-    /// What the packet's first fragment left for the others.
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
-    /// Keeps that; older records may have to go for it.
-    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
-
     /// Gives the director a copy of this frame, a fragment with this key that came before the first of its packet: to be
     /// received again when that has come. Without room for it nothing is done.
     fn keep_fragment(&self, key: &FragmentKey);
 
     /// Keeps the Call-ID in [`Handover::call`] for listings; older ones may have to go for it.
     fn remember_call(&self, key: &CallKey);
-
-    /// What the frame's last step left for this one.
-    fn handover(&self) -> Option<&Handover>;
 
     /// Gives a copy of the frame's beginning to whoever watches; `event` is the number of what happened to it.
     fn show(&self, event: u32);

@@ -11,7 +11,7 @@ use crate::fragment;
 use crate::frame::{
     Content, Frame, Link, has_ports, header4, header6, icmp_type, is_ipsec, transport, tuple4, tuple6,
 };
-use crate::platform::Platform;
+use crate::platform::View;
 use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::icmp::{self, IcmpError};
 use rlvs_packet::ipv4::{self, Ipv4};
@@ -20,7 +20,7 @@ use rlvs_packet::protocol;
 
 /// Reads the headers from the IPv4 header on.
 #[inline(always)]
-pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
+pub(crate) fn parse4<P: View>(platform: &P, link: Link) -> Option<(Frame, Tuple<V4>)> {
     let (mut frame, header) = header4(platform, link)?;
     let fragment = header.fragment.get();
     if header.protocol == protocol::ICMP {
@@ -48,7 +48,7 @@ pub(crate) fn parse4<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
 
 /// Reads the headers from the IPv6 header on.
 #[inline(always)]
-pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
+pub(crate) fn parse6<P: View>(platform: &P, link: Link) -> Option<(Frame, Tuple<V6>)> {
     let (mut frame, header) = header6(platform, link)?;
     let mut part = Part::Whole;
     let mut identification = 0;
@@ -86,7 +86,7 @@ pub(crate) fn parse6<P: Platform>(platform: &P, link: Link) -> Option<(Frame, Tu
 
 /// A fragment other than the first: its connection is the first one's.
 #[inline(always)]
-fn later<P: Platform, F: fragment::Keyed>(
+fn later<P: View, F: fragment::Keyed>(
     platform: &P,
     mut frame: Frame,
     tuple: Tuple<F>,
@@ -115,7 +115,7 @@ fn is_plain_only(protocol: u8) -> bool {
 
 /// An ICMP error: the tuple of the packet that it quotes, turned round.
 #[inline(always)]
-fn error4<P: Platform>(platform: &P, frame: Frame) -> Option<(Frame, Tuple<V4>)> {
+fn error4<P: View>(platform: &P, frame: Frame) -> Option<(Frame, Tuple<V4>)> {
     if !icmp::is_error(icmp_type(platform, &frame)?) {
         return None;
     }
@@ -125,7 +125,7 @@ fn error4<P: Platform>(platform: &P, frame: Frame) -> Option<(Frame, Tuple<V4>)>
 
 /// The same for ICMPv6.
 #[inline(always)]
-fn error6<P: Platform>(platform: &P, frame: Frame) -> Option<(Frame, Tuple<V6>)> {
+fn error6<P: View>(platform: &P, frame: Frame) -> Option<(Frame, Tuple<V6>)> {
     if !icmp::is_error_v6(icmp_type(platform, &frame)?) {
         return None;
     }
@@ -158,7 +158,7 @@ const PORTS: usize = 4;
 
 /// The packet of which at least the beginning is quoted at `offset`: where its transport header is, and its tuple.
 #[inline(always)]
-pub(crate) fn quoted4<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V4>)> {
+pub(crate) fn quoted4<P: View>(platform: &P, offset: usize) -> Option<(usize, Tuple<V4>)> {
     let header = platform.read::<Ipv4>(offset)?;
     let header_length = header.header_length();
     if header.version_length >> 4 != 4
@@ -175,7 +175,7 @@ pub(crate) fn quoted4<P: Platform>(platform: &P, offset: usize) -> Option<(usize
 
 /// The same for IPv6.
 #[inline(always)]
-pub(crate) fn quoted6<P: Platform>(platform: &P, offset: usize) -> Option<(usize, Tuple<V6>)> {
+pub(crate) fn quoted6<P: View>(platform: &P, offset: usize) -> Option<(usize, Tuple<V6>)> {
     let header = platform.read::<Ipv6>(offset)?;
     if header.version_class_flow.get() >> 28 != 6 {
         return None;

@@ -1,4 +1,4 @@
-//! The director's XDP programs: one for each step of the switch.
+//! The director's programs: one for each step of the switch, by XDP, and one for what the director itself sends, by tc.
 
 #![no_std]
 #![no_main]
@@ -6,10 +6,11 @@
 #![allow(internal_features)]
 
 mod home;
+mod local_out;
 mod maps;
 
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use rlvs_switch::Program;
 
 /// Declares the program of each step; what they do is said at [`Program`].
@@ -67,6 +68,12 @@ steps! {
     ftp_data6 = FtpData6,
     reject = Reject,
     watch = Watch,
+}
+
+/// What the director itself sends ([`rlvs_switch::steps::local_out`]); for the egress hook of its interfaces.
+#[classifier]
+pub fn local_out(context: TcContext) -> i32 {
+    local_out::run(&context)
 }
 
 #[panic_handler]

@@ -1,7 +1,7 @@
 //! The switch's home in the kernel: its [`Platform`] on an XDP context.
 //!
-//! All unsafe code of the program is here: access to the frame through pointers that the verifier checks, and
-//! the kernel's helpers.
+//! All unsafe code of the programs is here and in `local_out`: access to the frame through pointers that the verifier
+//! checks, and the kernel's helpers.
 
 use crate::maps;
 use core::ops::ControlFlow;
@@ -27,13 +27,13 @@ use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Memory, Platform, Step, Verdict, order};
+use rlvs_switch::{Memory, Platform, Step, Verdict, View, order};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
 #[inline(always)]
-pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
-    let platform = Kernel { context: context.ctx };
+pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel<xdp_md>) -> Step) -> u32 {
+    let platform = Kernel::around(context.ctx);
     let next = match first(&platform) {
         Step::Done(Verdict::Pass) => return xdp_action::XDP_PASS,
         Step::Done(Verdict::Drop) => return xdp_action::XDP_DROP,
@@ -51,28 +51,70 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel) -> Step) -> u32 {
     xdp_action::XDP_DROP
 }
 
-/// The kernel around the program.
-pub struct Kernel {
-    context: *mut xdp_md,
+/// The kernel around the program, which it called with a `C`.
+pub struct Kernel<C> {
+    context: *mut C,
 }
 
-impl Kernel {
-    /// Where the frame starts and ends. Volatile, or the compiler would see that a packet's own length, once
-    /// compared, makes later comparisons needless, which the verifier does not see.
+/// What the kernel calls a program with: the frame, in its way.
+pub trait Context {
+    /// Where the part of the frame that can be read starts and ends. Volatile, or the compiler would see that a packet's own
+    /// length, once compared, makes later comparisons needless, which the verifier does not see.
+    ///
+    /// # Safety
+    /// Only for the pointer that the kernel called the program with. The same holds for the others.
+    unsafe fn bounds(context: *const Self) -> (usize, usize);
+    /// Octets of the frame, link header included.
+    unsafe fn length(context: *const Self) -> usize;
+    /// [`View::is_joined`].
+    unsafe fn is_joined(context: *const Self) -> bool;
+    /// Index of the interface that it came in by; 0: none.
+    unsafe fn ingress(context: *const Self) -> u32;
+}
+
+impl Context for xdp_md {
     #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
-        // SAFETY: the context that the kernel called the program with.
+    unsafe fn bounds(context: *const Self) -> (usize, usize) {
+        // SAFETY: the caller's.
         unsafe {
-            let start = (&raw const (*self.context).data).read_volatile();
-            let end = (&raw const (*self.context).data_end).read_volatile();
+            let start = (&raw const (*context).data).read_volatile();
+            let end = (&raw const (*context).data_end).read_volatile();
             (start as usize, end as usize)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn length(context: *const Self) -> usize {
+        // SAFETY: the caller's.
+        let (start, end) = unsafe { Self::bounds(context) };
+        // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
+        core::hint::black_box(end - start)
+    }
+
+    #[inline(always)]
+    unsafe fn is_joined(_: *const Self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    unsafe fn ingress(context: *const Self) -> u32 {
+        // SAFETY: the caller's.
+        unsafe { (*context).ingress_ifindex }
+    }
+}
+
+impl<C: Context> Kernel<C> {
+    /// The kernel as it calls a program with this context.
+    #[inline(always)]
+    pub fn around(context: *mut C) -> Kernel<C> {
+        Kernel { context }
     }
 
     /// A pointer to a value in the frame, compared against the frame's end as the verifier demands.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
-        let (start, end) = self.bounds();
+        // SAFETY: the context that the kernel called the program with.
+        let (start, end) = unsafe { C::bounds(self.context) };
         let place = start + offset;
         let mut behind = place + size_of::<T>();
         if size_of::<T>() == 1 {
@@ -81,7 +123,9 @@ impl Kernel {
         }
         if behind > end { None } else { Some(place as *mut T) }
     }
+}
 
+impl Kernel<xdp_md> {
     /// The kernel's answer to a query, BPF_FIB_LKUP_RET_*, and what it found in the query.
     #[inline(always)]
     fn answer(&self, query: &mut bpf_fib_lookup) -> i64 {
@@ -106,7 +150,7 @@ impl Kernel {
     }
 }
 
-impl Memory for Kernel {
+impl<C> Memory for Kernel<C> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
         maps::CONFIG.get(0)
@@ -142,7 +186,7 @@ impl Memory for Kernel {
         mut state: [u64; N],
         body: impl Fn(u32, &mut [u64; N]) -> ControlFlow<()>,
     ) -> [u64; N] {
-        let Some(handover) = self.handover() else { return state };
+        let Some(handover) = handover() else { return state };
         let zero = handover.zero.load(order::PLAIN);
         let mut i = 0;
         while i < N {
@@ -175,7 +219,7 @@ impl Memory for Kernel {
     }
 }
 
-impl Platform for Kernel {
+impl<C: Context> View for Kernel<C> {
     #[inline(always)]
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         let place = self.at::<T>(offset)?;
@@ -183,6 +227,60 @@ impl Platform for Kernel {
         Some(unsafe { place.read_unaligned() })
     }
 
+    #[inline(always)]
+    fn length(&self) -> usize {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe { C::length(self.context) }
+    }
+
+    #[inline(always)]
+    fn is_joined(&self) -> bool {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe { C::is_joined(self.context) }
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context that the kernel called the program with.
+        unsafe { C::ingress(self.context) }
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Tick {
+        // SAFETY: a helper without pointers.
+        Tick::from_nanoseconds(unsafe { helpers::bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        // SAFETY: the value is a plain word; a concurrent change shows the old or the new one.
+        unsafe { maps::SERVICE_INDEX.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        maps::MARK_RULES.get(index)
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        // SAFETY: a record is written once, before it is in the map; a changed one would be of a packet with the same key.
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        // Fails only without memory, and then the later fragments pass.
+        let _ = maps::FRAGMENTS.insert(key, record, 0);
+    }
+
+    #[inline(always)]
+    fn handover(&self) -> Option<&Handover> {
+        handover()
+    }
+}
+
+impl Platform for Kernel<xdp_md> {
     #[inline(always)]
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         let place = self.at::<T>(offset)?;
@@ -216,13 +314,6 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn length(&self) -> usize {
-        let (start, end) = self.bounds();
-        // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
-        core::hint::black_box(end - start)
-    }
-
-    #[inline(always)]
     fn move_head(&self, by: i32) -> bool {
         // SAFETY: the helper checks the room; no pointer into the frame is kept over it.
         unsafe { helpers::bpf_xdp_adjust_head(self.context, by) == 0 }
@@ -232,18 +323,6 @@ impl Platform for Kernel {
     fn move_tail(&self, by: i32) -> bool {
         // SAFETY: as above.
         unsafe { helpers::bpf_xdp_adjust_tail(self.context, by) == 0 }
-    }
-
-    #[inline(always)]
-    fn ingress(&self) -> u32 {
-        // SAFETY: the context that the kernel called the program with.
-        unsafe { (*self.context).ingress_ifindex }
-    }
-
-    #[inline(always)]
-    fn now(&self) -> Tick {
-        // SAFETY: a helper without pointers.
-        Tick::from_nanoseconds(unsafe { helpers::bpf_ktime_get_coarse_ns() })
     }
 
     #[inline(always)]
@@ -260,12 +339,6 @@ impl Platform for Kernel {
     }
 
     #[inline(always)]
-    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
-        // SAFETY: the value is a plain word; a concurrent change shows the old or the new one.
-        unsafe { maps::SERVICE_INDEX.get(key) }.copied()
-    }
-
-    #[inline(always)]
     fn service(&self, index: u32) -> Option<&Service> {
         maps::SERVICES.get(index)
     }
@@ -273,11 +346,6 @@ impl Platform for Kernel {
     #[inline(always)]
     fn member(&self, index: u32) -> Option<u32> {
         maps::MEMBERS.get(index).copied()
-    }
-
-    #[inline(always)]
-    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
-        maps::MARK_RULES.get(index)
     }
 
     #[inline(always)]
@@ -296,18 +364,6 @@ impl Platform for Kernel {
         let cpu = unsafe { helpers::bpf_get_smp_processor_id() };
         let cpus = self.config()?.cpus();
         maps::COUNTERS.get(destination.wrapping_mul(cpus).wrapping_add(cpu))
-    }
-
-    #[inline(always)]
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
-        // SAFETY: a record is written once, before it is in the map; a changed one would be of a packet with the same key.
-        unsafe { maps::FRAGMENTS.get(key) }.copied()
-    }
-
-    #[inline(always)]
-    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
-        // Fails only without memory, and then the later fragments pass.
-        let _ = maps::FRAGMENTS.insert(key, record, 0);
     }
 
     #[inline(always)]
@@ -337,13 +393,6 @@ impl Platform for Kernel {
             // Fails only without memory, and then the listing shows none.
             let _ = maps::CALLS.insert(key, &handover.call, 0);
         }
-    }
-
-    #[inline(always)]
-    fn handover(&self) -> Option<&Handover> {
-        let place = maps::HANDOVER.get_ptr(0)?;
-        // SAFETY: this CPU's own element, made of atomics.
-        Some(unsafe { &*place })
     }
 
     #[inline(always)]
@@ -481,6 +530,14 @@ fn empty_query<'a>() -> Option<&'a mut bpf_fib_lookup> {
         place.write_bytes(0, 1);
         Some(&mut *place)
     }
+}
+
+/// What the steps of this CPU's frame hand over.
+#[inline(always)]
+fn handover<'a>() -> Option<&'a Handover> {
+    let place = maps::HANDOVER.get_ptr(0)?;
+    // SAFETY: this CPU's own element, made of atomics, and there for as long as the program runs.
+    Some(unsafe { &*place })
 }
 
 /// What the rounds of a [`Memory::repeat`] go on with.

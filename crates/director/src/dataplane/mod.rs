@@ -25,7 +25,7 @@ use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::tables::Tables;
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray, RingBuf};
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{Program as Loaded, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use pins::Pins;
@@ -62,6 +62,9 @@ const MAPS: [&str; 18] = [
     "STEPS",
 ];
 
+/// The program for what the director itself sends.
+const LOCAL_OUT: &str = "local_out";
+
 /// Members that each service has room for, in all its lists.
 pub(crate) const MEMBERS_PER_SERVICE: u32 = MEMBERS_MAX * LISTS as u32;
 
@@ -82,6 +85,8 @@ pub struct DataPlane {
     pub early_fragments: EarlyFragments,
     /// Where the first step is attached.
     pub attachments: Attachments,
+    /// What finds, of all that the director itself sends, what is for the switch.
+    pub local_out: SchedClassifier,
     /// Whether there was one to adopt.
     pub adopted: bool,
     /// Whether its programs were those of this binary already.
@@ -142,6 +147,7 @@ impl DataPlane {
         let same_programs = programs(&mut ebpf, &pins)?;
         let early_fragments = EarlyFragments::new(ring, records, first_step(&pins)?);
         let attachments = Attachments::adopt(first_step(&pins)?, &pins)?;
+        let local_out = SchedClassifier::from_pin(pins.program(LOCAL_OUT))?;
         Ok(DataPlane {
             tables,
             service_index,
@@ -149,6 +155,7 @@ impl DataPlane {
             samples,
             early_fragments,
             attachments,
+            local_out,
             adopted,
             same_programs,
         })
@@ -223,16 +230,18 @@ fn set_up(tables: &Tables, cpus: u32) -> Result<(), DirectorError> {
 /// Whether all of this object's programs were loaded already. Else loads them and puts them in the places of their
 /// predecessors.
 fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
-    let pinned = Program::ALL.iter().all(|program| pins.program(program.name()).exists());
+    let names = || Program::ALL.iter().map(|program| program.name()).chain([LOCAL_OUT]);
+    let pinned = names().all(|name| pins.program(name).exists());
     if !pinned {
         pins.make_program_folder()?;
         load(ebpf)?;
-        for name in Program::ALL.iter().map(|program| program.name()) {
+        for name in names() {
             let path = pins.program(name);
             let _left_by_a_start_that_failed = std::fs::remove_file(&path);
-            program(ebpf, name)?
+            ebpf.program_mut(name)
+                .ok_or_else(|| DirectorError::Map { name, reason: "the object has no such program".into() })?
                 .pin(&path)
-                .map_err(|error| DirectorError::Pin { path: path.clone(), reason: error.to_string() })?;
+                .map_err(|error| DirectorError::Pin { path, reason: error.to_string() })?;
         }
     }
     let mut steps: ProgramArray<MapData> = map(ebpf, "STEPS")?;
@@ -250,8 +259,11 @@ fn load(ebpf: &mut Ebpf) -> Result<(), DirectorError> {
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> Result<(), DirectorError> {
         while let Some((_, program)) = next() {
-            let program: &mut Xdp = program.try_into()?;
-            program.load().map_err(explain)?;
+            let loaded = match program {
+                Loaded::SchedClassifier(program) => program.load(),
+                program => <&mut Xdp>::try_from(program)?.load(),
+            };
+            loaded.map_err(explain)?;
         }
         Ok(())
     };
@@ -265,13 +277,6 @@ fn load(ebpf: &mut Ebpf) -> Result<(), DirectorError> {
 /// The program of the first step.
 fn first_step(pins: &Pins) -> Result<Xdp, DirectorError> {
     Ok(Xdp::from_pin(pins.program(Program::Director.name()), XdpAttachType::Interface)?)
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, DirectorError> {
-    let program = ebpf
-        .program_mut(name)
-        .ok_or_else(|| DirectorError::Map { name, reason: "the object has no such program".into() })?;
-    Ok(program.try_into()?)
 }
 
 /// Tells a lack of privilege from other failures.

@@ -12,7 +12,7 @@ use rlvs_switch::counters::Event;
 use rlvs_switch::destination::{Destination, Egress, method, tunnel};
 use rlvs_switch::steps::found_by;
 use rlvs_switch::table::Family;
-use rlvs_switch::{Memory, Platform, Program, Verdict, order};
+use rlvs_switch::{Memory, Program, Verdict, View, order};
 
 /// Tells where the packet goes and how, or why it does not.
 pub(super) fn tell<F: Family + Address>(story: &mut Story<'_, F>, verdict: Verdict) {

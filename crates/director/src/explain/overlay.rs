@@ -18,7 +18,7 @@ use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Memory, Platform, Verdict, order};
+use rlvs_switch::{Memory, Platform, Verdict, View, order};
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::atomic::Ordering::SeqCst;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -145,11 +145,47 @@ impl Memory for Overlay<'_> {
     }
 }
 
-impl Platform for Overlay<'_> {
+impl View for Overlay<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         self.frame.read(offset)
     }
 
+    fn length(&self) -> usize {
+        self.frame.length()
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress
+    }
+
+    fn now(&self) -> Tick {
+        self.now
+    }
+
+    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        let found = self.registry.find_service(key);
+        self.sought.borrow_mut().push((*key, found));
+        found
+    }
+
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        self.last_rule.set(Some(index));
+        self.tables.mark_rules.get(index)
+    }
+
+    /// Packets that are asked about are whole.
+    fn fragment(&self, _: &FragmentKey) -> Option<FragmentRecord> {
+        None
+    }
+
+    fn remember_fragment(&self, _: &FragmentKey, _: &FragmentRecord) {}
+
+    fn handover(&self) -> Option<&Handover> {
+        Some(&self.handover)
+    }
+}
+
+impl Platform for Overlay<'_> {
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         self.frame.write(offset, value)
     }
@@ -166,24 +202,12 @@ impl Platform for Overlay<'_> {
         self.frame.store(offset, length, words)
     }
 
-    fn length(&self) -> usize {
-        self.frame.length()
-    }
-
     fn move_head(&self, by: i32) -> bool {
         self.frame.move_head(by)
     }
 
     fn move_tail(&self, by: i32) -> bool {
         self.frame.move_tail(by)
-    }
-
-    fn ingress(&self) -> u32 {
-        self.ingress
-    }
-
-    fn now(&self) -> Tick {
-        self.now
     }
 
     fn random(&self) -> u32 {
@@ -198,12 +222,6 @@ impl Platform for Overlay<'_> {
         self.stripes.get(index, || Some(Box::default()))
     }
 
-    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
-        let found = self.registry.find_service(key);
-        self.sought.borrow_mut().push((*key, found));
-        found
-    }
-
     fn service(&self, index: u32) -> Option<&Service> {
         self.services.get(index, || {
             let service = self.tables.services.copy(index)?;
@@ -216,11 +234,6 @@ impl Platform for Overlay<'_> {
 
     fn member(&self, index: u32) -> Option<u32> {
         Some(self.tables.members.get(index)?.0.load(order::PLAIN))
-    }
-
-    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
-        self.last_rule.set(Some(index));
-        self.tables.mark_rules.get(index)
     }
 
     fn table_part(&self, index: u32) -> Option<&TablePart> {
@@ -239,20 +252,9 @@ impl Platform for Overlay<'_> {
         self.counters.get(destination, || Some(Box::default()))
     }
 
-    /// Packets that are asked about are whole.
-    fn fragment(&self, _: &FragmentKey) -> Option<FragmentRecord> {
-        None
-    }
-
-    fn remember_fragment(&self, _: &FragmentKey, _: &FragmentRecord) {}
-
     fn keep_fragment(&self, _: &FragmentKey) {}
 
     fn remember_call(&self, _: &CallKey) {}
-
-    fn handover(&self) -> Option<&Handover> {
-        Some(&self.handover)
-    }
 
     fn show(&self, _: u32) {}
 

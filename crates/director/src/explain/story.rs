@@ -14,7 +14,7 @@ use rlvs_switch::service::{Service, ServiceKey, flag};
 use rlvs_switch::steps::found_by;
 use rlvs_switch::table::lookup::{find, is_expired};
 use rlvs_switch::table::{Family, Meta, Tuple, slot};
-use rlvs_switch::{Memory, Platform, Program, order, state};
+use rlvs_switch::{Memory, Platform, Program, View, order, state};
 use std::net::SocketAddr;
 
 /// A packet's way through the switch.

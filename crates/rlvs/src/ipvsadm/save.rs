@@ -113,4 +113,13 @@ mod tests {
             assert_eq!(saved, format!("{line}\n"));
         }
     }
+
+    #[test]
+    fn a_local_real_server_is_saved_as_one_of_direct_routing() {
+        let words = "-a -t 10.0.0.1:80 -r 10.0.0.1:80 -m".split(' ').map(Into::into).collect::<Vec<String>>();
+        let Action::AddServer(id, server) = parse("ipvsadm", &words).unwrap() else { panic!("not added") };
+        let local = Destination { method: ForwardingMethod::Local, ..server };
+        let saved = destination(&id, &local, &mut Namer::new(true));
+        assert_eq!(saved, "-a -t 10.0.0.1:80 -r 10.0.0.1:80 -g -w 1\n");
+    }
 }

@@ -32,18 +32,21 @@ pub fn to_destination<P: Platform, F: Ip>(
     if method == method::LOCAL {
         return Step::Done(Verdict::Pass);
     }
-    match egress.interface.load(order::PLAIN) {
-        Egress::HERE if method != method::MASQUERADE => return Step::Done(Verdict::Pass),
-        0 | Egress::HERE => return drop_for(platform, Event::Unresolved),
-        _ => {}
+    let interface = egress.interface.load(order::PLAIN);
+    let here = interface == Egress::HERE;
+    if here && method != method::MASQUERADE {
+        return Step::Done(Verdict::Pass);
     }
-    if frame.hops <= 1 {
+    if interface == 0 {
+        return drop_for(platform, Event::Unresolved);
+    }
+    if frame.hops <= !here as u8 {
         platform.count(Event::TimeExceeded);
         return reject_for(platform, Cause::TimeExceeded);
     }
     let overhead = if method == method::TUNNEL { tunnel::overhead(destination) } else { 0 };
     let mtu = egress.mtu.load(order::PLAIN).saturating_sub(overhead);
-    if frame.length > mtu {
+    if frame.length > mtu && !here {
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
@@ -54,8 +57,12 @@ pub fn to_destination<P: Platform, F: Ip>(
     let hop = egress.hop();
     let verdict = match method {
         method::MASQUERADE => {
-            nat::rewrite::<P, F>(platform, frame, Side::Destination, entry.address, entry.port)
-                .and_then(|()| link::send::<P, F>(platform, frame, &hop))
+            let rewritten =
+                nat::rewrite::<P, F>(platform, frame, Side::Destination, entry.address, entry.port);
+            // The answers of a server on the director itself come by way of `steps::local_out`.
+            rewritten.and_then(|()| {
+                if here { Some(Verdict::Pass) } else { link::send::<P, F>(platform, frame, &hop) }
+            })
         }
         method::TUNNEL => tunnel::send_ipip::<P, F>(platform, frame, destination, egress, &hop),
         _ => F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop)),

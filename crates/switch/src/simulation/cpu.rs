@@ -10,7 +10,7 @@ use crate::frame::octets;
 use crate::host::{HEADROOM, Held};
 use crate::mark::MarkRule;
 use crate::order;
-use crate::platform::{Memory, Platform};
+use crate::platform::{Memory, Platform, View};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
@@ -83,11 +83,47 @@ impl Memory for Cpu<'_> {
 /// Early fragments that are kept.
 const KEPT_FRAGMENTS: usize = 1 << 10;
 
-impl Platform for Cpu<'_> {
+impl View for Cpu<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         self.frame.read(offset)
     }
 
+    fn length(&self) -> usize {
+        self.frame.length()
+    }
+
+    fn ingress(&self) -> u32 {
+        self.ingress
+    }
+
+    fn now(&self) -> Tick {
+        self.simulation.now()
+    }
+
+    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        self.simulation.service_index.get(key).copied()
+    }
+
+    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        self.simulation.mark_rules.get(index as usize)
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        self.simulation.fragments.lock().ok()?.get(key).copied()
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        if let Ok(mut fragments) = self.simulation.fragments.lock() {
+            fragments.insert(*key, *record);
+        }
+    }
+
+    fn handover(&self) -> Option<&Handover> {
+        self.simulation.handovers.get(self.number)
+    }
+}
+
+impl Platform for Cpu<'_> {
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         self.frame.write(offset, value)
     }
@@ -104,24 +140,12 @@ impl Platform for Cpu<'_> {
         self.frame.store(offset, length, words)
     }
 
-    fn length(&self) -> usize {
-        self.frame.length()
-    }
-
     fn move_head(&self, by: i32) -> bool {
         self.frame.move_head(by)
     }
 
     fn move_tail(&self, by: i32) -> bool {
         self.frame.move_tail(by)
-    }
-
-    fn ingress(&self) -> u32 {
-        self.ingress
-    }
-
-    fn now(&self) -> Tick {
-        self.simulation.now()
     }
 
     fn random(&self) -> u32 {
@@ -134,20 +158,12 @@ impl Platform for Cpu<'_> {
         self.simulation.stripes.get(index as usize)
     }
 
-    fn find_service(&self, key: &ServiceKey) -> Option<u32> {
-        self.simulation.service_index.get(key).copied()
-    }
-
     fn service(&self, index: u32) -> Option<&Service> {
         self.simulation.services.get(index as usize)
     }
 
     fn member(&self, index: u32) -> Option<u32> {
         self.simulation.members.get(index as usize).copied()
-    }
-
-    fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
-        self.simulation.mark_rules.get(index as usize)
     }
 
     fn table_part(&self, index: u32) -> Option<&TablePart> {
@@ -160,16 +176,6 @@ impl Platform for Cpu<'_> {
 
     fn counters(&self, destination: u32) -> Option<&Counters> {
         self.simulation.counters(self.number, destination)
-    }
-
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
-        self.simulation.fragments.lock().ok()?.get(key).copied()
-    }
-
-    fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
-        if let Ok(mut fragments) = self.simulation.fragments.lock() {
-            fragments.insert(*key, *record);
-        }
     }
 
     fn keep_fragment(&self, key: &FragmentKey) {
@@ -187,10 +193,6 @@ impl Platform for Cpu<'_> {
         if let Ok(mut calls) = self.simulation.calls.lock() {
             calls.insert(*key, call);
         }
-    }
-
-    fn handover(&self) -> Option<&Handover> {
-        self.simulation.handovers.get(self.number)
     }
 
     fn show(&self, event: u32) {

@@ -1,7 +1,7 @@
 //! SCTP's states as a director sees them: from outside, and only as far as the first chunk of each packet tells.
 
 use super::Direction;
-use crate::platform::Platform;
+use crate::platform::View;
 use rlvs_packet::sctp::{Chunk, chunk};
 
 /// No packet yet.
@@ -95,7 +95,7 @@ pub fn is_embryonic(state: u8) -> bool {
 /// The [`event`] of a packet whose chunks are from `offset` to `end`; `None` if there is none. An ABORT behind the
 /// cookie of a packet counts more than that.
 #[inline(always)]
-pub(crate) fn event_of<P: Platform>(platform: &P, offset: usize, end: usize) -> Option<u8> {
+pub(crate) fn event_of<P: View>(platform: &P, offset: usize, end: usize) -> Option<u8> {
     match first_event(platform, offset as u32, end as u32) {
         NO_EVENT => None,
         event => Some(event as u8),
@@ -107,7 +107,7 @@ const NO_EVENT: u32 = 0xff;
 
 /// Scalars only, for it is a BPF function of its own.
 #[inline(never)]
-fn first_event<P: Platform>(platform: &P, offset: u32, end: u32) -> u32 {
+fn first_event<P: View>(platform: &P, offset: u32, end: u32) -> u32 {
     // Offsets that the verifier can follow: IP headers and extensions are short.
     let offset = (offset & 0x3ff) as usize;
     let end = end as usize;

@@ -84,12 +84,12 @@ pub(super) fn switch<P: Platform, F: Ip>(
     if link.multicast || config.is_standby() || !may_open(config, frame) {
         return Step::Done(Verdict::Pass);
     }
-    open::begin(platform, config, frame, tuple)
+    open::begin(platform, config, tuple)
 }
 
 /// Whether the packet may be a connection's first.
 #[inline(always)]
-fn may_open(config: &Config, frame: &Frame) -> bool {
+pub(super) fn may_open(config: &Config, frame: &Frame) -> bool {
     match frame.content {
         Content::Transport | Content::FirstFragment => {}
         Content::LaterFragment | Content::EarlyFragment => return false,

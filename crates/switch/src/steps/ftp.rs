@@ -274,7 +274,7 @@ fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
     }
-    open::by_service(platform, config, &frame, &tuple)
+    open::by_service(platform, config, &tuple)
 }
 
 /// Has the control connection in the slot `index` control another data connection: [`super::Handover::template`] is that

@@ -14,6 +14,7 @@ mod encapsulate;
 mod established;
 mod ftp;
 mod hash;
+mod local_out;
 mod locality;
 mod once;
 mod open;
@@ -29,11 +30,12 @@ use crate::cell::{AtomicU32, AtomicU64};
 use crate::counters::Event;
 use crate::ftp::text::Text;
 use crate::order;
-use crate::platform::{Platform, Verdict};
+use crate::platform::{Platform, Verdict, View};
 use crate::sip::{CallId, Message};
 use crate::table::Family;
 use rlvs_packet::icmp::Cause;
 
+pub use local_out::local_out;
 pub use open::found_by;
 
 /// What is to be done with a frame next.
@@ -272,7 +274,7 @@ fn handed_over<P: Platform>(platform: &P, word: impl FnOnce(&Handover) -> &Atomi
 
 /// Leaves a word for the next step.
 #[inline(always)]
-fn hand_over<P: Platform>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU32, value: u32) {
+fn hand_over<P: View>(platform: &P, word: impl FnOnce(&Handover) -> &AtomicU32, value: u32) {
     if let Some(handover) = platform.handover() {
         word(handover).store(value, order::PLAIN);
     }

@@ -7,12 +7,12 @@ use super::{NONE, Program, Step, drop_for, hand_over, handed_over, is_from_serve
 use crate::config::{Config, Tick, look_up};
 use crate::counters::Event;
 use crate::defence;
-use crate::frame::{self, Frame, Link, Network};
+use crate::frame::{self, Link, Network};
 use crate::ftp;
 use crate::ip::Ip;
 use crate::mark;
 use crate::order;
-use crate::platform::{Platform, Verdict};
+use crate::platform::{Platform, Verdict, View};
 use crate::service::{ServiceKey, flag};
 use crate::table::{Tuple, V4, V6};
 use rlvs_packet::protocol;
@@ -37,34 +37,24 @@ pub mod found_by {
 /// Finds the step for a packet that no connection is known for and that may open one: most belong to no service, and
 /// go no further.
 #[inline(always)]
-pub(super) fn begin<P: Platform, F: Ip>(
-    platform: &P,
-    config: &Config,
-    frame: &Frame,
-    tuple: &Tuple<F>,
-) -> Step {
-    if frame.protocol == protocol::TCP
+pub(super) fn begin<P: Platform, F: Ip>(platform: &P, config: &Config, tuple: &Tuple<F>) -> Step {
+    if tuple.protocol == protocol::TCP
         && platform.now().until(Tick(config.ftp_data_until.load(order::PLAIN))) > 0
     {
         return look_for_data::<F>();
     }
-    by_service(platform, config, frame, tuple)
+    by_service(platform, config, tuple)
 }
 
 /// [`begin`], when no FTP data connection is expected that the packet may open.
 #[inline(always)]
-pub(super) fn by_service<P: Platform, F: Ip>(
-    platform: &P,
-    config: &Config,
-    frame: &Frame,
-    tuple: &Tuple<F>,
-) -> Step {
+pub(super) fn by_service<P: Platform, F: Ip>(platform: &P, config: &Config, tuple: &Tuple<F>) -> Step {
     let look_ups = config.look_ups::<F>();
     if look_ups & look_up::MARK != 0 {
         return Step::Next(Program::Classify);
     }
     hand_over(platform, |words| &words.mark, 0);
-    if look_ups != 0 || platform.find_service(&service_key(frame, tuple, tuple.ports[1])).is_some() {
+    if look_ups != 0 || platform.find_service(&service_key(tuple, tuple.ports[1])).is_some() {
         return Step::Next(Program::Open);
     }
     Step::Done(Verdict::Pass)
@@ -83,12 +73,12 @@ pub fn classify<P: Platform>(platform: &P) -> Step {
 }
 
 #[inline(never)]
-fn mark4<P: Platform>(platform: &P, link: u32) -> u32 {
+fn mark4<P: View>(platform: &P, link: u32) -> u32 {
     V4::parse(platform, Link::unpack(link)).map_or(0, |(_, tuple)| mark::mark_of(platform, &tuple))
 }
 
 #[inline(never)]
-fn mark6<P: Platform>(platform: &P, link: u32) -> u32 {
+fn mark6<P: View>(platform: &P, link: u32) -> u32 {
     V6::parse(platform, Link::unpack(link)).map_or(0, |(_, tuple)| mark::mark_of(platform, &tuple))
 }
 
@@ -140,18 +130,13 @@ fn service6<P: Platform>(platform: &P, link: u32) -> u32 {
     service_for::<P, V6>(platform, Link::unpack(link))
 }
 
-/// The service of a packet, by IPVS's order: its mark's, its own port's, the FTP service that may have arranged for the
-/// packet, the one for all ports.
+/// The service of a packet, noted for the steps to come: that of the real server that sends it, if its calls are told
+/// apart, else [`match_service`].
 #[inline(always)]
 fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
     let Some((frame, tuple)) = F::parse(platform, link) else { return NONE };
     let Some(config) = platform.config() else { return NONE };
     hand_over(platform, |words| &words.from_server, 0);
-    if tuple.ports[0] == FTP_DATA.to_be_bytes() {
-        // Such connections are made from the control connection, never scheduled.
-        return NONE;
-    }
-    let look_ups = config.look_ups::<F>();
     let found = |index, by| {
         let Some(service) = platform.service(index) else { return NONE };
         let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
@@ -161,9 +146,9 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
         hand_over(platform, |words| &words.found_by, by);
         index
     };
-    if look_ups & look_up::CALLS != 0
+    if config.look_ups::<F>() & look_up::CALLS != 0
         && frame.content.has_transport()
-        && let Some(destination) = platform.find_service(&server_key(&frame, &tuple))
+        && let Some(destination) = platform.find_service(&server_key(&tuple))
     {
         let Some(index) = service_of(platform, destination) else { return NONE };
         let Some(service) = platform.service(index) else { return NONE };
@@ -182,36 +167,53 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
     }
     keep(platform, &frame, &tuple);
     let mark = handed_over(platform, |words| &words.mark);
-    if mark != 0
-        && let Some(service) = platform.find_service(&ServiceKey::of_mark(mark, F::NUMBER))
-    {
-        return found(service, found_by::MARK);
+    match_service(platform, config, &tuple, mark).map_or(NONE, |(index, by)| found(index, by))
+}
+
+/// The service of a packet with this mark (0: none), by IPVS's order: its mark's, its own port's, the FTP service that may
+/// have arranged for the packet, the one for all ports. Its index, and how it was found ([`found_by`]).
+#[inline(always)]
+pub(super) fn match_service<V: View, F: Ip>(
+    view: &V,
+    config: &Config,
+    tuple: &Tuple<F>,
+    mark: u32,
+) -> Option<(u32, u32)> {
+    if tuple.ports[0] == FTP_DATA.to_be_bytes() {
+        // Such connections are made from the control connection, never scheduled.
+        return None;
     }
-    if let Some(service) = platform.find_service(&service_key(&frame, &tuple, tuple.ports[1])) {
-        return found(service, found_by::PORT);
+    let look_ups = config.look_ups::<F>();
+    if mark != 0
+        && let Some(service) = view.find_service(&ServiceKey::of_mark(mark, F::NUMBER))
+    {
+        return Some((service, found_by::MARK));
+    }
+    if let Some(service) = view.find_service(&service_key(tuple, tuple.ports[1])) {
+        return Some((service, found_by::PORT));
     }
     let port = u16::from_be_bytes(tuple.ports[1]);
     let arranged = port == FTP_DATA || port as u32 >= config.unprivileged_port_start.load(order::PLAIN);
     if look_ups & look_up::FTP != 0
-        && frame.protocol == protocol::TCP
+        && tuple.protocol == protocol::TCP
         && arranged
-        && let Some(service) = platform.find_service(&service_key(&frame, &tuple, ftp::CONTROL))
+        && let Some(service) = view.find_service(&service_key(tuple, ftp::CONTROL))
     {
-        return found(service, found_by::FTP);
+        return Some((service, found_by::FTP));
     }
     if look_ups & look_up::ANY_PORT != 0
-        && let Some(service) = platform.find_service(&service_key(&frame, &tuple, [0; 2]))
+        && let Some(service) = view.find_service(&service_key(tuple, [0; 2]))
     {
-        return found(service, found_by::ANY_PORT);
+        return Some((service, found_by::ANY_PORT));
     }
-    NONE
+    None
 }
 
 /// The identity of the packet's sender, as that of a real server.
 #[inline(always)]
-fn server_key<F: Ip>(frame: &Frame, tuple: &Tuple<F>) -> ServiceKey {
+pub(super) fn server_key<F: Ip>(tuple: &Tuple<F>) -> ServiceKey {
     let port = u16::from_ne_bytes(tuple.ports[0]);
-    ServiceKey::of_real_server(frame.protocol, F::NUMBER, F::words(tuple.source), port)
+    ServiceKey::of_real_server(tuple.protocol, F::NUMBER, F::words(tuple.source), port)
 }
 
 /// The service that a destination belongs to.
@@ -225,12 +227,12 @@ fn service_of<P: Platform>(platform: &P, destination: u32) -> Option<u32> {
 
 /// The identity of a service for the packet's address and protocol.
 #[inline(always)]
-fn service_key<F: Ip>(frame: &Frame, tuple: &Tuple<F>, port: [u8; 2]) -> ServiceKey {
+fn service_key<F: Ip>(tuple: &Tuple<F>, port: [u8; 2]) -> ServiceKey {
     ServiceKey {
         address: F::words(tuple.destination),
         reserved: 0,
         port: u16::from_ne_bytes(port),
-        protocol: frame.protocol,
+        protocol: tuple.protocol,
         family: F::NUMBER,
     }
 }

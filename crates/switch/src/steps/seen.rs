@@ -7,7 +7,7 @@ use super::Handover;
 use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::order;
-use crate::platform::Platform;
+use crate::platform::{Platform, View};
 use crate::table::{Family, Tuple, V4, V6};
 use rlvs_packet::protocol;
 use rlvs_packet::udp::Udp;
@@ -46,7 +46,7 @@ impl Seen for V6 {
 
 /// Keeps the packet.
 #[inline(always)]
-pub(super) fn keep<P: Platform, F: Seen>(platform: &P, frame: &Frame, tuple: &Tuple<F>) {
+pub(super) fn keep<P: View, F: Seen>(platform: &P, frame: &Frame, tuple: &Tuple<F>) {
     if let Some(handover) = platform.handover() {
         F::store_tuple(F::kept(handover), tuple);
         handover.signal.store(frame.signal as u32, order::PLAIN);

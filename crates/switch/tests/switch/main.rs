@@ -18,6 +18,7 @@ mod ftp;
 mod ipsec;
 mod life;
 mod link;
+mod local_out;
 mod look_up;
 mod nat;
 mod persistence;
