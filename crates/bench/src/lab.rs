@@ -185,13 +185,14 @@ impl Lab {
         let timeouts = &tables.settings().tcp_timeouts;
         let before: Vec<u32> = timeouts.iter().map(|cell| cell.load(order::PLAIN)).collect();
         self.aim(Target::Director)?;
-        // Not so short that one expires before its reply entry had its packet, which would then be passed.
         timeouts.iter().for_each(|cell| cell.store(Tick::in_seconds(2), order::PLAIN));
-        let request = Plan { base, ..request(method, FLOWS_MAX) };
-        let sent = self.send(&request, 1 << FLOWS_MAX).and_then(|_| match replies {
+        // Replies first, while requests keep the connections: an expired one's packets would be passed.
+        let replied = match replies {
             true => self.send(&reply(method, FLOWS_MAX), 1 << FLOWS_MAX).map(|_| ()),
             false => Ok(()),
-        });
+        };
+        let request = Plan { base, ..request(method, FLOWS_MAX) };
+        let sent = replied.and_then(|()| self.send(&request, 1 << FLOWS_MAX).map(|_| ()));
         for (cell, ticks) in timeouts.iter().zip(before) {
             cell.store(ticks, order::PLAIN);
         }
