@@ -1,6 +1,6 @@
 //! The director as the cluster sees it: one that may go away and come back.
 
-use rlvs_ipvs::{Client, ClientError, Errno};
+use rlvs_ipvs::{Client, ClientError, Errno, SOCKET_NAME};
 
 use crate::plan::{Change, Setup};
 
@@ -18,12 +18,14 @@ pub enum Place {
 pub struct Director {
     place: Place,
     client: Option<Client>,
+    /// The kernel has been asked for its module, in vain: that is not repeated each time.
+    without_module: bool,
 }
 
 impl Director {
     /// Not connected yet.
     pub fn new(place: Place) -> Self {
-        Self { place, client: None }
+        Self { place, client: None, without_module: false }
     }
 
     /// The services and destinations that it has.
@@ -54,11 +56,23 @@ impl Director {
         let client = match self.client.take() {
             Some(client) => client,
             None => match &self.place {
-                Place::Here => Client::connect().await?,
+                Place::Here => self.connect_here().await?,
                 Place::Socket(name) => Client::connect_rlvs(name).await?,
             },
         };
         Ok(self.client.insert(client))
+    }
+
+    async fn connect_here(&mut self) -> Result<Client, ClientError> {
+        if self.without_module
+            && let (Err(_), Err(_)) =
+                (Client::connect_rlvs(SOCKET_NAME).await, Client::connect_kernel().await)
+        {
+            return Err(ClientError::NoDirector);
+        }
+        let client = Client::connect().await;
+        self.without_module = matches!(client, Err(ClientError::NoDirector));
+        client
     }
 
     fn keep_unless_broken<T>(&mut self, result: Result<T, ClientError>) -> Result<T, ClientError> {

@@ -1,8 +1,9 @@
 //! What makes directors and real servers a cluster.
 //!
 //! One file says what should be ([`config`]). [`plan`] compares that with what runs; [`nanny`] checks real servers and
-//! decides who serves. [`pulse`] speaks VRRP, so that one of several machines has the virtual addresses. [`run`] ties these together and drives the director as an operator would, by IPVS's control
-//! protocol: rlvs's own director or the kernel's IPVS.
+//! decides who serves. [`pulse`] speaks VRRP, so that one of several machines has the virtual addresses. [`run`] ties
+//! these together and drives the director as an operator would, by IPVS's control protocol: rlvs's own director or the
+//! kernel's IPVS.
 #![forbid(unsafe_code)]
 
 mod cluster;

@@ -200,18 +200,17 @@ pub(crate) fn mark_of<P: View, F: Ip>(platform: &P, tuple: &Tuple<F>) -> u32 {
         interface: platform.ingress(),
         family: family_bit(F::NUMBER),
     };
-    let mut mark = 0;
-    platform.repeat(length, |number| {
+    let [mark] = platform.repeat(length, [0], |number, [mark]| {
         let Some(rule) = platform.mark_rule(first.wrapping_add(number)) else {
             return ControlFlow::Break(());
         };
         if packet.differs_from(rule) != 0 {
             return ControlFlow::Continue(());
         }
-        mark = rule.mark.load(order::PLAIN);
+        *mark = rule.mark.load(order::PLAIN) as u64;
         ControlFlow::Break(())
     });
-    mark
+    mark as u32
 }
 
 /// What rules look at.

@@ -48,11 +48,20 @@ pub trait Memory {
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool;
     /// Atomically adds (wrapping; add `n.wrapping_neg()` to subtract) and gives what was there before.
     fn add(&self, cell: &AtomicU32, n: u32) -> u32;
-    /// Calls `body` with 0, 1, 2, ... until it breaks, at most `times` times. For long walks: the kernel's verifier follows
-    /// a loop round by round, but here `body` once.
+    /// Calls `body` with 0, 1, 2, ... and the state until it breaks, at most `times` times; the state at the end. For long
+    /// walks: the kernel's verifier follows a loop round by round, but here `body` once.
+    ///
+    /// Linux 6.1's does so for the first round only, and leaves out of the program what that cannot come to. So the
+    /// state is words whose values at the start are hidden from it, and `body` changes nothing else of the stack.
     #[inline(always)]
-    fn repeat(&self, times: u32, body: impl FnMut(u32) -> ControlFlow<()>) {
-        let _end = (0..times).try_for_each(body);
+    fn repeat<const N: usize>(
+        &self,
+        times: u32,
+        mut state: [u64; N],
+        body: impl Fn(u32, &mut [u64; N]) -> ControlFlow<()>,
+    ) -> [u64; N] {
+        let _end = (0..times).try_for_each(|number| body(number, &mut state));
+        state
     }
     /// A point between two steps of a protocol among CPUs. Tests let another one go on here.
     #[inline(always)]

@@ -24,7 +24,7 @@ use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Memory, Platform, Step, Verdict, View};
+use rlvs_switch::{Memory, Platform, Step, Verdict, View, order};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
@@ -142,7 +142,7 @@ impl Kernel<xdp_md> {
     }
 }
 
-impl<C> Memory for Kernel<C> {
+impl<C: Context> Memory for Kernel<C> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
         maps::CONFIG.get(0)
@@ -172,9 +172,23 @@ impl<C> Memory for Kernel<C> {
     }
 
     #[inline(always)]
-    fn repeat(&self, times: u32, mut body: impl FnMut(u32) -> ControlFlow<()>) {
-        // SAFETY: the helper calls `once` with what `body` points to, and has returned when `body` ends.
-        unsafe { helpers::bpf_loop(times, once(&body), (&raw mut body).cast(), 0) };
+    fn repeat<const N: usize>(
+        &self,
+        times: u32,
+        mut state: [u64; N],
+        body: impl Fn(u32, &mut [u64; N]) -> ControlFlow<()>,
+    ) -> [u64; N] {
+        let Some(handover) = self.handover() else { return state };
+        let zero = handover.zero.load(order::PLAIN);
+        let mut i = 0;
+        while i < N {
+            state[i] ^= zero;
+            i += 1;
+        }
+        let mut rounds = Rounds { state, body };
+        // SAFETY: the helper calls `once` with what it is given here, and has returned when that ends.
+        unsafe { helpers::bpf_loop(times, once(&rounds), (&raw mut rounds).cast(), 0) };
+        rounds.state
     }
 
     #[inline(always)]
@@ -487,14 +501,28 @@ fn empty_query<'a>() -> Option<&'a mut bpf_fib_lookup> {
     }
 }
 
-/// A round of [`Memory::repeat`], as the kernel calls it: 1 ends the loop.
-extern "C" fn round<F: FnMut(u32) -> ControlFlow<()>>(number: u64, body: *mut F) -> i64 {
-    // SAFETY: `repeat` gave a pointer to its `body`, which only this function uses meanwhile.
-    unsafe { (*body)(number as u32) }.is_break() as i64
+/// What the rounds of a [`Memory::repeat`] go on with.
+#[repr(C, align(8))]
+struct Rounds<const N: usize, F> {
+    state: [u64; N],
+    body: F,
 }
 
-/// [`round`] for this kind of body.
+/// A round, as the kernel calls it: 1 ends the loop.
+extern "C" fn round<const N: usize, F>(number: u64, rounds: *mut Rounds<N, F>) -> i64
+where
+    F: Fn(u32, &mut [u64; N]) -> ControlFlow<()>,
+{
+    // SAFETY: `repeat` gave a pointer to its own, which only this function uses meanwhile.
+    let rounds = unsafe { &mut *rounds };
+    (rounds.body)(number as u32, &mut rounds.state).is_break() as i64
+}
+
+/// [`round`] for rounds of this kind.
 #[inline(always)]
-fn once<F: FnMut(u32) -> ControlFlow<()>>(_: &F) -> *mut core::ffi::c_void {
-    round::<F> as *mut core::ffi::c_void
+fn once<const N: usize, F>(_: &Rounds<N, F>) -> *mut core::ffi::c_void
+where
+    F: Fn(u32, &mut [u64; N]) -> ControlFlow<()>,
+{
+    round::<N, F> as *mut core::ffi::c_void
 }

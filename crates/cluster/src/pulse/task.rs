@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::kernel::{Addresses, Listener, News};
 use super::machine::{Event, State};
@@ -20,6 +20,8 @@ use crate::notify::Notifier;
 
 /// How often interfaces are looked at even if the kernel says nothing.
 const LOOK: Duration = Duration::from_secs(5);
+/// Packets that are looked at in one go.
+const BATCH: usize = 256;
 /// Of several changes in a row, only what came of them matters.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -99,6 +101,7 @@ impl Task {
         mut orders: mpsc::Receiver<(Vec<Instance>, Vec<SyncGroup>)>,
     ) {
         let mut look_at = Instant::now() + LOOK;
+        let mut listening = true;
         loop {
             let due = self.routers.iter().filter_map(Router::deadline).min().map(|at| self.start + at);
             let due = async {
@@ -108,13 +111,22 @@ impl Task {
                 }
             };
             tokio::select! {
-                // Who is heard is not dead: what has come is read before a timer is believed.
+                // Who is heard is not dead: what has come is read before a timer is believed...
                 biased;
                 order = orders.recv() => match order {
                     Some((instances, groups)) => self.change(instances, groups).await,
                     None => return self.stop().await,
                 },
-                Some(heard) = heard.recv() => self.hear(&heard).await,
+                Some(first) = heard.recv() => {
+                    self.hear(&first).await;
+                    for _ in 1..BATCH {
+                        let Ok(next) = heard.try_recv() else { break };
+                        self.hear(&next).await;
+                    }
+                    // ...but no flood of packets keeps this machine from saying that it is there.
+                    self.wake().await;
+                }
+                () = due => self.wake().await,
                 Some(verdict) = verdicts.recv() => {
                     let own = self.routers.iter_mut().find(|router| router.instance.name == verdict.subject);
                     if let Some(router) = own {
@@ -122,12 +134,13 @@ impl Task {
                         self.look().await;
                     }
                 }
-                news = listener.next() => match news {
+                news = listener.next(), if listening => match news {
                     News::Changed => look_at = look_at.min(Instant::now() + SETTLE),
-                    // Then only looking helps.
-                    News::End => sleep(LOOK).await,
+                    News::End => {
+                        tracing::error!("the kernel tells no changes of interfaces any more: looking every {LOOK:?}");
+                        listening = false;
+                    }
                 },
-                () = due => self.wake().await,
                 () = sleep_until(look_at) => {
                     look_at = Instant::now() + LOOK;
                     self.look().await;

@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::{Scheduler, destination_hashing, maglev_hashing, source_hashing};
+use super::{NOBODY, Scheduler, destination_hashing, maglev_hashing, somebody, source_hashing};
 use crate::cell::AtomicU32;
 use crate::destination::Destination;
 use crate::order;
@@ -177,16 +177,15 @@ pub(super) fn first_available<P: Platform>(
     slots: u32,
     slot_of: impl Fn(u32) -> u32,
 ) -> Option<u32> {
-    let mut found = None;
-    platform.repeat(slots, |tried| {
+    let [found] = platform.repeat(slots, [NOBODY as u64], |tried, [found]| {
         match look(platform, list, slot_of(tried)) {
-            Found::Destination(index) => found = Some(index),
+            Found::Destination(index) => *found = index as u64,
             Found::Unavailable => return ControlFlow::Continue(()),
             Found::Empty => {}
         }
         ControlFlow::Break(())
     });
-    found
+    somebody(found)
 }
 
 #[cfg(test)]

@@ -38,10 +38,12 @@ pub(super) fn is_over<P: Platform>(members: &Members<'_, P>, index: u32) -> bool
     if destination.active.load(order::PLAIN) <= destination.weight.load(order::PLAIN) {
         return false;
     }
-    let mut is_other_idle = false;
-    let all = members.each(|_, other| {
-        is_other_idle = (other.active.load(order::PLAIN) as u64) * 2 < other.weight.load(order::PLAIN) as u64;
-        if is_other_idle { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let [is_other_idle] = members.each([0], |_, other, [is_other_idle]| {
+        if other.active.load(order::PLAIN) as u64 * 2 >= other.weight.load(order::PLAIN) as u64 {
+            return ControlFlow::Continue(());
+        }
+        *is_other_idle = 1;
+        ControlFlow::Break(())
     });
-    all.is_some() && is_other_idle
+    is_other_idle != 0
 }

@@ -212,8 +212,14 @@ pub(crate) fn remember_locality<P: Platform>(platform: &P, list: &MemberList, wa
     }
 }
 
-/// No destination.
+/// No destination, no place.
 const NOBODY: u32 = u32::MAX;
+
+/// The place or index in a word of a state, unless it is [`NOBODY`]'s.
+#[inline(always)]
+fn somebody(word: u64) -> Option<u32> {
+    (word != NOBODY as u64).then_some(word as u32)
+}
 
 /// Service flag of sh and mh: whom a client's slot does not give to an eligible destination, another slot does.
 pub const FALLBACK: u32 = 0x8;
@@ -244,19 +250,20 @@ impl<'a, P: Platform> Members<'a, P> {
         self.platform.destination(self.platform.member(place)?)
     }
 
-    /// Visits the members in order until told to stop, each by its place; `None` if one of them is not to be found.
+    /// Visits the members in order until told to stop, each by its place, with the state ([`crate::Memory::repeat`]).
     #[inline(always)]
-    fn each(&self, mut visit: impl FnMut(u32, &'a Destination) -> ControlFlow<()>) -> Option<()> {
-        let mut all_found = true;
-        self.platform.repeat(self.length(), |number| {
+    fn each<const N: usize>(
+        &self,
+        state: [u64; N],
+        visit: impl Fn(u32, &'a Destination, &mut [u64; N]) -> ControlFlow<()>,
+    ) -> [u64; N] {
+        self.platform.repeat(self.length(), state, |number, state| {
             let place = self.first.wrapping_add(number);
-            let Some(destination) = self.destination(place) else {
-                all_found = false;
-                return ControlFlow::Break(());
-            };
-            visit(place, destination)
-        });
-        if all_found { Some(()) } else { None }
+            match self.destination(place) {
+                Some(destination) => visit(place, destination, state),
+                None => ControlFlow::Break(()),
+            }
+        })
     }
 
     /// The place that a cursor names; nobody's, before [`Self::first`], if it names none.

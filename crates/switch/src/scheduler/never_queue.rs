@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::{Members, shortest_expected_delay};
+use super::{Members, NOBODY, shortest_expected_delay, somebody};
 use crate::order;
 use crate::platform::Platform;
 
@@ -17,13 +17,12 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>) -> Option<u32> {
 
 #[inline(always)]
 fn first_idle<P: Platform>(members: &Members<'_, P>) -> Option<u32> {
-    let mut idle = None;
-    members.each(|place, destination| {
+    let [idle] = members.each([NOBODY as u64], |place, destination, [idle]| {
         if destination.eligible_weight() == 0 || destination.active.load(order::PLAIN) > 0 {
             return ControlFlow::Continue(());
         }
-        idle = Some(place);
+        *idle = place as u64;
         ControlFlow::Break(())
-    })?;
-    idle
+    });
+    somebody(idle)
 }

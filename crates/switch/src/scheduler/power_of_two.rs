@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::Members;
+use super::{Members, NOBODY, somebody};
 use crate::platform::Platform;
 
 /// The better one of two eligible members that are drawn with chances by weight.
@@ -20,11 +20,10 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>) -> Option<u32> {
 /// `None` if no member is eligible.
 #[inline(always)]
 fn total_weight<P: Platform>(members: &Members<'_, P>) -> Option<u64> {
-    let mut total = 0u64;
-    members.each(|_, destination| {
-        total = total.wrapping_add(destination.eligible_weight() as u64);
+    let [total] = members.each([0], |_, destination, [total]| {
+        *total = total.wrapping_add(destination.eligible_weight() as u64);
         ControlFlow::Continue(())
-    })?;
+    });
     if total > 0 { Some(total) } else { None }
 }
 
@@ -32,15 +31,16 @@ fn total_weight<P: Platform>(members: &Members<'_, P>) -> Option<u64> {
 #[inline(always)]
 fn draw<P: Platform>(members: &Members<'_, P>, total: u64) -> Option<u32> {
     let random = (members.platform.random() as u64) << 32 | members.platform.random() as u64;
-    let mut lot = random.checked_rem(total.wrapping_add(1))? as i64;
-    let mut drawn = None;
-    members.each(|place, destination| {
-        let weight = destination.eligible_weight();
-        if weight > 0 {
-            drawn = Some(place);
-            lot = lot.wrapping_sub(weight as i64);
+    let lot = random.checked_rem(total.wrapping_add(1))?;
+    let [drawn, _] = members.each([NOBODY as u64, lot], |place, destination, [drawn, left]| {
+        let weight = destination.eligible_weight() as u64;
+        if weight == 0 {
+            return ControlFlow::Continue(());
         }
-        if weight > 0 && lot <= 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    drawn
+        *drawn = place as u64;
+        let is_used_up = *left <= weight;
+        *left = left.wrapping_sub(weight);
+        if is_used_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    somebody(drawn)
 }

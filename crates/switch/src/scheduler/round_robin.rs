@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::{CURSOR_TRIES, Members};
+use super::{CURSOR_TRIES, Members, NOBODY, somebody};
 use crate::order;
 use crate::platform::Platform;
 use crate::service::MemberList;
@@ -23,19 +23,19 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
 
 #[inline(always)]
 fn next_eligible<P: Platform>(members: &Members<'_, P>, last: u32) -> Option<u32> {
-    let mut place = members.place(last);
-    let mut next = None;
-    members.platform.repeat(members.length(), |_| {
-        place = place.wrapping_add(1);
-        if members.is_past(place) {
-            place = members.first;
+    let start = [members.place(last) as u64, NOBODY as u64];
+    let [_, next] = members.platform.repeat(members.length(), start, |_, [place, next]| {
+        let mut here = (*place as u32).wrapping_add(1);
+        if members.is_past(here) {
+            here = members.first;
         }
-        match members.destination(place) {
+        *place = here as u64;
+        match members.destination(here) {
             Some(destination) if destination.eligible_weight() == 0 => return ControlFlow::Continue(()),
-            Some(_) => next = Some(place),
+            Some(_) => *next = here as u64,
             None => {}
         }
         ControlFlow::Break(())
     });
-    next
+    somebody(next)
 }

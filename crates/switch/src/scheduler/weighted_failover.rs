@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::Members;
+use super::{Members, NOBODY, somebody};
 use crate::destination::Destination;
 use crate::platform::Platform;
 
@@ -18,15 +18,12 @@ pub(super) fn heaviest<P: Platform>(
     members: &Members<'_, P>,
     weight: impl Fn(&Destination) -> u32,
 ) -> Option<u32> {
-    let mut best = None;
-    let mut highest = 0;
-    members.each(|place, destination| {
-        let weight = weight(destination);
-        if weight > highest {
-            best = Some(place);
-            highest = weight;
+    let [best, _] = members.each([NOBODY as u64, 0], |place, destination, [best, highest]| {
+        let weight = weight(destination) as u64;
+        if weight > *highest {
+            (*best, *highest) = (place as u64, weight);
         }
         ControlFlow::Continue(())
-    })?;
-    best
+    });
+    somebody(best)
 }

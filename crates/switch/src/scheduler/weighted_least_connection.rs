@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::Members;
+use super::{Members, NOBODY, somebody};
 use crate::destination::Destination;
 use crate::platform::Platform;
 
@@ -20,20 +20,17 @@ pub(super) fn least_loaded<P: Platform>(
     load: impl Fn(&Destination) -> u64,
     share: impl Fn(u64) -> u64,
 ) -> Option<u32> {
-    let mut best = None;
-    let mut best_load = 0u64;
-    let mut best_share = 0u64;
-    members.each(|place, destination| {
+    let none = [NOBODY as u64, 0, 0];
+    let [best, ..] = members.each(none, |place, destination, [best, best_load, best_share]| {
         let weight = destination.eligible_weight() as u64;
         let (load, share) = (load(destination), share(weight));
         // Loads stay below 2^41 and weights below 2^31: with more than 2^33 connections' worth of load the product
         // could wrap, as it does in IPVS.
-        if weight > 0 && (best.is_none() || best_load.wrapping_mul(share) > load.wrapping_mul(best_share)) {
-            best = Some(place);
-            best_load = load;
-            best_share = share;
+        let is_less = best_load.wrapping_mul(share) > load.wrapping_mul(*best_share);
+        if weight > 0 && (*best == NOBODY as u64 || is_less) {
+            (*best, *best_load, *best_share) = (place as u64, load, share);
         }
         ControlFlow::Continue(())
-    })?;
-    best
+    });
+    somebody(best)
 }

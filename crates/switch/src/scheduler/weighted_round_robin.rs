@@ -5,7 +5,7 @@
 
 use core::ops::ControlFlow;
 
-use super::{Members, lock};
+use super::{Members, NOBODY, lock, somebody};
 use crate::order;
 use crate::platform::Platform;
 use crate::service::{CURSOR_START, MemberList};
@@ -32,29 +32,31 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
 
 #[inline(always)]
 fn step<P: Platform>(members: &Members<'_, P>, list: &MemberList, maximum: u32) -> Option<u32> {
-    let mut place = members.place(list.cursor.load(order::PLAIN));
-    let mut threshold = list.threshold.load(order::PLAIN);
-    let mut chosen = None;
-    members.platform.repeat(members.length().wrapping_mul(2).wrapping_add(BEYOND), |_| {
-        place = place.wrapping_add(1);
-        if members.is_past(place) {
+    let rounds = members.length().wrapping_mul(2).wrapping_add(BEYOND);
+    let last = members.place(list.cursor.load(order::PLAIN));
+    let start = [last as u64, list.threshold.load(order::PLAIN) as u64, NOBODY as u64];
+    let end = members.platform.repeat(rounds, start, |_, [place, threshold, chosen]| {
+        let here = (*place as u32).wrapping_add(1);
+        if members.is_past(here) {
             // The end of a round: the threshold falls, and from its lowest value goes back to the highest.
-            place = members.place(CURSOR_START);
-            let lower = threshold.saturating_sub(list.step.load(order::PLAIN));
-            threshold = if lower > 0 { lower } else { maximum };
+            *place = members.place(CURSOR_START) as u64;
+            let lower = (*threshold as u32).saturating_sub(list.step.load(order::PLAIN));
+            *threshold = if lower > 0 { lower } else { maximum } as u64;
             return ControlFlow::Continue(());
         }
-        match members.destination(place) {
-            Some(destination) if destination.eligible_weight() < threshold => {
+        *place = here as u64;
+        match members.destination(here) {
+            Some(destination) if (destination.eligible_weight() as u64) < *threshold => {
                 return ControlFlow::Continue(());
             }
             // The threshold is at least 1.
-            Some(_) => chosen = Some(place),
+            Some(_) => *chosen = here as u64,
             None => {}
         }
         ControlFlow::Break(())
     });
-    list.threshold.store(threshold, order::PLAIN);
-    list.cursor.store(members.cursor(place), order::PLAIN);
-    chosen
+    let [place, threshold, chosen] = end;
+    list.threshold.store(threshold as u32, order::PLAIN);
+    list.cursor.store(members.cursor(place as u32), order::PLAIN);
+    somebody(chosen)
 }

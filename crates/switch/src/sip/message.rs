@@ -19,18 +19,13 @@ pub struct Message {
     length: AtomicU32,
     /// Where reading goes on.
     place: AtomicU32,
-    /// [`Self::hidden_zero`].
-    zero: AtomicU32,
-    /// Keeps what follows aligned.
-    reserved: AtomicU32,
 }
 
 impl Default for Message {
     /// Empty.
     fn default() -> Message {
         let words = core::array::from_fn(|_| AtomicU32::default());
-        let [length, place, zero, reserved] = core::array::from_fn(|_| AtomicU32::default());
-        Message { words, length, place, zero, reserved }
+        Message { words, length: AtomicU32::default(), place: AtomicU32::default() }
     }
 }
 
@@ -60,24 +55,24 @@ fn find<P: Platform>(platform: &P) -> u32 {
     let message = &handover.message;
     let length = message.length.load(order::PLAIN);
     // The octets up to this one, the last one lowest.
-    let (mut window, mut found) = (message.hidden_zero() as u64, 0);
-    platform.repeat(length, |i| {
+    let [_, found] = platform.repeat(length, [0, 0], |i, [window, found]| {
         let octet = message.octet(i);
-        window = window << 8 | octet as u64;
+        *window = *window << 8 | octet as u64;
+        let window = *window;
         if is_break((window >> 56) as u32) && (window | LOWER_CASE) & u64::MAX >> 8 == NAME {
             message.go_to(i + 1);
-            found = 1;
+            *found = 1;
         } else if is_break((window >> 16) as u32 & 0xff)
             && (window >> 8) as u32 & 0xff | 0x20 == COMPACT
             && !is_letter(octet)
         {
             // This octet may be the colon.
             message.go_to(i);
-            found = 1;
+            *found = 1;
         }
-        if found == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if *found == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    found
+    found as u32
 }
 
 const RETURN: u32 = b'\r' as u32;
@@ -115,17 +110,17 @@ fn take<P: Platform>(platform: &P) -> u32 {
     let (message, call) = (&handover.message, &handover.call);
     call.clear();
     let start = message.place.load(order::PLAIN);
-    let (mut length, mut ats) = (0, message.hidden_zero());
-    platform.repeat(LONGEST, |n| {
+    let [length, ats] = platform.repeat(LONGEST, [0, 0], |n, [length, ats]| {
         let octet = message.peek(start.wrapping_add(n));
         if !is_of_call_id(octet) {
             return ControlFlow::Break(());
         }
         call.put(n, octet);
-        length = n + 1;
-        ats += (octet == AT) as u32;
+        *length = n as u64 + 1;
+        *ats += (octet == AT) as u64;
         ControlFlow::Continue(())
     });
+    let length = length as u32;
     call.length.store(length, order::PLAIN);
     let end = start.wrapping_add(length);
     // Two words at most, none of them empty.
@@ -167,14 +162,6 @@ impl Message {
         if place < self.length.load(order::PLAIN) { self.octet(place) } else { 0 }
     }
 
-    /// 0, but not to the verifier. Linux 6.1's follows one round of a [`crate::Memory::repeat`] only: what no first round can come to
-    /// from a start that it knows, it would take for impossible in all others, and leave it out of the program.
-    #[inline(always)]
-    fn hidden_zero(&self) -> u32 {
-        self.zero.store(0, order::PLAIN);
-        self.zero.load(order::PLAIN)
-    }
-
     /// Reading goes on here.
     #[inline(always)]
     fn go_to(&self, place: u32) {
@@ -204,7 +191,7 @@ impl Message {
     #[inline(always)]
     fn skip_blanks_of_line<P: Platform>(&self, platform: &P) -> bool {
         let start = self.place.load(order::PLAIN);
-        platform.repeat(self.length.load(order::PLAIN), |_| {
+        platform.repeat(self.length.load(order::PLAIN), [], |_, []| {
             if self.skip(b' ' as u32) || self.skip(b'\t' as u32) {
                 ControlFlow::Continue(())
             } else {

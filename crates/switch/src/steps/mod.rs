@@ -228,6 +228,8 @@ pub struct Handover {
     pub(crate) errors_tick: AtomicU32,
     /// How many in that tick.
     pub(crate) errors: AtomicU32,
+    /// Always 0, which the kernel's verifier does not know.
+    pub zero: AtomicU64,
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

@@ -295,8 +295,7 @@ const NONE: u32 = u32::MAX;
 #[inline(never)]
 fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
     let first = first_way(hash);
-    let mut vacant = NONE;
-    memory.repeat(PROBES, |probe| {
+    let [vacant] = memory.repeat(PROBES, [NONE as u64], |probe, [vacant]| {
         let number = home(hash, probe, mask);
         let Some(bucket) = F::bucket(memory, number) else { return ControlFlow::Break(()) };
         let mut i = 0;
@@ -310,14 +309,14 @@ fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
                     && is_over::<M, F>(memory, number << WAYS_SHIFT | way, now) != 0)
             {
                 extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
-                vacant = number << WAYS_SHIFT | way;
+                *vacant = (number << WAYS_SHIFT | way) as u64;
                 return ControlFlow::Break(());
             }
             i += 1;
         }
         ControlFlow::Continue(())
     });
-    vacant
+    vacant as u32
 }
 
 /// Whether the connection of a slot whose own time has passed has expired (1) or not (0): of a connection with packets
@@ -353,8 +352,7 @@ fn extend_reach<M: Memory, F: Family>(memory: &M, number: u32, reach: u32) {
 /// [`NONE`] if all are established. Where the search starts changes with time, so that it does not always hit the same.
 #[inline(never)]
 fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
-    let mut victim = NONE;
-    memory.repeat(2 * VICTIMS, |i| {
+    let [victim] = memory.repeat(2 * VICTIMS, [NONE as u64], |i, [victim]| {
         let probe = i / WAYS as u32 % 2;
         let index = home(hash, probe, mask) << WAYS_SHIFT | now.wrapping_add(i) & (WAYS as u32 - 1);
         let Some(place) = slot::<M, F>(memory, index) else { return ControlFlow::Break(()) };
@@ -366,12 +364,12 @@ fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
         };
         if meta.is_live() && !meta.is_pairing() && spare {
             extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
-            victim = index;
+            *victim = index as u64;
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     });
-    victim
+    victim as u32
 }
 
 /// Slots in which a victim is looked for: those of two buckets.

@@ -47,12 +47,11 @@ fn find_beyond<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) ->
     let mask = F::mask(config);
     let Some(bucket) = F::bucket(memory, home(hash, 0, mask)) else { return NOTHING };
     let reach = bucket.slots[0].reach.load(order::PLAIN);
-    let mut packed = NOTHING;
-    memory.repeat(reach.min(PROBES - 1), |number| {
+    let [packed] = memory.repeat(reach.min(PROBES - 1), [NOTHING], |number, [packed]| {
         let Some(found) = find_in(memory, tuple, home(hash, number + 1, mask), hash) else {
             return ControlFlow::Continue(());
         };
-        packed = pack(found);
+        *packed = pack(found);
         ControlFlow::Break(())
     });
     packed
