@@ -150,7 +150,7 @@ impl Kernel<xdp_md> {
     }
 }
 
-impl<C> Memory for Kernel<C> {
+impl<C: Context> Memory for Kernel<C> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
         maps::CONFIG.get(0)
