@@ -52,7 +52,7 @@ pub async fn run(File { path }: File) -> Result<ExitCode> {
 pub fn check(File { path }: &File) -> Result<ExitCode> {
     let config = Config::read(path)?;
     let servers = config.services.iter().map(|service| service.servers.len()).sum::<usize>();
-    println!("{}: {} services, {servers} real servers", path.display(), config.services.len());
+    println!("{}: services: {}, real servers: {servers}", path.display(), config.services.len());
     Ok(ExitCode::SUCCESS)
 }
 

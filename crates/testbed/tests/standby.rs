@@ -101,7 +101,7 @@ fn servers_and_directors_fail_and_come_back() -> Result<()> {
     let director = &scene.net.director;
     let (first, _second) = (scene.nginx(1)?, scene.nginx(2)?);
     director.write(FILE, &file(150, 1))?;
-    ensure!(rlvs(director, &format!("check {FILE}"))?.contains("1 services, 2 real servers"));
+    ensure!(rlvs(director, &format!("check {FILE}"))?.contains("services: 1, real servers: 2"));
     ensure!(rlvs(director, &format!("diff {FILE}")).is_err(), "there are differences, so its status is 1");
     let mut active = cluster(director, &file(150, 1))?;
     let _standby = cluster(&scene.standby, &file(100, 1))?;
