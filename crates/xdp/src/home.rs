@@ -58,8 +58,7 @@ pub struct Kernel<C> {
 
 /// What the kernel calls a program with: the frame, in its way.
 pub trait Context {
-    /// Where the part of the frame that can be read starts and ends. Volatile, or the compiler would see that a packet's own
-    /// length, once compared, makes later comparisons needless, which the verifier does not see.
+    /// Where the part of the frame that can be read starts and ends: [`read_bounds`].
     ///
     /// # Safety
     /// Only for the pointer that the kernel called the program with. The same holds for the others.
@@ -72,15 +71,22 @@ pub trait Context {
     unsafe fn ingress(context: *const Self) -> u32;
 }
 
+/// Reads where a frame starts and ends from two fields of a context. Volatile, or the compiler would see that a packet's own
+/// length, once compared, makes later comparisons needless, which the verifier does not see.
+///
+/// # Safety
+/// Both are fields of the context that the kernel called the program with.
+#[inline(always)]
+pub unsafe fn read_bounds(start: *const u32, end: *const u32) -> (usize, usize) {
+    // SAFETY: the caller's.
+    unsafe { (start.read_volatile() as usize, end.read_volatile() as usize) }
+}
+
 impl Context for xdp_md {
     #[inline(always)]
     unsafe fn bounds(context: *const Self) -> (usize, usize) {
         // SAFETY: the caller's.
-        unsafe {
-            let start = (&raw const (*context).data).read_volatile();
-            let end = (&raw const (*context).data_end).read_volatile();
-            (start as usize, end as usize)
-        }
+        unsafe { read_bounds(&raw const (*context).data, &raw const (*context).data_end) }
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Sends what is the switch's, of what the director itself sends, to where the switch receives it.
 
-use crate::home::{Context, Kernel};
+use crate::home::{Context, Kernel, read_bounds};
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1};
 use aya_ebpf::helpers;
 use aya_ebpf::programs::TcContext;
@@ -52,11 +52,7 @@ impl Context for __sk_buff {
     #[inline(always)]
     unsafe fn bounds(context: *const Self) -> (usize, usize) {
         // SAFETY: the caller's.
-        unsafe {
-            let start = (&raw const (*context).data).read_volatile();
-            let end = (&raw const (*context).data_end).read_volatile();
-            (start as usize, end as usize)
-        }
+        unsafe { read_bounds(&raw const (*context).data, &raw const (*context).data_end) }
     }
 
     /// Also of what is not in one piece with the headers.
