@@ -15,7 +15,7 @@ use crate::topology::with_port;
 /// Answers by the name of the real server that gave them.
 pub type Shares = BTreeMap<String, u32>;
 
-/// The next port that curl asks from: below those that the kernel gives away, so that none has been used before.
+/// The next port that curl and dig ask from: below those that the kernel gives away, so that none has been used before.
 /// A port that wrk has just used still has an entry in the connection table, which decides who answers.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(10_000);
 
@@ -32,14 +32,19 @@ pub fn curl(client: &Namespace, address: IpAddr, port: u16, times: u32) -> Resul
     })
 }
 
-/// Asks `times` times for `TXT whoami.test` with dig, over UDP without a second try; who answered how often.
+/// Asks `times` times for `TXT whoami.test` with dig, over UDP without a second try, each time from a new port; who
+/// answered how often.
 ///
 /// # Errors
 ///
 /// When a question is not answered.
 pub fn dig(client: &Namespace, address: IpAddr, times: u32) -> Result<Shares> {
     let server = format!("@{address}");
-    count(times, || client.output(&["dig", "+short", "+tries=1", "+time=3", "TXT", "whoami.test", &server]))
+    let any = if address.is_ipv6() { "::" } else { "0.0.0.0" };
+    count(times, || {
+        let from = format!("{any}#{}", NEXT_PORT.fetch_add(1, Ordering::Relaxed));
+        client.output(&["dig", "-b", &from, "+short", "+tries=1", "+time=3", "TXT", "whoami.test", &server])
+    })
 }
 
 fn count(times: u32, mut ask: impl FnMut() -> Result<String>) -> Result<Shares> {

@@ -41,9 +41,10 @@ fn crash_under_load(method: Method) -> Result<()> {
         Ok((one.0 + two.0 >= 16).then_some(()))
     })?;
     cluster.crash_director()?;
-    // wrk's connections take turns in between, so only that both servers get some is certain.
+    // wrk's connections take turns in between, so these may all fall to one server: only that each is answered is
+    // certain (and `curl` fails at the first that is not).
     let answers = load::curl(&cluster.net.client, vip, 80, 10)?;
-    assert_eq!(answers.len(), 2, "while the director is down: {answers:?}");
+    assert_eq!(answers.values().sum::<u32>(), 10, "while the director is down: {answers:?}");
     cluster.start_director()?;
     for run in runs {
         let report = run.stop()?;
