@@ -83,6 +83,9 @@ impl Memory for Cpu<'_> {
 /// Early fragments that are kept.
 const KEPT_FRAGMENTS: usize = 1 << 10;
 
+/// Packets that wait to be sent in fragments.
+const LARGE_PACKETS: usize = 1 << 8;
+
 impl View for Cpu<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         self.frame.read(offset)
@@ -188,11 +191,11 @@ impl Platform for Cpu<'_> {
 
     fn send_in_fragments(&self, interface: u32, mtu: u32, is_own: u32) -> bool {
         let frame = self.frame.octets();
-        if frame.len() > LARGE_MAX {
+        let mut large = self.simulation.large();
+        if frame.len() > LARGE_MAX || large.len() == LARGE_PACKETS {
             return false;
         }
-        let large = Large { interface, mtu, is_own: is_own != 0, frame };
-        self.simulation.large().push(large);
+        large.push(Large { interface, mtu, is_own: is_own != 0, frame });
         true
     }
 
