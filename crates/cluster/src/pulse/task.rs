@@ -6,17 +6,18 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::kernel::{Addresses, Listener, News};
 use super::machine::{Event, State};
 use super::router::Router;
+use super::status::InstanceStatus;
 use super::wire::Heard;
 use crate::config::{Instance, SyncGroup};
 use crate::nanny::{Monitor, News as Verdict};
-use crate::notify::Notifier;
+use crate::notify::{Notice, Notifier};
 
 /// How often interfaces are looked at even if the kernel says nothing.
 const LOOK: Duration = Duration::from_secs(5);
@@ -34,6 +35,7 @@ pub struct PulseError(#[from] io::Error);
 #[derive(Debug)]
 pub struct Pulse {
     orders: mpsc::Sender<(Vec<Instance>, Vec<SyncGroup>)>,
+    questions: mpsc::Sender<oneshot::Sender<Vec<InstanceStatus>>>,
     task: JoinHandle<()>,
 }
 
@@ -46,6 +48,7 @@ impl Pulse {
     pub fn start(notifier: Notifier) -> Result<Self, PulseError> {
         let (listener, addresses) = (Listener::open()?, Addresses::open()?);
         let (orders, received) = mpsc::channel(1);
+        let (questions, asked) = mpsc::channel(1);
         let (to_us, heard) = mpsc::channel(256);
         let (verdicts, verdicts_received) = mpsc::channel(64);
         let task = Task {
@@ -59,7 +62,16 @@ impl Pulse {
             monitors: Vec::new(),
             verdicts,
         };
-        Ok(Self { orders, task: tokio::spawn(task.run(listener, heard, verdicts_received, received)) })
+        let task = tokio::spawn(task.run(listener, heard, verdicts_received, received, asked));
+        Ok(Self { orders, questions, task })
+    }
+
+    /// How the virtual routers are.
+    pub async fn status(&self) -> Vec<InstanceStatus> {
+        let (asker, answer) = oneshot::channel();
+        // The task ends only with this.
+        let _always_there = self.questions.send(asker).await;
+        answer.await.unwrap_or_default()
     }
 
     /// Has these virtual routers from now on. Those that are the same go on as they are.
@@ -99,6 +111,7 @@ impl Task {
         mut heard: mpsc::Receiver<Heard>,
         mut verdicts: mpsc::Receiver<Verdict<String>>,
         mut orders: mpsc::Receiver<(Vec<Instance>, Vec<SyncGroup>)>,
+        mut questions: mpsc::Receiver<oneshot::Sender<Vec<InstanceStatus>>>,
     ) {
         let mut look_at = Instant::now() + LOOK;
         let mut listening = true;
@@ -127,6 +140,9 @@ impl Task {
                     self.wake().await;
                 }
                 () = due => self.wake().await,
+                Some(asker) = questions.recv() => {
+                    let _asker_has_left = asker.send(self.routers.iter().map(Router::status).collect());
+                }
                 Some(verdict) = verdicts.recv() => {
                     let own = self.routers.iter_mut().find(|router| router.instance.name == verdict.subject);
                     if let Some(router) = own {
@@ -309,11 +325,8 @@ impl Task {
             if told == Some(state) || (told.is_none() && state == State::Init) {
                 continue;
             }
-            tracing::info!("group {} is {state}", group.name);
-            if let Some(command) = &group.notify {
-                let words = ["GROUP", &group.name, &state.to_string()];
-                self.notifier.tell(command, words.map(str::to_owned).to_vec());
-            }
+            let notice = Notice::Group { group: group.name.clone(), state: state.to_string() };
+            self.notifier.tell(group.notify.as_ref(), notice);
         }
     }
 }
