@@ -176,7 +176,7 @@ impl Cluster {
     /// Has the virtual routers of a file.
     async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
         if self.pulse.is_none() && !config.instances.is_empty() {
-            self.pulse = Some(Pulse::start(self.notifier.clone())?);
+            self.pulse = Some(Pulse::start(self.notifier.clone()).await?);
         }
         if let Some(pulse) = &self.pulse {
             pulse.change(config.instances.clone(), config.groups.clone()).await;

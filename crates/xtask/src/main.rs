@@ -48,7 +48,7 @@ enum Task {
         /// Only these cases
         cases: Vec<String>,
     },
-    /// Feed random frames to the switch, random messages to the control protocol, random texts to what reads texts
+    /// Feed random frames to the switch, random messages to the control and sync protocols, random texts to what reads texts
     Fuzz {
         /// How long for each of them
         #[arg(long, default_value_t = 60)]
@@ -56,7 +56,7 @@ enum Task {
         /// Show which lines of the switch and of the control protocol that reached; texts are left out
         #[arg(long)]
         coverage: bool,
-        /// Only this one: switch, control or texts
+        /// Only this one: switch, control, sync or texts
         target: Option<String>,
     },
     /// Show NAT, direct routing and tunnelling with a director and two real servers, in network namespaces (root)

@@ -10,6 +10,7 @@ mod kernel;
 pub mod machine;
 pub mod packet;
 mod router;
+mod series;
 mod status;
 mod task;
 mod wire;
