@@ -11,8 +11,10 @@ pub mod machine;
 pub mod packet;
 mod router;
 mod series;
+mod status;
 mod task;
 mod wire;
 
 pub use kernel::Interface;
+pub use status::{InstanceStatus, PeerStatus};
 pub use task::{Pulse, PulseError};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -12,9 +12,10 @@ use super::kernel::{Addresses, Interface};
 use super::machine::{Action, Event, Machine, Rules, State};
 use super::packet::Advertisement;
 use super::series::Series;
+use super::status::{InstanceStatus, Peers};
 use super::wire::{Heard, Wire};
 use crate::config::{Check, Instance, Vip, Watched};
-use crate::notify::Notifier;
+use crate::notify::{Notice, Notifier};
 
 /// A virtual router.
 pub(super) struct Router {
@@ -28,6 +29,10 @@ pub(super) struct Router {
     announcements: Series,
     /// The last complaint about a packet, so that each is made once.
     complaint: Option<String>,
+    /// Since when it has its state, and why.
+    since: Instant,
+    reason: String,
+    peers: Peers,
     addresses: Addresses,
     notifier: Notifier,
 }
@@ -35,9 +40,36 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(instance: Instance, addresses: Addresses, notifier: Notifier) -> Self {
         let machine = Machine::new(Rules::of(&instance));
-        let (wire, fault, failed, announcements, complaint) =
-            (None, None, Vec::new(), Series::default(), None);
-        Self { instance, machine, wire, fault, failed, announcements, complaint, addresses, notifier }
+        Self {
+            instance,
+            machine,
+            wire: None,
+            fault: None,
+            failed: Vec::new(),
+            announcements: Series::default(),
+            complaint: None,
+            since: Instant::now(),
+            reason: "it has not begun".into(),
+            peers: Peers::default(),
+            addresses,
+            notifier,
+        }
+    }
+
+    /// How it is.
+    pub(super) fn status(&self) -> InstanceStatus {
+        InstanceStatus {
+            name: self.instance.name.clone(),
+            state: self.state().to_string(),
+            since: self.since.into(),
+            reason: self.reason.clone(),
+            interface: self.instance.interface.clone(),
+            id: self.instance.id,
+            priority: self.machine.priority(),
+            base_priority: self.instance.priority,
+            addresses: self.instance.addresses.iter().map(|vip| vip.address).collect(),
+            peers: self.peers.status(),
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -85,7 +117,7 @@ impl Router {
                 Action::Announce => self.announce(now),
                 Action::Enter(state) => {
                     entered = Some(state);
-                    self.enter(now, state).await;
+                    self.enter(now, state, self.why(event)).await;
                 }
             }
         }
@@ -116,6 +148,9 @@ impl Router {
                 match doubt {
                     Some(doubt) => self.complain(format!("{from} {doubt}")),
                     None => self.complaint = None,
+                }
+                if let Event::Advertisement { from, priority, interval } = event {
+                    self.peers.hear(from, priority, interval);
                 }
                 Some(event)
             }
@@ -231,8 +266,24 @@ impl Router {
         }
     }
 
-    async fn enter(&mut self, now: Duration, state: State) {
-        tracing::info!("({}) Entering {state} STATE", self.instance.name);
+    /// Why an event gives it another state.
+    fn why(&self, event: Event) -> String {
+        match event {
+            Event::Start => "it begins".into(),
+            Event::Advertisement { from, priority, .. } => {
+                format!("{from} has priority {priority}, this machine {}", self.machine.priority())
+            }
+            Event::Deadline => "no master of at least its priority is heard".into(),
+            Event::Fault(true) => {
+                self.fault.clone().unwrap_or_else(|| "another of its group is at fault".into())
+            }
+            Event::Fault(false) => "what it depends on is up".into(),
+            Event::FollowMaster | Event::FollowBackup => "another of its group is".into(),
+            Event::Stop => "it ends".into(),
+        }
+    }
+
+    async fn enter(&mut self, now: Duration, state: State, reason: String) {
         if state == State::Master {
             for vip in self.instance.addresses.clone() {
                 self.put(&vip).await;
@@ -245,11 +296,14 @@ impl Router {
                 self.take(&vip).await;
             }
         }
-        if let Some(command) = &self.instance.notify {
-            let words =
-                ["INSTANCE", &self.instance.name, &state.to_string(), &self.machine.priority().to_string()];
-            self.notifier.tell(command, words.map(str::to_owned).to_vec());
-        }
+        (self.since, self.reason) = (Instant::now(), reason.clone());
+        let notice = Notice::Instance {
+            instance: self.instance.name.clone(),
+            state: state.to_string(),
+            priority: self.machine.priority(),
+            reason,
+        };
+        self.notifier.tell(self.instance.notify.as_ref(), notice);
     }
 
     /// Puts back what of its addresses is not there, and says so to neighbours.
