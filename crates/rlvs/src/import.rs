@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rlvs_cluster::import::{Format, translate};
 
-/// Translate the configuration of Piranha into one for `rlvs cluster`, printed; what has no counterpart is told.
+/// Translate the configuration of Piranha or keepalived into one for `rlvs cluster`, printed; what has no counterpart is told.
 #[derive(Debug, Args)]
 pub struct Import {
     /// The file; `-` for standard input.
@@ -17,6 +17,9 @@ pub struct Import {
     /// Whose it is, if that cannot be guessed from the file.
     #[arg(long, value_name = "PROGRAM", value_parser = format())]
     from: Option<Format>,
+    /// Of keepalived's lines that begin with `@`, take those of this id, as its option -i says; by default the host's name.
+    #[arg(long, value_name = "ID")]
+    config_id: Option<String>,
 }
 
 /// Something was not translated.
@@ -36,12 +39,12 @@ pub fn run(words: &Import) -> ExitCode {
     }
 }
 
-fn import(Import { file, from }: &Import) -> Result<usize> {
+fn import(Import { file, from, config_id }: &Import) -> Result<usize> {
     let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let format = from.or_else(|| Format::guess(&text));
     let format =
         format.context("it does not look like any program's configuration: say whose it is by --from")?;
-    let translation = translate(format, &text, file)?;
+    let translation = translate(format, &text, file, config_id.as_deref())?;
     print!("{}", translation.text);
     for problem in &translation.problems {
         eprintln!("not translated: {problem}");

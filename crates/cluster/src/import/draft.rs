@@ -45,6 +45,14 @@ impl Block {
         }
     }
 
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// Adds a section within this one.
     pub(super) fn add(&mut self, part: Block) {
         self.parts.push(part);

@@ -5,7 +5,11 @@
 //! that our own reader takes what comes out.
 
 mod draft;
+mod hooks;
+mod keepalived;
+mod ldirectord;
 mod lvs_cf;
+mod range;
 mod value;
 
 use std::fmt;
@@ -20,11 +24,28 @@ use std::sync::Arc;
 pub enum Format {
     /// Piranha's `lvs.cf`.
     LvsCf,
+    /// `keepalived.conf`.
+    Keepalived,
+    /// `ldirectord.cf`.
+    Ldirectord,
 }
+
+/// Words that lines of a `keepalived.conf` begin with, and of no other.
+const KEEPALIVED: [&str; 8] = [
+    "global_defs",
+    "vrrp_instance",
+    "vrrp_script",
+    "vrrp_sync_group",
+    "virtual_server",
+    "virtual_server_group",
+    "real_server",
+    "include",
+];
 
 impl Format {
     /// All of them, with their names.
-    pub const NAMES: [(&'static str, Self); 1] = [("lvs.cf", Self::LvsCf)];
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("lvs.cf", Self::LvsCf), ("keepalived", Self::Keepalived), ("ldirectord", Self::Ldirectord)];
 
     /// Whose a text is, by its words.
     pub fn guess(text: &str) -> Option<Self> {
@@ -32,7 +53,8 @@ impl Format {
             let words: Vec<_> = line.split_whitespace().collect();
             match words.as_slice() {
                 ["virtual" | "failover", _, "{"] | ["serial_no" | "primary", "=", ..] => Some(Self::LvsCf),
-                _ => None,
+                [word, ..] if KEEPALIVED.contains(&word.trim_end_matches('{')) => Some(Self::Keepalived),
+                _ => ldirectord::is_beginning(line).then_some(Self::Ldirectord),
             }
         })
     }
@@ -98,13 +120,26 @@ pub enum ImportError {
     Malformed(Vec<Problem>),
 }
 
-/// Translates a text. `path` is where it was read from: for messages, and for files that it names.
+/// Translates a text. `path` is where it was read from: for messages, and for files that it names. `machine` is whose
+/// lines of keepalived's count that begin with `@`; by default the first part of this host's name.
 ///
 /// # Errors
 /// [`ImportError`]
-pub fn translate(format: Format, text: &str, path: &Path) -> Result<Translation, ImportError> {
+pub fn translate(
+    format: Format,
+    text: &str,
+    path: &Path,
+    machine: Option<&str>,
+) -> Result<Translation, ImportError> {
     match format {
         Format::LvsCf => lvs_cf::translate(text, path),
+        Format::Keepalived => {
+            let host = rustix::system::uname();
+            let host = host.nodename().to_string_lossy();
+            let machine = machine.or_else(|| host.split('.').next()).unwrap_or_default();
+            keepalived::translate(text, path, machine)
+        }
+        Format::Ldirectord => ldirectord::translate(text, path),
     }
 }
 
