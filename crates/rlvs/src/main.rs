@@ -5,10 +5,12 @@ mod drops;
 mod explain;
 mod import;
 mod ipvsadm;
+mod log;
 mod mark;
 mod realserver;
 mod run;
 mod send_arp;
+mod status;
 mod sysctl;
 
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ enum Command {
     /// Say what a cluster's file would change.
     Diff(cluster::File),
     Import(import::Import),
+    Status(status::Options),
     SendArp(send_arp::SendArp),
     Drops(drops::Drops),
     Explain(explain::Explain),
@@ -86,15 +89,7 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn command(command: Command) -> anyhow::Result<ExitCode> {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    log::start();
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
@@ -102,6 +97,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(file) => cluster::check(&file),
         Command::Diff(file) => Ok(cluster::diff(&file).await),
         Command::Import(command) => Ok(import::run(&command)),
+        Command::Status(options) => Ok(status::run(options).await),
         Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,
         Command::Explain(command) => explain::run(command).await,
