@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rlvs_cluster::import::{Format, translate};
 
-/// Translate the configuration of Piranha or keepalived into one for `rlvs cluster`, printed; what has no counterpart is told.
+/// Translate the configuration of Piranha, keepalived or ldirectord into one for `rlvs cluster`, printed; what has no counterpart is told.
 #[derive(Debug, Args)]
 pub struct Import {
     /// The file; `-` for standard input.
