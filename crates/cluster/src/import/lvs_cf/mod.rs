@@ -17,6 +17,9 @@ use super::value::Table;
 use super::{ImportError, Place, Problem, Translation, endpoint};
 use model::{File, Network, Other, Server, Virtual};
 
+/// A server that returns has its full weight after five doublings, about twenty seconds each.
+const RAMP: Duration = Duration::from_secs(100);
+
 pub(super) fn translate(text: &str, path: &Path) -> Result<Translation, ImportError> {
     let name: Arc<Path> = path.into();
     let place = |line| Place { file: Arc::clone(&name), line };
@@ -119,6 +122,7 @@ impl Translator<'_> {
                 Network::Tunnel => "tunnel",
             },
         );
+        block.set("slow_start", RAMP);
         if service.quiesce_server {
             block.set("when_down", "quiesce");
         }

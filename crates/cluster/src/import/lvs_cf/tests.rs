@@ -86,6 +86,7 @@ fn the_sample_is_one_service_with_two_servers() {
     assert_eq!(service.servers[0].destination.method, ForwardingMethod::DirectRoute);
     assert_eq!(service.servers[0].id().port, 80, "the service's");
     assert_eq!(service.servers[0].when_down, WhenDown::Remove);
+    assert_eq!(service.servers[0].slow_start, Duration::from_secs(100));
     let sorry = service.sorry_server.as_ref().unwrap();
     assert_eq!((crate::plan::server_name(&sorry.id), sorry.weight), ("192.0.2.50:80".to_owned(), 1));
     let check = &service.servers[0].checks[0];
