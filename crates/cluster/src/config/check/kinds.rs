@@ -10,6 +10,7 @@ use crate::config::section::Section;
 
 #[derive(Clone, Copy)]
 enum Kind {
+    Never,
     Tcp,
     Tls,
     Udp,
@@ -23,7 +24,7 @@ enum Kind {
 }
 
 /// The kinds by their names. Answers of several lines are awaited to the last one, in which a blank follows the number.
-const KINDS: [(&str, Kind); 18] = [
+const KINDS: [(&str, Kind); 19] = [
     ("tcp", Kind::Tcp),
     ("tls", Kind::Tls),
     ("udp", Kind::Udp),
@@ -32,6 +33,7 @@ const KINDS: [(&str, Kind); 18] = [
     ("dns", Kind::Dns),
     ("ping", Kind::Ping),
     ("command", Kind::Command),
+    ("never", Kind::Never),
     // RFC 5321.
     (
         "smtp",
@@ -70,6 +72,7 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
         return None;
     };
     let probe = match kind {
+        Kind::Never => Probe::Never,
         Kind::Tcp => stream(section, None),
         Kind::Tls => {
             let tls = tls(section);
