@@ -1,187 +1,14 @@
 //! A running cluster with a director that only remembers, and real servers on loopback.
 #![allow(clippy::unwrap_used, reason = "what does not hold here is a failed test")]
 
-use std::collections::BTreeMap;
+mod scene;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rlvs_cluster::director::Place;
-use rlvs_cluster::{ClusterError, Order};
-use rlvs_ipvs::{
-    Destination, DestinationEntry, Errno, Reply, Request, Server, ServerConfig, Service, ServiceEntry,
-    ServiceId, Stats,
-};
+use rlvs_ipvs::{Service, ServiceId};
+use scene::{LIMIT, Scene, direct, line, listen, with_servers};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// Services with destinations, and how many requests have changed something.
-#[derive(Default)]
-struct Table {
-    services: BTreeMap<ServiceId, (Service, Vec<Destination>)>,
-    changes: u32,
-}
-
-impl Table {
-    fn answer(&mut self, request: Request) -> Result<Reply, Errno> {
-        let reads = matches!(request, Request::ListServices | Request::ListDestinations(_));
-        self.changes += u32::from(!reads);
-        match request {
-            Request::ListServices => {
-                let entry = |(service, _): &(Service, _)| ServiceEntry {
-                    service: service.clone(),
-                    stats: Stats::default(),
-                };
-                Ok(Reply::Services(self.services.values().map(entry).collect()))
-            }
-            Request::ListDestinations(id) => {
-                let (_, destinations) = self.services.get(&id).ok_or(Errno::SRCH)?;
-                let entry = |destination: &Destination| DestinationEntry {
-                    destination: destination.clone(),
-                    active: 0,
-                    inactive: 0,
-                    persistent: 0,
-                    stats: Stats::default(),
-                };
-                Ok(Reply::Destinations(destinations.iter().map(entry).collect()))
-            }
-            // As for a scheduler that there is none of.
-            Request::NewService(service) if service.scheduler == "zork" => Err(Errno::NOENT),
-            Request::NewService(service) => {
-                self.services.insert(service.id, (service, Vec::new()));
-                Ok(Reply::Done)
-            }
-            Request::SetService(service) => {
-                let (old, _) = self.services.get_mut(&service.id).ok_or(Errno::SRCH)?;
-                *old = service;
-                Ok(Reply::Done)
-            }
-            Request::DeleteService(id) => self.services.remove(&id).map(|_| Reply::Done).ok_or(Errno::SRCH),
-            Request::NewDestination(id, new) => {
-                self.services.get_mut(&id).ok_or(Errno::SRCH)?.1.push(new?);
-                Ok(Reply::Done)
-            }
-            Request::SetDestination(id, new) => {
-                let (new, (_, all)) = (new?, self.services.get_mut(&id).ok_or(Errno::SRCH)?);
-                let old = all.iter_mut().find(|old| old.id == new.id).ok_or(Errno::NOENT)?;
-                *old = new;
-                Ok(Reply::Done)
-            }
-            Request::DeleteDestination(id, old) => {
-                let (old, (_, all)) = (old?, self.services.get_mut(&id).ok_or(Errno::SRCH)?);
-                let at = all.iter().position(|have| have.id == old).ok_or(Errno::NOENT)?;
-                all.remove(at);
-                Ok(Reply::Done)
-            }
-            _ => Err(Errno::OPNOTSUPP),
-        }
-    }
-}
-
-/// A cluster at work.
-struct Scene {
-    name: String,
-    file: PathBuf,
-    table: Arc<Mutex<Table>>,
-    orders: mpsc::Sender<Order>,
-    cluster: Option<JoinHandle<Result<(), ClusterError>>>,
-    director: JoinHandle<()>,
-}
-
-impl Scene {
-    /// Starts a director, and a cluster by a file of this content.
-    fn start(test: &str, content: &str) -> Self {
-        let name = format!("rlvs-cluster-test/{}/{test}", std::process::id());
-        let file = std::env::temp_dir().join(format!("rlvs-cluster-{}-{test}.toml", std::process::id()));
-        std::fs::write(&file, content).unwrap();
-        let table = Arc::default();
-        let director = direct(&name, &table);
-        let (orders, received) = mpsc::channel(1);
-        let (path, place) = (file.clone(), Place::Socket(name.clone()));
-        let cluster = tokio::spawn(async move { rlvs_cluster::run(&path, place, received).await });
-        Self { name, file, table, orders, cluster: Some(cluster), director }
-    }
-
-    async fn reload(&self, content: &str) {
-        std::fs::write(&self.file, content).unwrap();
-        self.orders.send(Order::Reload).await.unwrap();
-    }
-
-    /// Servers and weights of all services: "TCP 192.0.2.1:80 wlc: 127.0.0.1:4711=1".
-    fn shown(&self) -> Vec<String> {
-        let table = self.table.lock().unwrap();
-        let line = |(service, all): &(Service, Vec<Destination>)| {
-            let servers: Vec<_> = all
-                .iter()
-                .map(|d| format!("{}={}", SocketAddr::new(d.id.address, d.id.port), d.weight))
-                .collect();
-            let id = rlvs_cluster::plan::service_name(&service.id);
-            format!("{id} {}: {}", service.scheduler, servers.join(" "))
-        };
-        table.services.values().map(line).collect()
-    }
-
-    async fn wait_for(&self, expected: &[String]) {
-        let start = Instant::now();
-        while self.shown() != expected {
-            assert!(start.elapsed() < LIMIT, "{:#?} is not {expected:#?}", self.shown());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    fn changes(&self) -> u32 {
-        self.table.lock().unwrap().changes
-    }
-
-    async fn stop(mut self) {
-        self.orders.send(Order::Stop).await.unwrap();
-        let cluster = self.cluster.take().unwrap();
-        tokio::time::timeout(LIMIT, cluster).await.unwrap().unwrap().unwrap();
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        self.director.abort();
-        let _ = std::fs::remove_file(&self.file);
-    }
-}
-
-fn direct(name: &str, table: &Arc<Mutex<Table>>) -> JoinHandle<()> {
-    let server = Server::bind(ServerConfig { name: name.into(), ..ServerConfig::default() }).unwrap();
-    let table = Arc::clone(table);
-    tokio::spawn(server.serve(move |request| table.lock().unwrap().answer(request)))
-}
-
-/// An address for a server: a test's own, and with a port that the kernel gives to nobody, so that it is free again
-/// when a server has gone.
-fn address(test: u8, server: u8) -> SocketAddr {
-    let process = (std::process::id() % 128) as u8;
-    SocketAddr::from(([127, 100 + process, test, server], 20_000))
-}
-
-/// A server that listens.
-async fn listen(test: u8, server: u8) -> (TcpListener, SocketAddr) {
-    let address = address(test, server);
-    (TcpListener::bind(address).await.unwrap(), address)
-}
-
-const SERVICE: &str = "[[service]]\ntcp = \"192.0.2.1:80\"\n\
-                       check = { type = \"tcp\", interval = \"50ms\", rise = 1, fall = 2 }\n";
-
-fn with_servers(keys: &str, servers: &[SocketAddr]) -> String {
-    let servers: Vec<_> = servers.iter().map(|server| format!("{{ address = \"{server}\" }}")).collect();
-    format!("{SERVICE}{keys}\nserver = [{}]\n", servers.join(", "))
-}
-
-fn line(servers: &[(SocketAddr, i32)]) -> String {
-    let servers: Vec<_> = servers.iter().map(|(server, weight)| format!("{server}={weight}")).collect();
-    format!("TCP 192.0.2.1:80 wlc: {}", servers.join(" "))
-}
 
 #[tokio::test]
 async fn servers_come_and_go_as_their_checks_find_them() {
@@ -321,5 +148,35 @@ async fn the_operators_program_is_told() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     std::fs::remove_file(&told).unwrap();
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_the_file_goes_after_its_last_connection() {
+    let ((_one, at_one), (_two, at_two)) = (listen(8, 1).await, listen(8, 2).await);
+    let scene = Scene::start("drain", &with_servers("drain = \"1h\"", &[at_one]));
+    scene.wait_for(&[line(&[(at_one, 1)])]).await;
+    scene.table.lock().unwrap().connections = 1;
+    scene.reload(&with_servers("drain = \"1h\"", &[at_two])).await;
+    scene.wait_for(&[line(&[(at_one, 0), (at_two, 1)])]).await;
+    scene.table.lock().unwrap().connections = 0;
+    scene.wait_for(&[line(&[(at_two, 1)])]).await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_returns_rises_to_its_weight() {
+    let (one, at_one) = listen(9, 1).await;
+    let file = with_servers("slow_start = \"500ms\"", &[at_one]).replace(" }]", ", weight = 32 }]");
+    let scene = Scene::start("rise", &file);
+    scene.wait_for(&[line(&[(at_one, 32)])]).await;
+    let before = scene.changes();
+    drop(one);
+    scene.wait_for(&[line(&[])]).await;
+    let _one = TcpListener::bind(at_one).await.unwrap();
+    scene.wait_for(&[line(&[(at_one, 32)])]).await;
+    // Steps that are late are taken at once; but the first one is always there.
+    let changes = scene.changes() - before;
+    assert!((3..=7).contains(&changes), "{changes}: deleted, added, and at most five times edited");
     scene.stop().await;
 }

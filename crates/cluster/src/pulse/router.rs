@@ -2,19 +2,21 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::announce::Announcer;
+use super::carrier::Carriers;
 use super::inspect::{Finding, inspect};
 use super::kernel::{Addresses, Interface};
 use super::machine::{Action, Event, Machine, Rules, State};
 use super::packet::Advertisement;
 use super::series::Series;
+use super::status::{InstanceStatus, Peers};
 use super::wire::{Heard, Wire};
 use crate::config::{Check, Instance, Vip, Watched};
-use crate::notify::Notifier;
+use crate::notify::{Notice, Notifier};
 
 /// A virtual router.
 pub(super) struct Router {
@@ -23,11 +25,16 @@ pub(super) struct Router {
     wire: Option<Wire>,
     /// Why it cannot be master.
     fault: Option<String>,
+    carriers: Carriers,
     /// The checks that it depends on and that fail, and why.
     failed: Vec<(Check, String)>,
     announcements: Series,
     /// The last complaint about a packet, so that each is made once.
     complaint: Option<String>,
+    /// Since when it has its state, and why.
+    since: Instant,
+    reason: String,
+    peers: Peers,
     addresses: Addresses,
     notifier: Notifier,
 }
@@ -35,9 +42,37 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(instance: Instance, addresses: Addresses, notifier: Notifier) -> Self {
         let machine = Machine::new(Rules::of(&instance));
-        let (wire, fault, failed, announcements, complaint) =
-            (None, None, Vec::new(), Series::default(), None);
-        Self { instance, machine, wire, fault, failed, announcements, complaint, addresses, notifier }
+        Self {
+            instance,
+            machine,
+            wire: None,
+            fault: None,
+            carriers: Carriers::default(),
+            failed: Vec::new(),
+            announcements: Series::default(),
+            complaint: None,
+            since: Instant::now(),
+            reason: "it has not begun".into(),
+            peers: Peers::default(),
+            addresses,
+            notifier,
+        }
+    }
+
+    /// How it is.
+    pub(super) fn status(&self) -> InstanceStatus {
+        InstanceStatus {
+            name: self.instance.name.clone(),
+            state: self.state().to_string(),
+            since: self.since.into(),
+            reason: self.reason.clone(),
+            interface: self.instance.interface.clone(),
+            id: self.instance.id,
+            priority: self.machine.priority(),
+            base_priority: self.instance.priority,
+            addresses: self.instance.addresses.iter().map(|vip| vip.address).collect(),
+            peers: self.peers.status(),
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -46,6 +81,11 @@ impl Router {
 
     pub(super) fn is_faulty(&self) -> bool {
         self.fault.is_some()
+    }
+
+    /// Whether it has no network.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.wire.is_none()
     }
 
     /// When it has something to do.
@@ -61,7 +101,8 @@ impl Router {
         virtual_addresses: &HashSet<IpAddr>,
         heard: &mpsc::Sender<Heard>,
     ) {
-        let fault = self.find_fault(virtual_addresses, heard);
+        self.note_tracked(now);
+        let fault = self.find_fault(now, virtual_addresses, heard);
         if fault != self.fault {
             match &fault {
                 Some(reason) => tracing::warn!("({}) cannot be master: {reason}", self.instance.name),
@@ -85,7 +126,7 @@ impl Router {
                 Action::Announce => self.announce(now),
                 Action::Enter(state) => {
                     entered = Some(state);
-                    self.enter(now, state).await;
+                    self.enter(now, state, self.why(event)).await;
                 }
             }
         }
@@ -117,6 +158,9 @@ impl Router {
                     Some(doubt) => self.complain(format!("{from} {doubt}")),
                     None => self.complaint = None,
                 }
+                if let Event::Advertisement { from, priority, interval } = event {
+                    self.peers.hear(from, priority, interval);
+                }
                 Some(event)
             }
         }
@@ -136,10 +180,25 @@ impl Router {
         })
     }
 
+    /// Looks at the other interfaces that it depends on.
+    fn note_tracked(&mut self, now: Duration) {
+        for tracked in &self.instance.tracked {
+            if let Watched::Interface(name) = &tracked.what {
+                let running = Interface::look(name).is_ok_and(|interface| interface.running);
+                self.carriers.note(name, running, self.instance.debounce, now);
+            }
+        }
+    }
+
+    /// When it is to be looked at again: a carrier is lost, and it will be seen then whether that was for a moment.
+    pub(super) fn look_again(&self) -> Option<Duration> {
+        self.carriers.deadline()
+    }
+
     /// Why something is down.
     fn trouble(&self, what: &Watched) -> Option<String> {
         match what {
-            Watched::Interface(name) => (!is_running(name)).then(|| format!("{name} is down")),
+            Watched::Interface(name) => self.carriers.is_down(name).then(|| format!("{name} is down")),
             Watched::Check(check) => {
                 let failed = self.failed.iter().find(|(failed, _)| *failed == **check);
                 failed.map(|(_, reason)| format!("a check fails: {reason}"))
@@ -152,6 +211,7 @@ impl Router {
         let old = std::mem::replace(&mut self.instance, instance);
         let failed = std::mem::take(&mut self.failed);
         self.failed = failed.into_iter().filter(|(check, _)| self.checks().any(|own| own == check)).collect();
+        self.note_tracked(now);
         self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
         if self.state() != State::Master {
             return;
@@ -179,22 +239,25 @@ impl Router {
 
     fn find_fault(
         &mut self,
+        now: Duration,
         virtual_addresses: &HashSet<IpAddr>,
         heard: &mpsc::Sender<Heard>,
     ) -> Option<String> {
         let name = self.instance.interface.clone();
         let interface = match Interface::look(&name) {
-            Ok(interface) if interface.running => interface,
-            Ok(interface) => {
-                self.wire = None;
-                return Some(match interface.index {
-                    0 => format!("there is no interface {name}"),
-                    _ => format!("{name} is down"),
-                });
-            }
+            Ok(interface) => interface,
             Err(error) => return Some(format!("cannot look at {name}: {error}")),
         };
-        self.wire = self.wire.take().filter(|wire| wire.fits(&interface));
+        self.carriers.note(&name, interface.running, self.instance.debounce, now);
+        if interface.index == 0 || self.carriers.is_down(&name) {
+            self.wire = None;
+            return Some(match interface.index {
+                0 => format!("there is no interface {name}"),
+                _ => format!("{name} is down"),
+            });
+        }
+        // While the carrier is lost for a moment, addresses may be, too: then the sockets are those that will be needed.
+        self.wire = self.wire.take().filter(|wire| !interface.running || wire.fits(&interface));
         if self.wire.is_none() {
             match Wire::open(&self.instance, &interface, virtual_addresses, heard.clone()) {
                 Ok(wire) => self.wire = Some(wire),
@@ -231,8 +294,24 @@ impl Router {
         }
     }
 
-    async fn enter(&mut self, now: Duration, state: State) {
-        tracing::info!("({}) Entering {state} STATE", self.instance.name);
+    /// Why an event gives it another state.
+    fn why(&self, event: Event) -> String {
+        match event {
+            Event::Start => "it begins".into(),
+            Event::Advertisement { from, priority, .. } => {
+                format!("{from} has priority {priority}, this machine {}", self.machine.priority())
+            }
+            Event::Deadline => "no master of at least its priority is heard".into(),
+            Event::Fault(true) => {
+                self.fault.clone().unwrap_or_else(|| "another of its group is at fault".into())
+            }
+            Event::Fault(false) => "what it depends on is up".into(),
+            Event::FollowMaster | Event::FollowBackup => "another of its group is".into(),
+            Event::Stop => "it ends".into(),
+        }
+    }
+
+    async fn enter(&mut self, now: Duration, state: State, reason: String) {
         if state == State::Master {
             for vip in self.instance.addresses.clone() {
                 self.put(&vip).await;
@@ -245,11 +324,14 @@ impl Router {
                 self.take(&vip).await;
             }
         }
-        if let Some(command) = &self.instance.notify {
-            let words =
-                ["INSTANCE", &self.instance.name, &state.to_string(), &self.machine.priority().to_string()];
-            self.notifier.tell(command, words.map(str::to_owned).to_vec());
-        }
+        (self.since, self.reason) = (Instant::now(), reason.clone());
+        let notice = Notice::Instance {
+            instance: self.instance.name.clone(),
+            state: state.to_string(),
+            priority: self.machine.priority(),
+            reason,
+        };
+        self.notifier.tell(self.instance.notify.as_ref(), notice);
     }
 
     /// Puts back what of its addresses is not there, and says so to neighbours.
@@ -323,8 +405,4 @@ impl Router {
             self.complaint = Some(complaint);
         }
     }
-}
-
-fn is_running(interface: &str) -> bool {
-    Interface::look(interface).is_ok_and(|interface| interface.running)
 }

@@ -11,16 +11,17 @@ use thread_priority::{
     thread_native_id,
 };
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::kernel::{Addresses, Listener, News};
 use super::machine::{Event, State};
 use super::router::Router;
+use super::status::InstanceStatus;
 use super::wire::Heard;
 use crate::config::{Instance, SyncGroup};
 use crate::nanny::{Monitor, News as Verdict};
-use crate::notify::Notifier;
+use crate::notify::{Notice, Notifier};
 
 /// How often interfaces are looked at even if the kernel says nothing.
 const LOOK: Duration = Duration::from_secs(5);
@@ -38,17 +39,19 @@ pub struct PulseError(#[from] io::Error);
 #[derive(Debug)]
 pub struct Pulse {
     orders: mpsc::Sender<(Vec<Instance>, Vec<SyncGroup>)>,
+    questions: mpsc::Sender<oneshot::Sender<Vec<InstanceStatus>>>,
     ended: oneshot::Receiver<()>,
 }
 
 impl Pulse {
     /// Begins, without any virtual router. Must be called within a tokio runtime, by a thread in the network namespace
-    /// that it is for.
+    /// that it is for. `cut_off` is told when no virtual router has a network any more, and when one has again.
     ///
     /// # Errors
     /// [`PulseError`] if there is no asking the kernel.
-    pub async fn start(notifier: Notifier) -> Result<Self, PulseError> {
+    pub async fn start(notifier: Notifier, cut_off: watch::Sender<bool>) -> Result<Self, PulseError> {
         let (orders, received) = mpsc::channel(1);
+        let (questions, asked) = mpsc::channel(1);
         let (begun, has_begun) = oneshot::channel();
         let (at_end, ended) = oneshot::channel();
         let checks = Handle::current();
@@ -70,9 +73,10 @@ impl Pulse {
                 monitors: Vec::new(),
                 verdicts,
                 checks,
+                cut_off,
             };
             if begun.send(Ok(())).is_ok() {
-                task.run(listener, heard, verdicts_received, received).await;
+                task.run(listener, heard, verdicts_received, received, asked).await;
             }
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -83,10 +87,18 @@ impl Pulse {
             let _ = at_end.send(());
         })?;
         match has_begun.await {
-            Ok(Ok(())) => Ok(Self { orders, ended }),
+            Ok(Ok(())) => Ok(Self { orders, questions, ended }),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(io::Error::other("the thread for it ended").into()),
         }
+    }
+
+    /// How the virtual routers are.
+    pub async fn status(&self) -> Vec<InstanceStatus> {
+        let (asker, answer) = oneshot::channel();
+        // The task ends only with this.
+        let _always_there = self.questions.send(asker).await;
+        answer.await.unwrap_or_default()
     }
 
     /// Has these virtual routers from now on. Those that are the same go on as they are.
@@ -132,6 +144,7 @@ struct Task {
     verdicts: mpsc::Sender<Verdict<String>>,
     /// Where the checks live: they may take their time.
     checks: Handle,
+    cut_off: watch::Sender<bool>,
 }
 
 impl Task {
@@ -141,11 +154,14 @@ impl Task {
         mut heard: mpsc::Receiver<Heard>,
         mut verdicts: mpsc::Receiver<Verdict<String>>,
         mut orders: mpsc::Receiver<(Vec<Instance>, Vec<SyncGroup>)>,
+        mut questions: mpsc::Receiver<oneshot::Sender<Vec<InstanceStatus>>>,
     ) {
         let mut look_at = Instant::now() + LOOK;
         let mut listening = true;
         loop {
             let due = self.routers.iter().filter_map(Router::deadline).min().map(|at| self.start + at);
+            let again = self.routers.iter().filter_map(Router::look_again).min().map(|at| self.start + at);
+            look_at = again.map_or(look_at, |again| look_at.min(again));
             let due = async {
                 match due {
                     Some(at) => sleep_until(at).await,
@@ -169,6 +185,9 @@ impl Task {
                     self.wake().await;
                 }
                 () = due => self.wake().await,
+                Some(asker) = questions.recv() => {
+                    let _asker_has_left = asker.send(self.routers.iter().map(Router::status).collect());
+                }
                 Some(verdict) = verdicts.recv() => {
                     let own = self.routers.iter_mut().find(|router| router.instance.name == verdict.subject);
                     if let Some(router) = own {
@@ -259,6 +278,8 @@ impl Task {
         for router in &mut self.routers {
             router.look(now, &virtual_addresses, &self.to_us).await;
         }
+        let cut_off = !self.routers.is_empty() && self.routers.iter().all(Router::is_cut_off);
+        self.cut_off.send_if_modified(|before| std::mem::replace(before, cut_off) != cut_off);
         self.judge().await;
     }
 
@@ -354,11 +375,8 @@ impl Task {
             if told == Some(state) || (told.is_none() && state == State::Init) {
                 continue;
             }
-            tracing::info!("group {} is {state}", group.name);
-            if let Some(command) = &group.notify {
-                let words = ["GROUP", &group.name, &state.to_string()];
-                self.notifier.tell(command, words.map(str::to_owned).to_vec());
-            }
+            let notice = Notice::Group { group: group.name.clone(), state: state.to_string() };
+            self.notifier.tell(group.notify.as_ref(), notice);
         }
     }
 }
