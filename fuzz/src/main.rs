@@ -7,6 +7,7 @@
 mod control;
 mod frames;
 mod random;
+mod synchronisation;
 
 use random::Random;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 type Round = fn(&mut Random);
 
 /// What can be fuzzed.
-const TARGETS: [(&str, Round); 2] = [("switch", frames::round), ("control", control::round)];
+const TARGETS: [(&str, Round); 3] =
+    [("switch", frames::round), ("control", control::round), ("sync", synchronisation::round)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -54,9 +56,9 @@ enum Job {
 }
 
 fn usage() -> ExitCode {
-    let names = TARGETS.map(|(name, _)| name).join(" or ");
+    let names = TARGETS.map(|(name, _)| name).join(", ");
     eprintln!(
-        "rlvs-fuzz: type `rlvs-fuzz TARGET SECONDS` or `rlvs-fuzz TARGET --seed SEED`; TARGET is {names}"
+        "rlvs-fuzz: type `rlvs-fuzz TARGET SECONDS` or `rlvs-fuzz TARGET --seed SEED`; TARGET is one of {names}"
     );
     ExitCode::FAILURE
 }

@@ -7,6 +7,7 @@
 //! - [`model`]: services, destinations, daemons, statistics, connections, as values;
 //! - [`message`]: their form on the wire, both directions;
 //! - [`netlink`]: the framing;
+//! - [`sync`]: what masters tell backups of their connections, a protocol of its own;
 //! - [`Client`]: asks either back end;
 //! - [`Server`]: how a director answers.
 #![deny(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod model;
 pub mod netlink;
 pub mod server;
 mod socket;
+pub mod sync;
 
 pub use client::{Backend, Client, ClientError};
 pub use message::{Reply, Request};

@@ -11,8 +11,11 @@ use anyhow::{Context, Result, ensure};
 use crate::command;
 
 /// What `fuzz/src/main.rs` can fuzz, and where that is.
-const PROGRAM_TARGETS: [(&str, &[&str]); 2] =
-    [("switch", &["crates/packet/src", "crates/switch/src"]), ("control", &["crates/ipvs/src"])];
+const PROGRAM_TARGETS: [(&str, &[&str]); 3] = [
+    ("switch", &["crates/packet/src", "crates/switch/src"]),
+    ("control", &["crates/ipvs/src"]),
+    ("sync", &["crates/ipvs/src/sync"]),
+];
 /// ipvsadm's words, mark rules to import, `/proc`.
 const TEXTS: &str = "texts";
 /// Texts of each kind in one run of the tests: some seconds.

@@ -233,6 +233,7 @@ mod tests {
             ("lblcr_expiration", "2147483647"),
             ("secure_tcp", "4"),
             ("sync_threshold", "50 50"),
+            ("sync_threshold", "50 3"),
             ("sync_threshold", "-1 5"),
             ("sync_threshold", "1 2 3"),
             ("sync_version", "2"),
