@@ -20,6 +20,8 @@ use crate::status::{self, Question, Status, Time, overview};
 
 /// How soon a director that could not be asked is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the director is asked whether a server that leaves still has connections.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// What an operator wants of a running cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ struct Cluster {
     notifier: Notifier,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
+    /// When a weight rises, or a server that leaves is looked at.
+    advance_at: Option<Instant>,
     /// Why the director does not have what it should have.
     trouble: Option<String>,
     since: Time,
@@ -107,6 +111,7 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
         cut_off,
         notifier,
         settle_at: None,
+        advance_at: None,
         trouble: None,
         since: Time::now(),
         read: Time::now(),
@@ -154,13 +159,7 @@ impl Cluster {
         }
         tracing::info!("ready: {}", self.summary());
         loop {
-            let settle_at = self.settle_at;
-            let settle = async {
-                match settle_at {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
+            let (settle, advance) = (until(self.settle_at), until(self.advance_at));
             tokio::select! {
                 order = ears.orders.recv() => match order {
                     Some(Order::Reload) => self.reload().await,
@@ -171,6 +170,7 @@ impl Cluster {
                 Some(news) = ears.news.recv() => if !*self.cut_off.borrow() { self.hear(news).await },
                 Ok(()) = ears.cut_off.changed() => self.check(),
                 () = settle => self.settle().await,
+                () = advance => self.advance().await,
             }
         }
     }
@@ -266,6 +266,7 @@ impl Cluster {
         (self.settle_at, self.trouble) = (None, None);
         self.check();
         self.catch_up().await;
+        self.plan_advance();
         Ok(())
     }
 
@@ -334,9 +335,41 @@ impl Cluster {
             let service = pool.service();
             self.notifier.tell(service.notify.as_ref(), notice(&service.name, event));
         }
+        self.advance_at = [self.advance_at, deadline(pool)].into_iter().flatten().min();
         for change in changes {
             self.make(&change).await;
         }
+    }
+
+    fn plan_advance(&mut self) {
+        self.advance_at = self.pools.iter().filter_map(deadline).min();
+    }
+
+    /// Raises weights, and deletes servers that have left.
+    async fn advance(&mut self) {
+        let mut changes = Vec::new();
+        for pool in &mut self.pools {
+            if pool.deadline().is_none() {
+                continue;
+            }
+            let (service, before) = (pool.service().service.id, pool.wanted());
+            if pool.leaving().next().is_some() {
+                match self.director.connections(service).await {
+                    Ok(all) => {
+                        let idle = all.into_iter().filter(|(_, connections)| *connections == 0);
+                        idle.for_each(|(server, _)| pool.release(server));
+                    }
+                    // The time limit counts all the same.
+                    Err(error) => tracing::debug!(%error, "nobody knows who still has connections"),
+                }
+            }
+            pool.advance(Instant::now().into_std());
+            changes.extend(plan::destination_changes(service, &before, &pool.wanted()));
+        }
+        for change in changes {
+            self.make(&change).await;
+        }
+        self.plan_advance();
     }
 
     /// Compares all with the director, and makes it right.
@@ -368,6 +401,19 @@ impl Cluster {
         tracing::debug!(%error, "the director is asked again in {RETRY:?}");
         self.settle_at = Some(Instant::now() + RETRY);
         self.trouble = Some(error.to_string());
+    }
+}
+
+/// When a pool must be looked at, because a weight rises or a server leaves.
+fn deadline(pool: &Pool) -> Option<Instant> {
+    let look = pool.leaving().next().map(|_| Instant::now() + LEAVING);
+    [pool.deadline().map(Instant::from_std), look].into_iter().flatten().min()
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 

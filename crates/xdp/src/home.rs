@@ -27,7 +27,7 @@ use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Memory, Platform, Step, Verdict, View, order};
+use rlvs_switch::{Edit, Memory, Platform, Step, Verdict, View, order};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
@@ -292,7 +292,7 @@ impl<C: Context> View for Kernel<C> {
     }
 }
 
-impl Platform for Kernel<xdp_md> {
+impl Edit for Kernel<xdp_md> {
     #[inline(always)]
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         let place = self.at::<T>(offset)?;
@@ -336,7 +336,9 @@ impl Platform for Kernel<xdp_md> {
         // SAFETY: as above.
         unsafe { helpers::bpf_xdp_adjust_tail(self.context, by) == 0 }
     }
+}
 
+impl Platform for Kernel<xdp_md> {
     #[inline(always)]
     fn random(&self) -> u32 {
         // SAFETY: a helper without pointers.

@@ -160,6 +160,8 @@ impl Task {
         let mut listening = true;
         loop {
             let due = self.routers.iter().filter_map(Router::deadline).min().map(|at| self.start + at);
+            let again = self.routers.iter().filter_map(Router::look_again).min().map(|at| self.start + at);
+            look_at = again.map_or(look_at, |again| look_at.min(again));
             let due = async {
                 match due {
                     Some(at) => sleep_until(at).await,
