@@ -191,6 +191,10 @@ impl Memory for Overlay<'_> {
         self.events.borrow_mut().push(event);
     }
 
+    fn set(&self, cell: &AtomicU32, bits: u32) {
+        cell.fetch_or(bits, SeqCst);
+    }
+
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
         cell.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
     }
