@@ -13,6 +13,7 @@ use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::sip::CallKey;
 use crate::steps::Handover;
+use crate::sync::Change;
 use crate::table::{Bucket4, Bucket6};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -136,6 +137,10 @@ pub trait Platform: View {
     /// Gives the director a copy of this frame, a fragment with this key that came before the first of its packet: to be
     /// received again when that has come. Without room for it nothing is done.
     fn keep_fragment(&self, key: &FragmentKey);
+
+    /// Tells the director, while a synchronisation daemon runs. Without room for it nothing is done: the master walks the table,
+    /// too, and other packets ask for ways.
+    fn tell(&self, change: Change);
 
     /// Keeps the Call-ID in [`Handover::call`] for listings; older ones may have to go for it.
     fn remember_call(&self, key: &CallKey);
