@@ -234,7 +234,7 @@ impl Told {
     /// Synchronised in this state, with this expiry.
     #[inline(always)]
     pub fn new(state: u8, expires: Tick) -> Told {
-        Told((state as u32) << 24 | expires.0 / Self::UNIT & 0xff_ffff)
+        Told((state as u32) << 24 | (expires.0 / Self::UNIT) & 0xff_ffff)
     }
 
     /// The state.
