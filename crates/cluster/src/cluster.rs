@@ -1,19 +1,22 @@
 //! The running cluster: verdicts of checks and orders of the operator in, requests to the director out.
 
 use std::future::pending;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rlvs_ipvs::{ClientError, DestinationId, ServiceId};
+use rlvs_ipvs::ClientError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::{Config, ConfigError, Others};
+use crate::config::{Check, Config, ConfigError, Others};
 use crate::director::{Director, Place};
-use crate::nanny::{Event, Monitor, News, Pool};
-use crate::notify::Notifier;
+use crate::nanny::rounds::Subject;
+use crate::nanny::{Event, News, Pool, Rounds, Verdict};
+use crate::notify::{Health, Notice, Notifier};
 use crate::plan::{self, Change, Setup};
 use crate::pulse::{Pulse, PulseError};
+use crate::status::{self, Question, Status, Time, overview};
 
 /// How soon a director that could not be asked is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -50,76 +53,92 @@ pub enum ClusterError {
     Pulse(#[from] PulseError),
 }
 
-/// A real server of a service.
-type Subject = (ServiceId, DestinationId);
-
 /// What a file makes of a director: the services to have, and what is known about their servers.
 struct Cluster {
     path: PathBuf,
     config: Config,
     pools: Vec<Pool>,
-    monitors: Vec<Monitor<Subject>>,
+    rounds: Rounds,
     director: Director,
     pulse: Option<Pulse>,
     notifier: Notifier,
-    to_us: mpsc::Sender<News<Subject>>,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
+    /// Why the director does not have what it should have.
+    trouble: Option<String>,
+    since: Time,
+    /// When the file that is in effect was read, and why a later version is not.
+    read: Time,
+    refused: Option<String>,
 }
 
-/// Runs what a file says until told to stop, or until nobody can tell any more.
+/// What a cluster listens to.
+struct Ears {
+    orders: mpsc::Receiver<Order>,
+    news: mpsc::Receiver<News<IpAddr>>,
+    questions: mpsc::Receiver<Question>,
+}
+
+/// Runs what a file says until told to stop, or until nobody can tell any more. Meanwhile it answers on the socket
+/// [`status::socket_name`].
 ///
 /// # Errors
 /// [`ClusterError`] if the file cannot be used or the director refuses it at the start. Later, such a file is told about
 /// in the log, and the old one stays in effect. A director that cannot be reached is waited for.
-pub async fn run(path: &Path, place: Place, mut orders: mpsc::Receiver<Order>) -> Result<(), ClusterError> {
+pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Result<(), ClusterError> {
     let config = Config::read(path)?;
     let (notifier, calls) = Notifier::start();
-    let (to_us, mut news) = mpsc::channel(64);
+    let (to_us, news) = mpsc::channel(64);
+    let (asker, questions) = mpsc::channel(16);
+    let name = status::socket_name(&place);
+    let server = status::Server::start(&name, asker, notifier.followers());
+    let server = server.inspect_err(|reason| tracing::warn!("no status on @{name}: {reason}")).ok();
     let mut cluster = Cluster {
         path: path.to_owned(),
         config: Config::default(),
         pools: Vec::new(),
-        monitors: Vec::new(),
+        rounds: Rounds::new(to_us),
         director: Director::new(place),
         pulse: None,
         notifier,
-        to_us,
         settle_at: None,
+        trouble: None,
+        since: Time::now(),
+        read: Time::now(),
+        refused: None,
     };
-    let result = cluster.live(config, &mut orders, &mut news).await;
+    let result = cluster.live(config, Ears { orders, news, questions }).await;
     if let Some(pulse) = cluster.pulse.take() {
         pulse.stop().await;
     }
-    // Programs are still told of the end.
+    // Programs and followers are still told of the end.
     drop(cluster);
+    if let Some(server) = server {
+        server.stop().await;
+    }
     let _told = calls.await;
     result
 }
 
 impl Cluster {
-    async fn live(
-        &mut self,
-        mut config: Config,
-        orders: &mut mpsc::Receiver<Order>,
-        news: &mut mpsc::Receiver<News<Subject>>,
-    ) -> Result<(), ClusterError> {
+    async fn live(&mut self, mut config: Config, mut ears: Ears) -> Result<(), ClusterError> {
         // Other machines are waited for by nobody: addresses do not depend on a director.
         self.beat(&config).await?;
-        let mut complained = false;
         loop {
             match self.change_to(config.clone()).await {
                 Ok(()) => break,
-                Err(ClusterError::Director(error)) if !complained => {
-                    tracing::warn!("waiting for a director: {error}");
-                    complained = true;
+                Err(ClusterError::Director(error)) => {
+                    if self.trouble.is_none() {
+                        tracing::warn!("waiting for a director: {error}");
+                    }
+                    self.trouble = Some(error.to_string());
                 }
-                Err(ClusterError::Director(_)) => {}
                 Err(error) => return Err(error),
             }
             tokio::select! {
                 () = sleep(RETRY) => {}
-                order = orders.recv() => match order {
+                Some(question) = ears.questions.recv() => self.answer(question).await,
+                order = ears.orders.recv() => match order {
                     Some(Order::Reload) => match Config::read(&self.path) {
                         Ok(new) => config = new,
                         Err(error) => tracing::error!("not reloaded: {error}"),
@@ -138,28 +157,26 @@ impl Cluster {
                 }
             };
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(Order::Reload) => match self.reload().await {
-                        Ok(()) => tracing::info!("reloaded: {}", self.summary()),
-                        Err(error) => tracing::error!("not reloaded, the old file stays in effect: {error}"),
-                    },
+                order = ears.orders.recv() => match order {
+                    Some(Order::Reload) => self.reload().await,
                     Some(Order::Stop) | None => return Ok(()),
                 },
-                Some(news) = news.recv() => self.hear(news).await,
+                Some(question) = ears.questions.recv() => self.answer(question).await,
+                Some(news) = ears.news.recv() => self.hear(news).await,
                 () = settle => self.settle().await,
             }
         }
     }
 
     fn summary(&self) -> String {
-        let (services, checks) = (self.pools.len(), self.monitors.len());
+        let (services, checks) = (self.pools.len(), self.rounds.count());
         format!("{services} services, {checks} checks, {} virtual routers", self.config.instances.len())
     }
 
     /// Has the virtual routers of a file.
     async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
         if self.pulse.is_none() && !config.instances.is_empty() {
-            self.pulse = Some(Pulse::start(self.notifier.clone())?);
+            self.pulse = Some(Pulse::start(self.notifier.clone()).await?);
         }
         if let Some(pulse) = &self.pulse {
             pulse.change(config.instances.clone(), config.groups.clone()).await;
@@ -167,8 +184,33 @@ impl Cluster {
         Ok(())
     }
 
-    async fn reload(&mut self) -> Result<(), ClusterError> {
-        self.change_to(Config::read(&self.path)?).await
+    async fn reload(&mut self) {
+        let result = match Config::read(&self.path) {
+            Ok(config) => self.change_to(config).await,
+            Err(error) => Err(error.into()),
+        };
+        let (summary, reason) = match result {
+            Ok(()) => (Some(self.summary()), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        self.refused = reason.clone();
+        self.notifier.tell(None, Notice::Reload { summary, reason });
+    }
+
+    async fn answer(&self, question: Question) {
+        let instances = match &self.pulse {
+            Some(pulse) => pulse.status().await,
+            None => Vec::new(),
+        };
+        let _asker_has_left = question.send(Status {
+            file: self.path.display().to_string(),
+            since: self.since,
+            read: self.read,
+            refused: self.refused.clone(),
+            director: self.trouble.clone(),
+            instances,
+            services: self.pools.iter().map(|pool| overview::service(pool, &self.rounds)).collect(),
+        });
     }
 
     /// Puts a file into effect, as a whole or not at all.
@@ -177,6 +219,7 @@ impl Cluster {
             // It is about virtual routers only: no director is needed.
             self.beat(&config).await?;
             self.config = config;
+            self.read = Time::now();
             return Ok(());
         }
         let running = self.director.running().await?;
@@ -186,13 +229,14 @@ impl Cluster {
             .partition(|setup| self.config.has(&setup.service.id) && !config.has(&setup.service.id));
         let mut running = config.concerned(running);
         running.extend(gone);
+        let now = Instant::now().into_std();
         let pool = |service: &crate::config::Service| {
             let id = service.service.id;
             match self.pools.iter().find(|pool| pool.service().service.id == id) {
-                Some(pool) => pool.reconfigured(service.clone()),
+                Some(pool) => pool.reconfigured(service.clone(), now),
                 None => {
                     let found = running.iter().find(|setup| setup.service.id == id);
-                    Pool::new(service.clone(), found.map_or(&[], |setup| &setup.destinations))
+                    Pool::new(service.clone(), found.map_or(&[], |setup| &setup.destinations), now)
                 }
             }
         };
@@ -206,14 +250,36 @@ impl Cluster {
                     reason => ClusterError::Director(reason),
                 });
             }
-            tracing::info!("{change}");
+            self.notifier.tell(None, Notice::Change { change: change.to_string(), reason: None });
         }
         self.beat(&config).await?;
         self.config = config;
         self.pools = pools;
-        self.settle_at = None;
-        self.watch();
+        self.read = Time::now();
+        (self.settle_at, self.trouble) = (None, None);
+        self.rounds.set(&self.config);
+        self.catch_up().await;
         Ok(())
+    }
+
+    /// A server that is new to a service may be known from another one: that check tells only what changes.
+    async fn catch_up(&mut self) {
+        let mut known = Vec::new();
+        for pool in &self.pools {
+            for (server, member) in pool.members().filter(|(_, member)| member.state().0 == Health::Unknown) {
+                for check in member.unanswered(server) {
+                    let verdict = self.rounds.verdict(server, check);
+                    known.extend(
+                        verdict.map(|verdict| {
+                            ((pool.service().service.id, server.id()), check.clone(), verdict)
+                        }),
+                    );
+                }
+            }
+        }
+        for (subject, check, verdict) in known {
+            self.judge(subject, &check, verdict).await;
+        }
     }
 
     /// Back to how it was before some changes towards `wanted`.
@@ -233,38 +299,23 @@ impl Cluster {
         }
     }
 
-    /// Begins the checks that are new, goes on with those that are not, ends the others.
-    fn watch(&mut self) {
-        let mut old = std::mem::take(&mut self.monitors);
-        for service in &self.config.services {
-            let id = service.service.id;
-            for server in &service.servers {
-                for check in &server.checks {
-                    let running = old.iter().position(|monitor| monitor.is(&(id, server.id()), check));
-                    self.monitors.push(match running {
-                        Some(at) => old.swap_remove(at),
-                        None => Monitor::start(
-                            (id, server.id()),
-                            server.id().address,
-                            check.clone(),
-                            self.to_us.clone(),
-                        ),
-                    });
-                }
-            }
+    /// A check has a new verdict.
+    async fn hear(&mut self, News { subject: address, check, verdict }: News<IpAddr>) {
+        for subject in self.rounds.subjects(address, &check) {
+            self.judge(subject, &check, verdict.clone()).await;
         }
     }
 
-    /// A check has a new verdict.
-    async fn hear(&mut self, News { subject: (service, server), check, verdict }: News<Subject>) {
+    async fn judge(&mut self, (service, server): Subject, check: &Check, verdict: Verdict) {
         let Some(pool) = self.pools.iter_mut().find(|pool| pool.service().service.id == service) else {
             return;
         };
         let before = pool.wanted();
-        let events = pool.judge(server, &check, verdict);
+        let events = pool.judge(server, check, verdict, Instant::now().into_std());
         let changes = plan::destination_changes(service, &before, &pool.wanted());
-        for event in &events {
-            tell(&self.notifier, pool, event);
+        for event in events {
+            let service = pool.service();
+            self.notifier.tell(service.notify.as_ref(), notice(&service.name, event));
         }
         for change in changes {
             self.make(&change).await;
@@ -273,7 +324,7 @@ impl Cluster {
 
     /// Compares all with the director, and makes it right.
     async fn settle(&mut self) {
-        self.settle_at = None;
+        (self.settle_at, self.trouble) = (None, None);
         let running = match self.director.running().await {
             Ok(running) => running,
             Err(error) => return self.failed(&error),
@@ -288,18 +339,18 @@ impl Cluster {
     }
 
     async fn make(&mut self, change: &Change) {
-        match self.director.apply(change).await {
-            Ok(()) => tracing::info!("{change}"),
-            Err(error) => {
-                tracing::error!("`{change}`: {error}");
-                self.failed(&error);
-            }
+        let result = self.director.apply(change).await;
+        let reason = result.as_ref().err().map(ToString::to_string);
+        self.notifier.tell(None, Notice::Change { change: change.to_string(), reason });
+        if let Err(error) = result {
+            self.failed(&error);
         }
     }
 
     fn failed(&mut self, error: &ClientError) {
         tracing::debug!(%error, "the director is asked again in {RETRY:?}");
         self.settle_at = Some(Instant::now() + RETRY);
+        self.trouble = Some(error.to_string());
     }
 }
 
@@ -307,22 +358,16 @@ fn setup(pool: &Pool) -> Setup {
     Setup { service: pool.service().service.clone(), destinations: pool.wanted() }
 }
 
-/// To the log, and to the operator's program.
-fn tell(notifier: &Notifier, pool: &Pool, event: &Event) {
-    let service = pool.service();
-    tracing::info!("{}: {event}", service.name);
-    let words = match event {
-        Event::Up(server) => {
-            vec!["SERVER".into(), service.name.clone(), plan::server_name(server), "UP".into()]
+fn notice(service: &str, event: Event) -> Notice {
+    let service = service.to_owned();
+    let server = |server| plan::server_name(&server);
+    match event {
+        Event::Up(up) => Notice::Server { service, server: server(up), state: Health::Up, reason: None },
+        Event::Down(down, reason) => {
+            Notice::Server { service, server: server(down), state: Health::Down, reason: Some(reason) }
         }
-        Event::Down(server, _) => {
-            vec!["SERVER".into(), service.name.clone(), plan::server_name(server), "DOWN".into()]
-        }
-        Event::Quorum(_) => vec!["SERVICE".into(), service.name.clone(), "UP".into()],
-        Event::NoQuorum(_) => vec!["SERVICE".into(), service.name.clone(), "DOWN".into()],
-        Event::Weight(..) => return,
-    };
-    if let Some(command) = &service.notify {
-        notifier.tell(command, words);
+        Event::Weight(of, weight) => Notice::Weight { service, server: server(of), weight },
+        Event::Quorum(live) => Notice::Service { service, state: Health::Up, live },
+        Event::NoQuorum(live) => Notice::Service { service, state: Health::Down, live },
     }
 }

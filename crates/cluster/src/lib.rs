@@ -2,7 +2,7 @@
 //!
 //! One file says what should be ([`config`]). [`plan`] compares that with what runs; [`nanny`] checks real servers and
 //! decides who serves. [`pulse`] speaks VRRP, so that one of several machines has the virtual addresses. [`run`] ties
-//! these together and drives the director as an operator would, by IPVS's control protocol: rlvs's own director or the
+//! these together, says how it is ([`status`]) and drives the director as an operator would, by IPVS's control protocol: rlvs's own director or the
 //! kernel's IPVS.
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod nanny;
 pub mod notify;
 pub mod plan;
 pub mod pulse;
+pub mod status;
 
 pub use cluster::{ClusterError, Order, run};
 pub use config::Config;

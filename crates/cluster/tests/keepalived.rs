@@ -5,9 +5,10 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rlvs_cluster::Order;
 use rlvs_cluster::director::Place;
+use rlvs_cluster::status;
 use rlvs_testbed::{Lan, Namespace, Port, Process, wait};
 use rustix::process::Signal;
 use tokio::sync::mpsc;
@@ -119,6 +120,21 @@ impl Scene {
         result.with_context(|| format!("{kind:?}: keepalived: {}", log.unwrap_or_default()))
     }
 
+    /// Our status says that we are this, and what keepalived last said of its priority.
+    fn wait_for_status(&self, state: &'static str, theirs: u8) -> Result<()> {
+        wait::until_ok(LIMIT, || {
+            let status = self.ours.run(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                Ok(runtime.block_on(status::ask(&status::socket_name(&Place::Here)))?)
+            })?;
+            let [instance] = status.instances.as_slice() else { bail!("{status:?}") };
+            let heard: Vec<_> = instance.peers.iter().map(|peer| peer.priority).collect();
+            ensure!(instance.state == state && heard == [theirs], "{instance:?}");
+            ensure!(!instance.reason.is_empty(), "{instance:?}");
+            Ok(())
+        })
+    }
+
     /// A program is called after the addresses have moved.
     fn wait_for_told(&self, expected: &str) -> Result<()> {
         self.wait_for_text(TOLD, expected)
@@ -183,6 +199,7 @@ fn the_address_is_with_whoever_has_the_higher_priority_and_lives() -> Result<()>
         scene.start_ours(&kind.ours(150, ""))?;
         scene.wait_for_master(true, kind)?;
         scene.wait_for_told("INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n")?;
+        scene.wait_for_status("MASTER", 100)?;
         // keepalived takes over when we resign, and when we are back gives it up.
         scene.stop_ours()?;
         scene.wait_for_master(false, kind)?;

@@ -4,10 +4,12 @@ mod cluster;
 mod drops;
 mod explain;
 mod ipvsadm;
+mod log;
 mod mark;
 mod realserver;
 mod run;
 mod send_arp;
+mod status;
 mod sysctl;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ enum Command {
     Check(cluster::File),
     /// Say what a cluster's file would change.
     Diff(cluster::File),
+    Status(status::Options),
     SendArp(send_arp::SendArp),
     Drops(drops::Drops),
     Explain(explain::Explain),
@@ -84,21 +87,14 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn command(command: Command) -> anyhow::Result<ExitCode> {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    log::start();
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
         Command::Cluster(file) => cluster::run(file).await,
         Command::Check(file) => cluster::check(&file),
         Command::Diff(file) => Ok(cluster::diff(&file).await),
+        Command::Status(options) => Ok(status::run(options).await),
         Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,
         Command::Explain(command) => explain::run(command).await,

@@ -142,6 +142,10 @@ pub trait Platform: View {
     /// too, and other packets ask for ways.
     fn tell(&self, change: Change);
 
+    /// Has the director send the frame by this interface, in fragments of at most `mtu` octets each; `is_own` as in
+    /// [`crate::fragment::LargePacket`]. False if there is no room for it.
+    fn send_in_fragments(&self, interface: u32, mtu: u32, is_own: u32) -> bool;
+
     /// Keeps the Call-ID in [`Handover::call`] for listings; older ones may have to go for it.
     fn remember_call(&self, key: &CallKey);
 

@@ -17,8 +17,11 @@ pub const LARGE: usize = 200_000;
 /// Characters that dnsmasq answers `TXT large.test` with: more than fit in one packet of Ethernet.
 pub const LARGE_TEXT: usize = 3000;
 
-/// Starts nginx, which answers every request with `name`, in the body and as the header `X-Server`, and `/large` with
-/// [`LARGE`] octets. It keeps connections for as long as the client likes.
+/// Octets that nginx sends of `/slow` in each second, so that it takes about five.
+pub const SLOW: usize = LARGE / 5;
+
+/// Starts nginx, which answers every request with `name`, in the body and as the header `X-Server`, `/large` with
+/// [`LARGE`] octets, and `/slow` with as many, [`SLOW`] in each second. It keeps connections for as long as the client likes.
 ///
 /// # Errors
 ///
@@ -35,6 +38,7 @@ pub fn nginx(host: &Namespace, address: IpAddr, port: u16, name: &str) -> Result
              server {{
                  listen {at} backlog=8192;
                  location = /large {{ alias /run/nginx/large; }}
+                 location = /slow {{ alias /run/nginx/large; limit_rate {SLOW}; }}
                  location / {{ default_type text/plain; add_header X-Server {name}; return 200 \"{name}\\n\"; }}
              }}
          }}",

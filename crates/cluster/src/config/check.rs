@@ -14,6 +14,8 @@ use super::section::Section;
 /// A check of one real server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
+    /// Its kind in the file, such as `http`.
+    pub kind: &'static str,
     /// What is done.
     pub probe: Probe,
     /// The address asked, if not the server's own.
@@ -237,13 +239,13 @@ fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
     let schedule = schedule(section);
     let address = section.standard("address", "an address without a port").map(|address| address.value);
     let own = section.integer("port", 1..=u16::MAX);
-    let probe = kinds::probe(section)?;
+    let (kind, probe) = kinds::probe(section)?;
     let needs_port = !matches!(probe, Probe::Ping | Probe::Command { .. });
     let port = own.or(port);
     if needs_port && port.is_none() {
         section.mistake("neither service nor server have a port: the check needs `port`");
     }
-    Some(Check { probe, address, port: port.unwrap_or(0), schedule, own_port: own.is_some() })
+    Some(Check { kind, probe, address, port: port.unwrap_or(0), schedule, own_port: own.is_some() })
 }
 
 fn schedule(section: &Section<'_>) -> Schedule {

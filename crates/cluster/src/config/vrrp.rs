@@ -100,7 +100,7 @@ pub enum Watched {
 pub struct Announce {
     /// For each address at a time.
     pub repeat: u32,
-    /// When they are sent a second time after the first; zero: never.
+    /// Until when after the first they are repeated, ever more rarely, and then as often as at first; zero: never.
     pub again: Duration,
     /// And how often after that; zero: never.
     pub refresh: Duration,

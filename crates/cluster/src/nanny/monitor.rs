@@ -1,7 +1,8 @@
 //! Makes one check again and again, and tells when its verdict changes.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -15,8 +16,30 @@ use crate::config::Check;
 pub struct Monitor<S> {
     subject: S,
     check: Check,
+    seen: Arc<Mutex<Seen>>,
     task: JoinHandle<()>,
 }
+
+/// What a check has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// When it was done.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Why the server is not good, if it is not.
+    pub failure: Option<String>,
+}
+
+/// What a check has found so far.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    last: Option<Report>,
+    verdict: Option<Verdict>,
+}
+
+/// Good, with the weight that the check wants, or not good, and why.
+pub type Verdict = Result<Option<i32>, String>;
 
 /// A new verdict, or a new weight.
 #[derive(Clone, Debug)]
@@ -25,15 +48,26 @@ pub struct News<S> {
     pub subject: S,
     /// The check.
     pub check: Check,
-    /// Good, with the weight that the check wants, or not good, and why.
-    pub verdict: Result<Option<i32>, String>,
+    /// What it says now.
+    pub verdict: Verdict,
 }
 
 impl<S: Clone + PartialEq + Send + 'static> Monitor<S> {
     /// Begins; `address` is asked, if the check does not name another one. Must be called within a tokio runtime.
     pub fn start(subject: S, address: IpAddr, check: Check, to: mpsc::Sender<News<S>>) -> Self {
-        let task = tokio::spawn(watch(subject.clone(), address, check.clone(), to));
-        Self { subject, check, task }
+        let seen = Arc::default();
+        let task = tokio::spawn(watch(subject.clone(), address, check.clone(), Arc::clone(&seen), to));
+        Self { subject, check, seen, task }
+    }
+
+    /// What the last check has found; none if none is done yet.
+    pub fn last(&self) -> Option<Report> {
+        lock(&self.seen).last.clone()
+    }
+
+    /// The verdict so far.
+    pub fn verdict(&self) -> Option<Verdict> {
+        lock(&self.seen).verdict.clone()
     }
 
     /// Whether it makes this very check.
@@ -48,7 +82,13 @@ impl<S> Drop for Monitor<S> {
     }
 }
 
-async fn watch<S: Clone>(subject: S, address: IpAddr, check: Check, to: mpsc::Sender<News<S>>) {
+async fn watch<S: Clone>(
+    subject: S,
+    address: IpAddr,
+    check: Check,
+    seen: Arc<Mutex<Seen>>,
+    to: mpsc::Sender<News<S>>,
+) {
     let schedule = &check.schedule;
     let target = Target { address: check.address.unwrap_or(address), port: check.port };
     let mut judge = Judge::new(schedule.rise, schedule.fall);
@@ -56,10 +96,13 @@ async fn watch<S: Clone>(subject: S, address: IpAddr, check: Check, to: mpsc::Se
     // Not all at once at the start, nor ever after.
     tokio::time::sleep(up_to(schedule.jitter)).await;
     loop {
+        let start = Instant::now();
         let result = match tokio::time::timeout(schedule.timeout, target.probe(&check.probe)).await {
             Ok(result) => result.map_err(|failure| failure.to_string()),
             Err(_) => Err(format!("not done after {:?}", schedule.timeout)),
         };
+        let (at, failure) = (Instant::now(), result.as_ref().err().cloned());
+        lock(&seen).last = Some(Report { at, took: at.duration_since(start), failure });
         let ruling = judge.hear(result.is_ok());
         let told = match (&ruling, &result) {
             (Ruling::New(_), _) => true,
@@ -71,6 +114,7 @@ async fn watch<S: Clone>(subject: S, address: IpAddr, check: Check, to: mpsc::Se
         }
         if told {
             last_weight = result.as_ref().ok().copied().flatten();
+            lock(&seen).verdict = Some(result.clone());
             if to
                 .send(News { subject: subject.clone(), check: check.clone(), verdict: result })
                 .await
@@ -82,6 +126,11 @@ async fn watch<S: Clone>(subject: S, address: IpAddr, check: Check, to: mpsc::Se
         let pause = if ruling == Ruling::Doubtful { schedule.retry } else { schedule.interval };
         tokio::time::sleep(pause + up_to(schedule.jitter.min(pause))).await;
     }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    // Nobody can panic while holding it.
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn up_to(most: Duration) -> Duration {

@@ -1,11 +1,12 @@
 //! What the verdicts of the checks mean for a service.
 
-use std::fmt;
+use std::time::Instant;
 
 use rlvs_ipvs::{Destination, DestinationId};
 
+use super::monitor::Verdict;
 use crate::config::{Check, Server, Service, Start, WhenDown};
-use crate::plan::server_name;
+use crate::notify::Health;
 
 /// The real servers of a service.
 #[derive(Clone, Debug)]
@@ -14,15 +15,19 @@ pub struct Pool {
     members: Vec<Member>,
     /// None until it is known for all servers whether they are up, or enough are.
     quorum: Option<bool>,
+    /// Since when it is so.
+    quorum_since: Instant,
 }
 
 /// A real server, and what is known of it.
 #[derive(Clone, Debug)]
-struct Member {
+pub struct Member {
     /// By check: what it found, or what is presumed until it has found something.
     checks: Vec<Finding>,
     /// The weight that a check wants.
     weight: Option<i32>,
+    /// Since when it is up, down or unknown.
+    since: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +53,18 @@ pub enum Event {
 
 impl Pool {
     /// Before any check. `running` are the destinations that the director has now.
-    pub fn new(service: Service, running: &[Destination]) -> Self {
-        let members = service.servers.iter().map(|server| Member::unknown(server, running)).collect();
-        let mut pool = Self { service, members, quorum: None };
-        pool.review_quorum();
+    pub fn new(service: Service, running: &[Destination], now: Instant) -> Self {
+        let members = service.servers.iter().map(|server| Member::unknown(server, running, now)).collect();
+        let mut pool = Self { service, members, quorum: None, quorum_since: now };
+        pool.review_quorum(now);
         pool
     }
 
     /// The same pool by another configuration: what checks found that are still made stays.
-    pub fn reconfigured(&self, service: Service) -> Self {
+    pub fn reconfigured(&self, service: Service, now: Instant) -> Self {
         let running = self.wanted();
         let member = |server: &Server| match self.position(server.id()) {
-            None => Member::unknown(server, &running),
+            None => Member::unknown(server, &running, now),
             Some(old) => {
                 let (was, old) = (&self.service.servers[old], &self.members[old]);
                 let presumed = Finding { good: old.is_up(), presumed: true };
@@ -69,12 +74,12 @@ impl Pool {
                 };
                 let checks: Vec<_> = server.checks.iter().map(finding).collect();
                 let weight = old.weight.filter(|_| was.checks == server.checks);
-                Member { checks, weight }
+                Member { checks, weight, since: old.since }
             }
         };
         let members = service.servers.iter().map(member).collect();
-        let mut pool = Self { service, members, quorum: self.quorum };
-        pool.review_quorum();
+        let mut pool = Self { service, members, quorum: self.quorum, quorum_since: self.quorum_since };
+        pool.review_quorum(now);
         pool
     }
 
@@ -88,7 +93,8 @@ impl Pool {
         &mut self,
         server: DestinationId,
         check: &Check,
-        verdict: Result<Option<i32>, String>,
+        verdict: Verdict,
+        now: Instant,
     ) -> Vec<Event> {
         let Some(at) = self.position(server) else { return Vec::new() };
         let Some(number) = self.service.servers[at].checks.iter().position(|own| own == check) else {
@@ -96,7 +102,11 @@ impl Pool {
         };
         let member = &mut self.members[at];
         let (was_up, was_known) = (member.is_up(), member.is_known());
+        let was = member.health();
         member.checks[number] = Finding { good: verdict.is_ok(), presumed: false };
+        if member.health() != was {
+            member.since = now;
+        }
         let mut events = Vec::new();
         let (reason, weight) = match verdict {
             Ok(weight) => (String::new(), weight),
@@ -113,7 +123,7 @@ impl Pool {
             (false, false) if !was_known && member.is_known() => events.push(Event::Down(server, reason)),
             _ => {}
         }
-        events.extend(self.review_quorum());
+        events.extend(self.review_quorum(now));
         events
     }
 
@@ -133,37 +143,79 @@ impl Pool {
         servers.chain(sorry.cloned()).collect()
     }
 
+    /// Its servers and what is known of them.
+    pub fn members(&self) -> impl Iterator<Item = (&Server, &Member)> {
+        self.service.servers.iter().zip(&self.members)
+    }
+
+    /// Whether there is a quorum, and since when it is so.
+    pub fn health(&self) -> (Health, Instant) {
+        let health = match self.quorum {
+            None => Health::Unknown,
+            Some(true) => Health::Up,
+            Some(false) => Health::Down,
+        };
+        (health, self.quorum_since)
+    }
+
+    /// What the servers weigh that are up.
+    pub fn live(&self) -> u64 {
+        let live = self.members().filter(|(_, member)| member.is_up());
+        live.map(|(server, member)| u64::from(member.weight(server).unsigned_abs())).sum()
+    }
+
     fn position(&self, server: DestinationId) -> Option<usize> {
         self.service.servers.iter().position(|own| own.id() == server)
     }
 
     /// Gained at quorum + hysteresis, lost below quorum - hysteresis, and always when nobody is left.
-    fn review_quorum(&mut self) -> Option<Event> {
-        let live = self.service.servers.iter().zip(&self.members).filter(|(_, member)| member.is_up());
-        let live: u64 = live.map(|(server, member)| u64::from(member.weight(server).unsigned_abs())).sum();
+    fn review_quorum(&mut self, now: Instant) -> Option<Event> {
+        let live = self.live();
         let (quorum, hysteresis) = (u64::from(self.service.quorum), u64::from(self.service.hysteresis));
-        let now = match self.quorum {
+        let gained = match self.quorum {
             Some(true) => live > 0 && live >= quorum.saturating_sub(hysteresis),
             _ => live >= quorum + hysteresis,
         };
         // As long as enough servers may still turn out to be up, nothing is lost.
-        let undecided = self.quorum.is_none() && !now && !self.members.iter().all(Member::is_known);
-        if undecided || self.quorum == Some(now) {
+        let undecided = self.quorum.is_none() && !gained && !self.members.iter().all(Member::is_known);
+        if undecided || self.quorum == Some(gained) {
             return None;
         }
-        self.quorum = Some(now);
-        Some(if now { Event::Quorum(live) } else { Event::NoQuorum(live) })
+        (self.quorum, self.quorum_since) = (Some(gained), now);
+        Some(if gained { Event::Quorum(live) } else { Event::NoQuorum(live) })
     }
 }
 
 impl Member {
-    fn unknown(server: &Server, running: &[Destination]) -> Self {
+    /// What it is taken for, and since when. What is only presumed is unknown.
+    pub fn state(&self) -> (Health, Instant) {
+        (self.health(), self.since)
+    }
+
+    /// The checks that have not found anything yet; `server` is the one that this is about.
+    pub fn unanswered<'s>(&self, server: &'s Server) -> impl Iterator<Item = &'s Check> {
+        let findings = server.checks.iter().zip(&self.checks);
+        findings.filter(|(_, finding)| finding.presumed).map(|(check, _)| check)
+    }
+
+    fn health(&self) -> Health {
+        match (self.is_known(), self.is_up()) {
+            (true, true) => Health::Up,
+            (_, false) if self.checks.iter().any(|finding| !finding.good && !finding.presumed) => {
+                Health::Down
+            }
+            _ => Health::Unknown,
+        }
+    }
+
+    fn unknown(server: &Server, running: &[Destination], now: Instant) -> Self {
         let good = match server.start {
             Start::AsFound => running.iter().any(|found| found.id == server.id() && found.weight > 0),
             Start::Up => true,
             Start::Down => false,
         };
-        Self { checks: vec![Finding { good, presumed: true }; server.checks.len()], weight: None }
+        let checks = vec![Finding { good, presumed: true }; server.checks.len()];
+        Self { checks, weight: None, since: now }
     }
 
     fn is_up(&self) -> bool {
@@ -176,18 +228,6 @@ impl Member {
 
     fn weight(&self, server: &Server) -> i32 {
         self.weight.unwrap_or(server.destination.weight)
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Up(server) => write!(f, "{} is up", server_name(server)),
-            Self::Down(server, reason) => write!(f, "{} is down: {reason}", server_name(server)),
-            Self::Weight(server, weight) => write!(f, "{} has weight {weight}", server_name(server)),
-            Self::Quorum(live) => write!(f, "quorum gained: live servers weigh {live}"),
-            Self::NoQuorum(live) => write!(f, "quorum lost: live servers weigh {live}"),
-        }
     }
 }
 

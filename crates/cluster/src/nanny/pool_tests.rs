@@ -12,18 +12,22 @@ fn service(servers: u8, keys: &str, server_keys: &str) -> Service {
     Config::parse(&text, Path::new("test")).unwrap().services.remove(0)
 }
 
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn id(last: u8) -> DestinationId {
     DestinationId { address: [10, 0, 0, last].into(), port: 80 }
 }
 
 fn up(pool: &mut Pool, last: u8) -> Vec<Event> {
     let check = pool.service().servers[usize::from(last) - 1].checks[0].clone();
-    pool.judge(id(last), &check, Ok(None))
+    pool.judge(id(last), &check, Ok(None), now())
 }
 
 fn down(pool: &mut Pool, last: u8) -> Vec<Event> {
     let check = pool.service().servers[usize::from(last) - 1].checks[0].clone();
-    pool.judge(id(last), &check, Err("refused".into()))
+    pool.judge(id(last), &check, Err("refused".into()), now())
 }
 
 /// Last octets of the addresses and weights.
@@ -37,7 +41,7 @@ fn wanted(pool: &Pool) -> Vec<(u8, i32)> {
 
 #[test]
 fn a_server_serves_when_a_check_has_found_it_good() {
-    let mut pool = Pool::new(service(2, "", ""), &[]);
+    let mut pool = Pool::new(service(2, "", ""), &[], now());
     assert_eq!(wanted(&pool), []);
     assert_eq!(up(&mut pool, 2), [Event::Up(id(2)), Event::Quorum(1)]);
     assert_eq!(wanted(&pool), [(2, 1)]);
@@ -49,7 +53,7 @@ fn a_server_serves_when_a_check_has_found_it_good() {
 #[test]
 fn servers_that_serve_already_go_on_until_a_check_fails() {
     let running = [Destination::new(id(1)), Destination { weight: 0, ..Destination::new(id(2)) }];
-    let mut pool = Pool::new(service(2, "", ""), &running);
+    let mut pool = Pool::new(service(2, "", ""), &running, now());
     assert_eq!(wanted(&pool), [(1, 1)]);
     assert_eq!(up(&mut pool, 1), []);
     assert_eq!(down(&mut pool, 1), [Event::Down(id(1), "refused".into()), Event::NoQuorum(0)]);
@@ -58,8 +62,8 @@ fn servers_that_serve_already_go_on_until_a_check_fails() {
 
 #[test]
 fn the_file_may_say_what_is_presumed() {
-    assert_eq!(wanted(&Pool::new(service(1, "start = \"up\"", ""), &[])), [(1, 1)]);
-    assert_eq!(wanted(&Pool::new(service(1, "start = \"down\"", ""), &[Destination::new(id(1))])), []);
+    assert_eq!(wanted(&Pool::new(service(1, "start = \"up\"", ""), &[], now())), [(1, 1)]);
+    assert_eq!(wanted(&Pool::new(service(1, "start = \"down\"", ""), &[Destination::new(id(1))], now())), []);
 }
 
 #[test]
@@ -68,12 +72,12 @@ fn a_server_without_checks_always_serves() {
         servers: service(1, "", "").servers.into_iter().map(|s| Server { checks: vec![], ..s }).collect(),
         ..service(1, "", "")
     };
-    assert_eq!(wanted(&Pool::new(unchecked, &[])), [(1, 1)]);
+    assert_eq!(wanted(&Pool::new(unchecked, &[], now())), [(1, 1)]);
 }
 
 #[test]
 fn a_quiesced_server_stays_with_weight_0() {
-    let mut pool = Pool::new(service(1, "when_down = \"quiesce\"", "weight = 5"), &[]);
+    let mut pool = Pool::new(service(1, "when_down = \"quiesce\"", "weight = 5"), &[], now());
     assert_eq!(wanted(&pool), [(1, 0)]);
     up(&mut pool, 1);
     assert_eq!(wanted(&pool), [(1, 5)]);
@@ -83,27 +87,27 @@ fn a_quiesced_server_stays_with_weight_0() {
 
 #[test]
 fn all_checks_of_a_server_must_succeed() {
-    let mut pool = Pool::new(service(1, "", "check = [{ type = \"tcp\" }, { type = \"ping\" }]"), &[]);
+    let mut pool = Pool::new(service(1, "", "check = [{ type = \"tcp\" }, { type = \"ping\" }]"), &[], now());
     assert_eq!(up(&mut pool, 1), []);
     let ping = pool.service().servers[0].checks[1].clone();
-    assert_eq!(pool.judge(id(1), &ping, Ok(None)), [Event::Up(id(1)), Event::Quorum(1)]);
-    let events = pool.judge(id(1), &ping, Err("no route".into()));
+    assert_eq!(pool.judge(id(1), &ping, Ok(None), now()), [Event::Up(id(1)), Event::Quorum(1)]);
+    let events = pool.judge(id(1), &ping, Err("no route".into()), now());
     assert_eq!(events, [Event::Down(id(1), "no route".into()), Event::NoQuorum(0)]);
 }
 
 #[test]
 fn a_check_may_set_the_weight() {
-    let mut pool = Pool::new(service(1, "start = \"up\"", ""), &[]);
+    let mut pool = Pool::new(service(1, "start = \"up\"", ""), &[], now());
     let check = pool.service().servers[0].checks[0].clone();
-    assert_eq!(pool.judge(id(1), &check, Ok(Some(10))), [Event::Weight(id(1), 10)]);
+    assert_eq!(pool.judge(id(1), &check, Ok(Some(10)), now()), [Event::Weight(id(1), 10)]);
     assert_eq!(wanted(&pool), [(1, 10)]);
-    assert_eq!(pool.judge(id(1), &check, Ok(None)), [Event::Weight(id(1), 1)]);
+    assert_eq!(pool.judge(id(1), &check, Ok(None), now()), [Event::Weight(id(1), 1)]);
     assert_eq!(wanted(&pool), [(1, 1)]);
 }
 
 #[test]
 fn quorum_is_gained_above_and_lost_below_by_the_hysteresis() {
-    let mut pool = Pool::new(service(5, "quorum = 3\nhysteresis = 1", ""), &[]);
+    let mut pool = Pool::new(service(5, "quorum = 3\nhysteresis = 1", ""), &[], now());
     let found: Vec<_> = (1..=5).flat_map(|last| up(&mut pool, last)).filter(is_quorum).collect();
     assert_eq!(found, [Event::Quorum(4)]);
     let lost: Vec<_> = (1..=5).flat_map(|last| down(&mut pool, last)).filter(is_quorum).collect();
@@ -119,7 +123,7 @@ fn is_quorum(event: &Event) -> bool {
 #[test]
 fn without_a_quorum_the_sorry_server_serves_alone() {
     let sorry = "quorum = 2\nsorry_server = { address = \"10.0.0.99\" }";
-    let mut pool = Pool::new(service(3, sorry, ""), &[]);
+    let mut pool = Pool::new(service(3, sorry, ""), &[], now());
     assert_eq!(wanted(&pool), [], "nobody knows yet");
     up(&mut pool, 1);
     down(&mut pool, 2);
@@ -133,7 +137,7 @@ fn without_a_quorum_the_sorry_server_serves_alone() {
 #[test]
 fn a_sorry_server_leaves_quiesced_ones_in_their_place() {
     let keys = "when_down = \"quiesce\"\nsorry_server = { address = \"10.0.0.99\" }";
-    let mut pool = Pool::new(service(1, keys, ""), &[Destination::new(id(1))]);
+    let mut pool = Pool::new(service(1, keys, ""), &[Destination::new(id(1))], now());
     assert_eq!(wanted(&pool), [(1, 1)]);
     down(&mut pool, 1);
     assert_eq!(wanted(&pool), [(1, 0), (99, 1)]);
@@ -141,23 +145,23 @@ fn a_sorry_server_leaves_quiesced_ones_in_their_place() {
 
 #[test]
 fn a_reload_keeps_what_is_known() {
-    let mut pool = Pool::new(service(2, "", ""), &[]);
+    let mut pool = Pool::new(service(2, "", ""), &[], now());
     up(&mut pool, 1);
     down(&mut pool, 2);
-    let same = pool.reconfigured(service(2, "", ""));
+    let same = pool.reconfigured(service(2, "", ""), now());
     assert_eq!(wanted(&same), [(1, 1)]);
     // A new weight, a new server that nobody knows, another check of one that is up.
-    let heavier = pool.reconfigured(service(3, "", "weight = 7\ncheck = { type = \"ping\" }"));
+    let heavier = pool.reconfigured(service(3, "", "weight = 7\ncheck = { type = \"ping\" }"), now());
     assert_eq!(wanted(&heavier), [(1, 7)]);
-    let fewer = pool.reconfigured(service(0, "", ""));
+    let fewer = pool.reconfigured(service(0, "", ""), now());
     assert_eq!(wanted(&fewer), []);
 }
 
 #[test]
 fn verdicts_about_what_is_no_more_change_nothing() {
-    let mut pool = Pool::new(service(1, "", ""), &[]);
+    let mut pool = Pool::new(service(1, "", ""), &[], now());
     let ping = service(1, "", "check = { type = \"ping\" }").servers[0].checks[0].clone();
-    assert_eq!(pool.judge(id(1), &ping, Ok(None)), []);
-    assert_eq!(pool.judge(id(9), &ping, Ok(None)), []);
+    assert_eq!(pool.judge(id(1), &ping, Ok(None), now()), []);
+    assert_eq!(pool.judge(id(9), &ping, Ok(None), now()), []);
     assert_eq!(wanted(&pool), []);
 }

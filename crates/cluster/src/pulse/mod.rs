@@ -10,8 +10,11 @@ mod kernel;
 pub mod machine;
 pub mod packet;
 mod router;
+mod series;
+mod status;
 mod task;
 mod wire;
 
 pub use kernel::Interface;
+pub use status::{InstanceStatus, PeerStatus};
 pub use task::{Pulse, PulseError};

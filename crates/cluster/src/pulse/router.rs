@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -11,9 +11,11 @@ use super::inspect::{Finding, inspect};
 use super::kernel::{Addresses, Interface};
 use super::machine::{Action, Event, Machine, Rules, State};
 use super::packet::Advertisement;
+use super::series::Series;
+use super::status::{InstanceStatus, Peers};
 use super::wire::{Heard, Wire};
 use crate::config::{Check, Instance, Vip, Watched};
-use crate::notify::Notifier;
+use crate::notify::{Notice, Notifier};
 
 /// A virtual router.
 pub(super) struct Router {
@@ -24,10 +26,13 @@ pub(super) struct Router {
     fault: Option<String>,
     /// The checks that it depends on and that fail, and why.
     failed: Vec<(Check, String)>,
-    /// When neighbours are told again.
-    announce_at: Option<Duration>,
+    announcements: Series,
     /// The last complaint about a packet, so that each is made once.
     complaint: Option<String>,
+    /// Since when it has its state, and why.
+    since: Instant,
+    reason: String,
+    peers: Peers,
     addresses: Addresses,
     notifier: Notifier,
 }
@@ -35,8 +40,36 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(instance: Instance, addresses: Addresses, notifier: Notifier) -> Self {
         let machine = Machine::new(Rules::of(&instance));
-        let (wire, fault, failed, announce_at, complaint) = (None, None, Vec::new(), None, None);
-        Self { instance, machine, wire, fault, failed, announce_at, complaint, addresses, notifier }
+        Self {
+            instance,
+            machine,
+            wire: None,
+            fault: None,
+            failed: Vec::new(),
+            announcements: Series::default(),
+            complaint: None,
+            since: Instant::now(),
+            reason: "it has not begun".into(),
+            peers: Peers::default(),
+            addresses,
+            notifier,
+        }
+    }
+
+    /// How it is.
+    pub(super) fn status(&self) -> InstanceStatus {
+        InstanceStatus {
+            name: self.instance.name.clone(),
+            state: self.state().to_string(),
+            since: self.since.into(),
+            reason: self.reason.clone(),
+            interface: self.instance.interface.clone(),
+            id: self.instance.id,
+            priority: self.machine.priority(),
+            base_priority: self.instance.priority,
+            addresses: self.instance.addresses.iter().map(|vip| vip.address).collect(),
+            peers: self.peers.status(),
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -49,12 +82,17 @@ impl Router {
 
     /// When it has something to do.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        [self.machine.deadline(), self.announce_at].into_iter().flatten().min()
+        [self.machine.deadline(), self.announcements.deadline()].into_iter().flatten().min()
     }
 
     /// Looks at the interfaces that it depends on: opens or closes its sockets, corrects its priority, puts back addresses
     /// that somebody has taken away.
-    pub(super) async fn look(&mut self, virtual_addresses: &HashSet<IpAddr>, heard: &mpsc::Sender<Heard>) {
+    pub(super) async fn look(
+        &mut self,
+        now: Duration,
+        virtual_addresses: &HashSet<IpAddr>,
+        heard: &mpsc::Sender<Heard>,
+    ) {
         let fault = self.find_fault(virtual_addresses, heard);
         if fault != self.fault {
             match &fault {
@@ -66,7 +104,7 @@ impl Router {
         self.machine.set_own_address(self.wire.as_ref().map(|wire| wire.source));
         self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
         if self.state() == State::Master {
-            self.restore().await;
+            self.restore(now).await;
         }
     }
 
@@ -76,10 +114,10 @@ impl Router {
         for action in self.machine.handle(now, event) {
             match action {
                 Action::Send(priority) => self.send(priority),
-                Action::Announce => self.announce(),
+                Action::Announce => self.announce(now),
                 Action::Enter(state) => {
                     entered = Some(state);
-                    self.enter(now, state).await;
+                    self.enter(now, state, self.why(event)).await;
                 }
             }
         }
@@ -88,11 +126,8 @@ impl Router {
 
     /// Something is due.
     pub(super) async fn wake(&mut self, now: Duration) -> Option<State> {
-        if self.announce_at.is_some_and(|at| at <= now) {
-            self.announce();
-            let refresh = self.instance.announce.refresh;
-            self.announce_at = (!refresh.is_zero()).then(|| now + refresh);
-        }
+        let due = self.announcements.due(now, &self.instance.announce);
+        self.send_announcements(due);
         if self.machine.deadline().is_some_and(|at| at <= now) {
             return self.handle(now, Event::Deadline).await;
         }
@@ -113,6 +148,9 @@ impl Router {
                 match doubt {
                     Some(doubt) => self.complain(format!("{from} {doubt}")),
                     None => self.complaint = None,
+                }
+                if let Event::Advertisement { from, priority, interval } = event {
+                    self.peers.hear(from, priority, interval);
                 }
                 Some(event)
             }
@@ -145,7 +183,7 @@ impl Router {
     }
 
     /// Goes on by another configuration of the same virtual router.
-    pub(super) async fn change(&mut self, instance: Instance) {
+    pub(super) async fn change(&mut self, now: Duration, instance: Instance) {
         let old = std::mem::replace(&mut self.instance, instance);
         let failed = std::mem::take(&mut self.failed);
         self.failed = failed.into_iter().filter(|(check, _)| self.checks().any(|own| own == check)).collect();
@@ -156,7 +194,7 @@ impl Router {
         for vip in old.addresses.iter().filter(|vip| !self.has(vip)) {
             self.take(vip).await;
         }
-        self.restore().await;
+        self.restore(now).await;
     }
 
     /// Whether an instance is another configuration of the same virtual router, with the same sockets.
@@ -228,31 +266,48 @@ impl Router {
         }
     }
 
-    async fn enter(&mut self, now: Duration, state: State) {
-        tracing::info!("({}) Entering {state} STATE", self.instance.name);
-        self.announce_at = None;
+    /// Why an event gives it another state.
+    fn why(&self, event: Event) -> String {
+        match event {
+            Event::Start => "it begins".into(),
+            Event::Advertisement { from, priority, .. } => {
+                format!("{from} has priority {priority}, this machine {}", self.machine.priority())
+            }
+            Event::Deadline => "no master of at least its priority is heard".into(),
+            Event::Fault(true) => {
+                self.fault.clone().unwrap_or_else(|| "another of its group is at fault".into())
+            }
+            Event::Fault(false) => "what it depends on is up".into(),
+            Event::FollowMaster | Event::FollowBackup => "another of its group is".into(),
+            Event::Stop => "it ends".into(),
+        }
+    }
+
+    async fn enter(&mut self, now: Duration, state: State, reason: String) {
         if state == State::Master {
             for vip in self.instance.addresses.clone() {
                 self.put(&vip).await;
             }
-            self.announce();
-            let again = self.instance.announce.again;
-            self.announce_at = (!again.is_zero()).then(|| now + again);
+            self.announce(now);
         } else {
+            self.announcements.end();
             // Also at the start: a process that was killed may have left them.
             for vip in self.instance.addresses.clone() {
                 self.take(&vip).await;
             }
         }
-        if let Some(command) = &self.instance.notify {
-            let words =
-                ["INSTANCE", &self.instance.name, &state.to_string(), &self.machine.priority().to_string()];
-            self.notifier.tell(command, words.map(str::to_owned).to_vec());
-        }
+        (self.since, self.reason) = (Instant::now(), reason.clone());
+        let notice = Notice::Instance {
+            instance: self.instance.name.clone(),
+            state: state.to_string(),
+            priority: self.machine.priority(),
+            reason,
+        };
+        self.notifier.tell(self.instance.notify.as_ref(), notice);
     }
 
     /// Puts back what of its addresses is not there, and says so to neighbours.
-    async fn restore(&mut self) {
+    async fn restore(&mut self, now: Duration) {
         let mut missing = Vec::new();
         for vip in &self.instance.addresses {
             let there =
@@ -271,7 +326,7 @@ impl Router {
             self.put(vip).await;
         }
         if !missing.is_empty() {
-            self.announce();
+            self.announce(now);
         }
     }
 
@@ -297,11 +352,19 @@ impl Router {
         }
     }
 
-    fn announce(&mut self) {
+    /// Tells neighbours who has the addresses, now and a few times more.
+    fn announce(&mut self, now: Duration) {
+        let at_once = self.announcements.begin(now, &self.instance.announce);
+        self.send_announcements(at_once);
+    }
+
+    fn send_announcements(&mut self, times: u32) {
+        if times == 0 {
+            return;
+        }
         for vip in self.instance.addresses.clone() {
-            let sent = Announcer::open(&vip.interface).and_then(|mut announcer| {
-                (0..self.instance.announce.repeat).try_for_each(|_| announcer.send(vip.address))
-            });
+            let sent = Announcer::open(&vip.interface)
+                .and_then(|mut announcer| (0..times).try_for_each(|_| announcer.send(vip.address)));
             if let Err(error) = sent {
                 self.complain(format!("cannot announce {} on {}: {error}", vip.address, vip.interface));
             }

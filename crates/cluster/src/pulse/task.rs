@@ -6,17 +6,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::kernel::{Addresses, Listener, News};
 use super::machine::{Event, State};
 use super::router::Router;
+use super::status::InstanceStatus;
 use super::wire::Heard;
 use crate::config::{Instance, SyncGroup};
 use crate::nanny::{Monitor, News as Verdict};
-use crate::notify::Notifier;
+use crate::notify::{Notice, Notifier};
 
 /// How often interfaces are looked at even if the kernel says nothing.
 const LOOK: Duration = Duration::from_secs(5);
@@ -30,11 +35,12 @@ const SETTLE: Duration = Duration::from_millis(20);
 #[error("cannot follow the interfaces: {0}")]
 pub struct PulseError(#[from] io::Error);
 
-/// The running task. Dropping it leaves addresses where they are; [`Pulse::stop`] does not.
+/// The running task, in a thread of its own: see [`hurry`]. Dropping it leaves addresses where they are; [`Pulse::stop`] does not.
 #[derive(Debug)]
 pub struct Pulse {
     orders: mpsc::Sender<(Vec<Instance>, Vec<SyncGroup>)>,
-    task: JoinHandle<()>,
+    questions: mpsc::Sender<oneshot::Sender<Vec<InstanceStatus>>>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Pulse {
@@ -43,23 +49,55 @@ impl Pulse {
     ///
     /// # Errors
     /// [`PulseError`] if there is no asking the kernel.
-    pub fn start(notifier: Notifier) -> Result<Self, PulseError> {
-        let (listener, addresses) = (Listener::open()?, Addresses::open()?);
+    pub async fn start(notifier: Notifier) -> Result<Self, PulseError> {
         let (orders, received) = mpsc::channel(1);
-        let (to_us, heard) = mpsc::channel(256);
-        let (verdicts, verdicts_received) = mpsc::channel(64);
-        let task = Task {
-            start: Instant::now(),
-            routers: Vec::new(),
-            groups: Vec::new(),
-            group_states: HashMap::new(),
-            addresses,
-            notifier,
-            to_us,
-            monitors: Vec::new(),
-            verdicts,
+        let (questions, asked) = mpsc::channel(1);
+        let (begun, has_begun) = oneshot::channel();
+        let (at_end, ended) = oneshot::channel();
+        let checks = Handle::current();
+        let live = async move {
+            let (listener, addresses) = match open() {
+                Ok(open) => open,
+                Err(error) => return drop(begun.send(Err(error))),
+            };
+            let (to_us, heard) = mpsc::channel(256);
+            let (verdicts, verdicts_received) = mpsc::channel(64);
+            let task = Task {
+                start: Instant::now(),
+                routers: Vec::new(),
+                groups: Vec::new(),
+                group_states: HashMap::new(),
+                addresses,
+                notifier,
+                to_us,
+                monitors: Vec::new(),
+                verdicts,
+                checks,
+            };
+            if begun.send(Ok(())).is_ok() {
+                task.run(listener, heard, verdicts_received, received, asked).await;
+            }
         };
-        Ok(Self { orders, task: tokio::spawn(task.run(listener, heard, verdicts_received, received)) })
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("pulse".into()).spawn(move || {
+            hurry();
+            runtime.block_on(live);
+            // Nobody waits if this was not to be stopped.
+            let _ = at_end.send(());
+        })?;
+        match has_begun.await {
+            Ok(Ok(())) => Ok(Self { orders, questions, ended }),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(io::Error::other("the thread for it ended").into()),
+        }
+    }
+
+    /// How the virtual routers are.
+    pub async fn status(&self) -> Vec<InstanceStatus> {
+        let (asker, answer) = oneshot::channel();
+        // The task ends only with this.
+        let _always_there = self.questions.send(asker).await;
+        answer.await.unwrap_or_default()
     }
 
     /// Has these virtual routers from now on. Those that are the same go on as they are.
@@ -71,9 +109,22 @@ impl Pulse {
     /// Gives up being master, takes all addresses off, ends.
     pub async fn stop(self) {
         drop(self.orders);
-        if let Err(error) = self.task.await {
-            tracing::error!("VRRP ended badly: {error}");
+        if self.ended.await.is_err() {
+            tracing::error!("VRRP ended badly");
         }
+    }
+}
+
+fn open() -> io::Result<(Listener, Addresses)> {
+    Ok((Listener::open()?, Addresses::open()?))
+}
+
+/// Lets this thread run before all ordinary ones. A master that waits for its turn while the machine is busy is taken for dead, with
+/// short intervals after a few hundredths of a second; and the work of this thread is short.
+fn hurry() {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
+    if let Err(reason) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+        tracing::warn!("VRRP has no priority over other work of this machine (CAP_SYS_NICE): {reason:?}");
     }
 }
 
@@ -90,6 +141,8 @@ struct Task {
     /// The checks that routers depend on, by the routers' names.
     monitors: Vec<Monitor<String>>,
     verdicts: mpsc::Sender<Verdict<String>>,
+    /// Where the checks live: they may take their time.
+    checks: Handle,
 }
 
 impl Task {
@@ -99,6 +152,7 @@ impl Task {
         mut heard: mpsc::Receiver<Heard>,
         mut verdicts: mpsc::Receiver<Verdict<String>>,
         mut orders: mpsc::Receiver<(Vec<Instance>, Vec<SyncGroup>)>,
+        mut questions: mpsc::Receiver<oneshot::Sender<Vec<InstanceStatus>>>,
     ) {
         let mut look_at = Instant::now() + LOOK;
         let mut listening = true;
@@ -127,6 +181,9 @@ impl Task {
                     self.wake().await;
                 }
                 () = due => self.wake().await,
+                Some(asker) = questions.recv() => {
+                    let _asker_has_left = asker.send(self.routers.iter().map(Router::status).collect());
+                }
                 Some(verdict) = verdicts.recv() => {
                     let own = self.routers.iter_mut().find(|router| router.instance.name == verdict.subject);
                     if let Some(router) = own {
@@ -213,8 +270,9 @@ impl Task {
     async fn look(&mut self) {
         let all = self.routers.iter().flat_map(|router| &router.instance.addresses);
         let virtual_addresses: HashSet<IpAddr> = all.map(|vip| vip.address).collect();
+        let now = self.now();
         for router in &mut self.routers {
-            router.look(&virtual_addresses, &self.to_us).await;
+            router.look(now, &virtual_addresses, &self.to_us).await;
         }
         self.judge().await;
     }
@@ -250,11 +308,12 @@ impl Task {
             router.handle(now, Event::Stop).await;
         }
         let mut kept: Vec<_> = kept.into_iter().map(Some).collect();
+        let now = self.now();
         for instance in instances {
             let old = kept.iter_mut().find(|old| old.as_ref().is_some_and(|router| router.is(&instance)));
             match old.and_then(Option::take) {
                 Some(mut router) => {
-                    router.change(instance).await;
+                    router.change(now, instance).await;
                     self.routers.push(router);
                 }
                 None => {
@@ -273,6 +332,7 @@ impl Task {
     /// Begins the checks that are new, goes on with those that are not, ends the others.
     fn watch(&mut self) {
         let mut old = std::mem::take(&mut self.monitors);
+        let _elsewhere = self.checks.enter();
         for router in &self.routers {
             let name = &router.instance.name;
             for check in router.checks() {
@@ -309,11 +369,8 @@ impl Task {
             if told == Some(state) || (told.is_none() && state == State::Init) {
                 continue;
             }
-            tracing::info!("group {} is {state}", group.name);
-            if let Some(command) = &group.notify {
-                let words = ["GROUP", &group.name, &state.to_string()];
-                self.notifier.tell(command, words.map(str::to_owned).to_vec());
-            }
+            let notice = Notice::Group { group: group.name.clone(), state: state.to_string() };
+            self.notifier.tell(group.notify.as_ref(), notice);
         }
     }
 }

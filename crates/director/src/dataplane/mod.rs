@@ -20,7 +20,7 @@ pub use pins::detach;
 use crate::config::Config;
 use crate::defence;
 use crate::error::DirectorError;
-use crate::fragments::EarlyFragments;
+use crate::fragments::{EarlyFragments, LargePackets};
 use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::sync::Importer;
@@ -42,7 +42,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 19] = [
+const MAPS: [&str; 20] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -61,6 +61,7 @@ const MAPS: [&str; 19] = [
     "CALLS",
     "EARLY_FRAGMENTS",
     "CHANGES",
+    "LARGE_PACKETS",
     "STEPS",
 ];
 
@@ -89,6 +90,8 @@ pub struct DataPlane {
     pub changes: RingBuf<MapData>,
     /// Puts connections that others tell of into the table.
     pub importer: Importer,
+    /// Packets that are to leave in fragments.
+    pub large_packets: LargePackets,
     /// Where the first step is attached.
     pub attachments: Attachments,
     /// What finds, of all that the director itself sends, what is for the switch.
@@ -151,6 +154,7 @@ impl DataPlane {
         let (events, samples) = (map(&mut ebpf, "EVENTS")?, map(&mut ebpf, "SAMPLES")?);
         let changes = map(&mut ebpf, "CHANGES")?;
         let (ring, records) = (map(&mut ebpf, "EARLY_FRAGMENTS")?, map(&mut ebpf, "FRAGMENTS")?);
+        let large_packets = LargePackets::new(map(&mut ebpf, "LARGE_PACKETS")?);
         let same_programs = programs(&mut ebpf, &pins)?;
         let early_fragments = EarlyFragments::new(ring, records, step(&pins, Program::Director)?);
         let importer = Importer::new(step(&pins, Program::Import)?, step(&pins, Program::Import6)?);
@@ -164,6 +168,7 @@ impl DataPlane {
             early_fragments,
             changes,
             importer,
+            large_packets,
             attachments,
             local_out,
             adopted,

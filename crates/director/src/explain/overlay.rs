@@ -9,7 +9,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
-use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
+use rlvs_switch::fragment::{FragmentKey, FragmentRecord, LARGE_MAX};
 use rlvs_switch::host::{HEADROOM, Held};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
@@ -45,6 +45,7 @@ pub struct Overlay<'a> {
     events: RefCell<Vec<Event>>,
     sought: RefCell<Vec<(ServiceKey, Option<u32>)>>,
     last_rule: Cell<Option<u32>>,
+    fragmented_by: Cell<u32>,
 }
 
 impl<'a> Overlay<'a> {
@@ -75,6 +76,7 @@ impl<'a> Overlay<'a> {
             events: RefCell::default(),
             sought: RefCell::default(),
             last_rule: Cell::default(),
+            fragmented_by: Cell::default(),
         }
     }
 
@@ -101,6 +103,11 @@ impl<'a> Overlay<'a> {
     /// Index of the mark rule that was looked at last.
     pub(super) fn last_rule(&self) -> Option<u32> {
         self.last_rule.get()
+    }
+
+    /// Index of the interface that the packet would leave by in fragments.
+    pub(super) fn fragmented_by(&self) -> u32 {
+        self.fragmented_by.get()
     }
 
     fn hop(&self) -> Option<Hop> {
@@ -256,6 +263,11 @@ impl Platform for Overlay<'_> {
     fn keep_fragment(&self, _: &FragmentKey) {}
 
     fn tell(&self, _: Change) {}
+
+    fn send_in_fragments(&self, interface: u32, _: u32, _: u32) -> bool {
+        self.fragmented_by.set(interface);
+        self.frame.length() <= LARGE_MAX
+    }
 
     fn remember_call(&self, _: &CallKey) {}
 

@@ -1,11 +1,11 @@
 //! One CPU with one frame.
 
-use super::{CLIENT_SIDE, SPLIT_MIX_STEP, Simulation, split_mix};
+use super::{CLIENT_SIDE, Large, SPLIT_MIX_STEP, Simulation, split_mix};
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
-use crate::fragment::{FragmentKey, FragmentRecord};
+use crate::fragment::{FragmentKey, FragmentRecord, LARGE_MAX};
 use crate::frame::octets;
 use crate::host::{HEADROOM, Held};
 use crate::mark::MarkRule;
@@ -83,6 +83,9 @@ impl Memory for Cpu<'_> {
 
 /// Early fragments that are kept.
 const KEPT_FRAGMENTS: usize = 1 << 10;
+
+/// Packets that wait to be sent in fragments.
+const LARGE_PACKETS: usize = 1 << 8;
 
 impl View for Cpu<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
@@ -189,6 +192,16 @@ impl Platform for Cpu<'_> {
 
     fn tell(&self, change: Change) {
         self.simulation.told().push(change);
+    }
+
+    fn send_in_fragments(&self, interface: u32, mtu: u32, is_own: u32) -> bool {
+        let frame = self.frame.octets();
+        let mut large = self.simulation.large();
+        if frame.len() > LARGE_MAX || large.len() == LARGE_PACKETS {
+            return false;
+        }
+        large.push(Large { interface, mtu, is_own: is_own != 0, frame });
+        true
     }
 
     fn remember_call(&self, key: &CallKey) {

@@ -17,6 +17,7 @@ mod fragments;
 mod ftp;
 mod imported;
 mod ipsec;
+mod large;
 mod life;
 mod link;
 mod local_out;

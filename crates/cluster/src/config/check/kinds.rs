@@ -60,15 +60,16 @@ const KINDS: [(&str, Kind); 18] = [
     ("postgres", Kind::Known(&[(b"\x00\x00\x00\x08\x04\xd2\x16\x2f", "^[SN]")])),
 ];
 
-/// What the section says that is to be done.
-pub(super) fn probe(section: &Section<'_>) -> Option<Probe> {
-    let Some(kind) = section.choice("type", &KINDS) else {
+/// What the section says that is to be done: the kind's name, and what that means.
+pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
+    let kinds = KINDS.map(|(name, kind)| (name, (name, kind)));
+    let Some((name, kind)) = section.choice("type", &kinds) else {
         if !section.has("type") {
             section.mistake("`type` is missing: what kind of check");
         }
         return None;
     };
-    Some(match kind {
+    let probe = match kind {
         Kind::Tcp => stream(section, None),
         Kind::Tls => {
             let tls = tls(section);
@@ -99,7 +100,8 @@ pub(super) fn probe(section: &Section<'_>) -> Option<Probe> {
             let steps: Option<Vec<_>> = steps.iter().map(step).collect();
             Probe::Stream { dialogue: Dialogue(steps?), tls: None }
         }
-    })
+    };
+    Some((name, probe))
 }
 
 fn stream(section: &Section<'_>, tls: Option<Tls>) -> Probe {

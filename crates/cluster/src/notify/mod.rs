@@ -1,26 +1,34 @@
-//! Tells programs of the operator what has changed.
+//! Tells what has happened: the log, whoever follows the status, and programs of the operator.
 //!
 //! A program gets what happened as its last arguments: `SERVER` or `SERVICE`, the service's name, for a server its address
 //! and port, and then `UP` or `DOWN`; or `INSTANCE`, a virtual router's name, its state and its priority; or `GROUP`, a
 //! group's name and its state. Programs run one after the other, in the order of events.
 
+mod notice;
+
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::config::Command;
+use crate::status::Time;
+
+pub use notice::{Dated, Health, Notice};
 
 /// Longer than this no program may keep the next one waiting.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Calls that may wait.
 const QUEUE: usize = 1024;
+/// Notices that a follower may leave unread.
+const UNREAD: usize = 4096;
 
-/// Where calls are left.
+/// Where notices are left. Nobody who leaves one waits for anybody.
 #[derive(Clone, Debug)]
 pub struct Notifier {
-    queue: mpsc::Sender<(Command, Vec<String>)>,
+    calls: mpsc::Sender<(Command, Vec<String>)>,
+    followers: broadcast::Sender<Dated>,
 }
 
 impl Notifier {
@@ -33,14 +41,23 @@ impl Notifier {
                 call(&command, &words).await;
             }
         });
-        (Self { queue }, task)
+        (Self { calls: queue, followers: broadcast::channel(UNREAD).0 }, task)
     }
 
-    /// Has a program called with words after its own.
-    pub fn tell(&self, command: &Command, words: Vec<String>) {
-        if self.queue.try_send((command.clone(), words)).is_err() {
+    /// Tells everybody, and if there is a program for it, that one, too.
+    pub fn tell(&self, command: Option<&Command>, notice: Notice) {
+        notice.log();
+        if let (Some(command), Some(words)) = (command, notice.words())
+            && self.calls.try_send((command.clone(), words)).is_err()
+        {
             tracing::error!("{} is not called: too many calls wait", command.program.display());
         }
+        let _nobody_follows = self.followers.send(Dated { time: Time::now(), notice });
+    }
+
+    /// Where those subscribe who want to hear of everything.
+    pub(crate) fn followers(&self) -> broadcast::Sender<Dated> {
+        self.followers.clone()
     }
 }
 
