@@ -369,10 +369,10 @@ impl Director {
                 }
                 Ok(Reply::Done)
             }
-            Request::DeleteDaemon(role) => {
-                self.registry.stop_daemon(role)?;
+            request @ Request::DeleteDaemon(_) => {
+                let reply = self.registry.handle(request);
                 let _of_the_other_one = self.sync.follow(&self.registry.daemons());
-                Ok(Reply::Done)
+                reply
             }
             request => {
                 if request == Request::Zero(None) {

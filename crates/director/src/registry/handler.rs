@@ -32,6 +32,7 @@ impl Registry {
                 self.delete_destination(&id, destination).map(|()| Reply::Done)
             }
             Request::ListDestinations(id) => self.destination_entries(&id).map(Reply::Destinations),
+            Request::DeleteDaemon(role) => self.stop_daemon(role).map(|()| Reply::Done),
             Request::ListDaemons => Ok(Reply::Daemons(self.daemons())),
             Request::SetTimeouts(timeouts) => {
                 self.set_timeouts(timeouts);
@@ -55,7 +56,6 @@ impl Registry {
             Request::ListMarkRules => Ok(Reply::MarkRules(self.mark_rules())),
             // These need more than services and connections.
             Request::NewDaemon(_)
-            | Request::DeleteDaemon(_)
             | Request::GetFacts
             | Request::ListSettings
             | Request::GetSetting(_)

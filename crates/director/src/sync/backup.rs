@@ -5,12 +5,12 @@ use super::importer::{Importer, Outcome};
 use super::seen::{Masters, News};
 use super::socket::{Receiver, Sender, receivers, senders};
 use super::{Datagram, fact};
+use crate::error::DirectorError;
 use crate::registry::Registry;
 use crate::tables::Tables;
-use rlvs_ipvs::sync::{Note, SyncedConnection, read};
+use rlvs_ipvs::sync::{Note, read};
 use rlvs_ipvs::{Daemon, Fact};
 use rlvs_switch::config::Config;
-use rlvs_switch::sync::Import;
 use rlvs_switch::table::{V4, V6, WAYS};
 use std::io;
 use std::time::{Duration, Instant};
@@ -32,8 +32,6 @@ pub(super) struct Backup {
     asked: Option<Instant>,
     /// They are to be asked when it is time.
     to_ask: bool,
-    /// There may be connections that wait for their destination.
-    unbound: bool,
     /// Destinations that were known when those were looked for last.
     destinations: u32,
     bound: Instant,
@@ -66,7 +64,6 @@ impl Backup {
             masters: Masters::default(),
             asked: None,
             to_ask: true,
-            unbound: true,
             destinations: 0,
             bound: Instant::now(),
             counts: Counts::default(),
@@ -99,7 +96,7 @@ impl Backup {
         self.masters.message(*from);
         for entry in entries {
             match entry {
-                Ok(connection) => self.take_over(&connection, registry, importer),
+                Ok(connection) => self.count(importer.take_over(registry, &connection)),
                 Err(error) => {
                     self.counts.refused_connections += 1;
                     tracing::debug!("synchronisation: an entry of {from} {error}");
@@ -108,19 +105,11 @@ impl Backup {
         }
     }
 
-    fn take_over(&mut self, told: &SyncedConnection, registry: &Registry, importer: &Importer) {
-        let Some((family, connection)) = entry::import(registry, registry.settings(), told) else {
-            self.counts.refused_connections += 1;
-            return;
-        };
-        self.unbound |= entry::is_unbound(&connection);
-        self.put(family, &connection, importer);
-    }
-
-    fn put(&mut self, family: u8, connection: &Import, importer: &Importer) {
-        match importer.import(family, connection) {
+    fn count(&mut self, outcome: Result<Outcome, DirectorError>) {
+        match outcome {
             Ok(Outcome::Taken) => self.counts.connections += 1,
             Ok(Outcome::NoRoom) => self.counts.no_room += 1,
+            Ok(Outcome::Useless) => self.counts.refused_connections += 1,
             Err(error) => {
                 self.counts.refused_connections += 1;
                 tracing::debug!("synchronisation: {error}");
@@ -136,7 +125,7 @@ impl Backup {
             self.ask();
         }
         let newest = registry.newest();
-        if self.unbound && self.destinations != newest && self.bound.elapsed() >= BIND {
+        if self.destinations != newest && self.bound.elapsed() >= BIND {
             self.bound = Instant::now();
             self.destinations = newest;
             self.bind(tables, registry, importer);
@@ -155,12 +144,12 @@ impl Backup {
     fn bind(&mut self, tables: &Tables, registry: &Registry, importer: &Importer) {
         for index in 0..(tables.connections4.all().len() * WAYS) as u32 {
             if let Some(connection) = entry::bind::<V4>(registry, tables, index) {
-                self.put(4, &connection, importer);
+                self.count(importer.import(4, &connection));
             }
         }
         for index in 0..(tables.connections6.all().len() * WAYS) as u32 {
             if let Some(connection) = entry::bind::<V6>(registry, tables, index) {
-                self.put(6, &connection, importer);
+                self.count(importer.import(6, &connection));
             }
         }
     }

@@ -146,8 +146,3 @@ pub(super) fn bind<F: Address>(registry: &Registry, tables: &Tables, index: u32)
     let left = tables.now().until(place.expires()).max(0) as u32;
     (connection.destination != UNKNOWN).then_some(Import { timeout: left, ..connection })
 }
-
-/// Whether the connection's destination is not known here.
-pub(super) fn is_unbound(connection: &Import) -> bool {
-    connection.destination == UNKNOWN
-}

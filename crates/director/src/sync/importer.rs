@@ -1,7 +1,10 @@
 //! Connections that others tell of, on their way into the table.
 
+use super::entry;
 use crate::error::DirectorError;
+use crate::registry::Registry;
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use rlvs_ipvs::sync::SyncedConnection;
 use rlvs_switch::sync::Import;
 use zerocopy::IntoBytes;
 
@@ -15,6 +18,8 @@ pub enum Outcome {
     Taken,
     /// There is no room for it.
     NoRoom,
+    /// This director has no use for it: it is of a call, its client's port is not known yet, or its addresses are of two families.
+    Useless,
 }
 
 /// Has the kernel run the step that takes a connection over.
@@ -26,6 +31,17 @@ pub struct Importer {
 impl Importer {
     pub(crate) fn new(program4: Xdp, program6: Xdp) -> Importer {
         Importer { program4, program6 }
+    }
+
+    /// Takes over the connection that another director tells of.
+    ///
+    /// # Errors
+    /// When the kernel does not run the program.
+    pub fn take_over(&self, registry: &Registry, told: &SyncedConnection) -> Result<Outcome, DirectorError> {
+        match entry::import(registry, registry.settings(), told) {
+            Some((family, connection)) => self.import(family, &connection),
+            None => Ok(Outcome::Useless),
+        }
     }
 
     /// Puts the connection of this IP version into the table, or brings what is there up to date.

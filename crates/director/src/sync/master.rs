@@ -14,7 +14,7 @@ use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::sync::Change;
 use rlvs_switch::table::slot::HIDDEN;
 use rlvs_switch::table::{Family, Slot, Told, Tuple, V4, V6, WAYS, slot};
-use rlvs_switch::{order, state};
+use rlvs_switch::{Memory, order, state};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::collections::VecDeque;
 use std::io;
@@ -199,7 +199,7 @@ impl Master {
         }
         let Some(tuple) = place.tuple(meta) else { return false };
         let expires = last_expiry(tables, place, index, place.peer());
-        match is_due(tables, place, &tuple, expires, occasion) {
+        match is_due(tables, tables.settings(), place, &tuple, expires, occasion) {
             Due::No => return false,
             Due::Later => {
                 place.set_told(meta, Told::new(SEEN, expires));
@@ -252,7 +252,7 @@ impl Master {
 
     /// What it has done.
     pub(super) fn facts(&self) -> Vec<Fact> {
-        let name = |what: &str| format!("sync master {}", what);
+        let name = |what: &str| format!("sync master {what}");
         vec![
             fact(name("interface"), &self.daemon.interface),
             fact(name("id"), self.daemon.sync_id),
@@ -279,14 +279,14 @@ enum Due {
     Later,
 }
 
-fn is_due<F: Family>(
-    tables: &Tables,
+fn is_due<M: Memory, F: Family>(
+    memory: &M,
+    config: &Config,
     place: &Slot<F>,
     tuple: &Tuple<F>,
     expires: Tick,
     occasion: Occasion,
 ) -> Due {
-    let config = tables.settings();
     let (meta, told) = (place.meta(), place.told());
     let is_template = meta.is_template();
     let timeout = match is_template {
@@ -297,7 +297,7 @@ fn is_due<F: Family>(
         false => state::expiry(config, tuple.protocol, meta.state(), Tick(0)).0,
     };
     if !is_template && config.director.sync_persist_mode.load(order::PLAIN) != 0 {
-        let controller = place.controller().and_then(|index| slot::<Tables, F>(tables, index));
+        let controller = place.controller().and_then(|index| slot::<M, F>(memory, index));
         if controller.is_some_and(|controller| controller.meta().is_template()) {
             return Due::No;
         }
@@ -326,4 +326,110 @@ fn refresh(config: &Config, timeout: u32) -> i32 {
         seconds => Tick::in_seconds(seconds).min((timeout / 2).max(least)),
     };
     ticks.max(1) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlvs_packet::protocol::{TCP, UDP};
+    use rlvs_packet::tcp::{ACK, FIN, SYN};
+    use rlvs_switch::scheduler::Scheduler;
+    use rlvs_switch::simulation::{Packet, Server, Simulation};
+
+    /// A director with a service for TCP and one for UDP.
+    fn world() -> Simulation {
+        let mut simulation = Simulation::new(64, 1);
+        for protocol in [TCP, UDP] {
+            let vip = "10.1.0.200:80".parse().unwrap();
+            let service = simulation.add_service(protocol, vip, Scheduler::RoundRobin);
+            simulation.add_destination(service, &Server::direct("10.2.0.1:80".parse().unwrap()));
+        }
+        simulation
+    }
+
+    fn send(simulation: &Simulation, protocol: u8, flags: u8) {
+        let (client, vip) = ("10.9.0.7:20000".parse().unwrap(), "10.1.0.200:80".parse().unwrap());
+        let packet = if protocol == TCP { Packet::tcp(client, vip, flags) } else { Packet::udp(client, vip) };
+        simulation.receive(&packet.frame());
+    }
+
+    /// Looks at the one connection, and notes what follows as the master does.
+    fn look(simulation: &Simulation, occasion: Occasion) -> Due {
+        let index =
+            simulation.connections().into_iter().find(|entry| !entry.reply && !entry.template).unwrap().slot;
+        let place = slot::<_, V4>(simulation, index).unwrap();
+        let (meta, expires) = (place.meta(), place.expires());
+        let tuple = place.tuple(meta).unwrap();
+        let due = is_due(simulation, simulation.config().unwrap(), place, &tuple, expires, occasion);
+        match due {
+            Due::Now => place.set_told(meta, Told::new(meta.state(), expires)),
+            Due::Later => place.set_told(meta, Told::new(SEEN, expires)),
+            Due::No => {}
+        }
+        due
+    }
+
+    #[test]
+    fn connections_are_told_of_by_state_and_time() {
+        let simulation = world();
+        send(&simulation, TCP, SYN);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::No, "it is not established");
+        send(&simulation, TCP, ACK);
+        assert_eq!(look(&simulation, Occasion::Change), Due::Now);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::No);
+        assert_eq!(look(&simulation, Occasion::Whole), Due::Now, "it was asked for");
+        // A quarter of 900 seconds.
+        for (seconds, expected) in [(200, Due::No), (30, Due::Now), (10, Due::No)] {
+            simulation.advance(seconds);
+            assert_eq!(look(&simulation, Occasion::Walk), Due::No, "no packets");
+            send(&simulation, TCP, ACK);
+            assert_eq!(look(&simulation, Occasion::Walk), expected, "after {seconds} seconds more");
+        }
+        let config = simulation.config().unwrap();
+        config.director.sync_refresh_period.store(60, order::PLAIN);
+        simulation.advance(55);
+        send(&simulation, TCP, ACK);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::Now, "65 seconds since it was told of");
+        send(&simulation, TCP, FIN | ACK);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::Now, "even if the ring had no room for it");
+        assert_eq!(
+            simulation.state_of("10.9.0.7:20000".parse().unwrap(), "10.1.0.200:80".parse().unwrap()),
+            Some("FIN_WAIT")
+        );
+        assert_eq!(look(&simulation, Occasion::Change), Due::No, "it has been");
+    }
+
+    #[test]
+    fn udp_flows_are_told_of_once_they_last() {
+        let simulation = world();
+        send(&simulation, UDP, 0);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::Later);
+        simulation.advance(2);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::No, "one packet only");
+        simulation.advance(2);
+        send(&simulation, UDP, 0);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::Now);
+        simulation.advance(2);
+        send(&simulation, UDP, 0);
+        assert_eq!(look(&simulation, Occasion::Walk), Due::No);
+    }
+
+    #[test]
+    fn templates_stand_for_their_connections_if_so_set() {
+        let mut simulation = Simulation::new(64, 1);
+        let vip = "10.1.0.200:80".parse().unwrap();
+        let service = simulation.add_service(TCP, vip, Scheduler::RoundRobin);
+        simulation.add_destination(service, &Server::direct("10.2.0.1:80".parse().unwrap()));
+        simulation.make_persistent(service, 300, u32::MAX);
+        simulation.config().unwrap().director.sync_persist_mode.store(1, order::PLAIN);
+        send(&simulation, TCP, SYN);
+        send(&simulation, TCP, ACK);
+        assert_eq!(look(&simulation, Occasion::Change), Due::No);
+        let template = simulation.connections().into_iter().find(|entry| entry.template).unwrap();
+        let place = slot::<_, V4>(&simulation, template.slot).unwrap();
+        let tuple = place.tuple(place.meta()).unwrap();
+        let due =
+            is_due(&simulation, simulation.config().unwrap(), place, &tuple, place.expires(), Occasion::Walk);
+        assert_eq!(due, Due::Now);
+    }
 }
