@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rlvs_ipvs::ClientError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{Check, Config, ConfigError, Others};
@@ -20,6 +20,8 @@ use crate::status::{self, Question, Status, Time, overview};
 
 /// How soon a director that could not be asked is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the director is asked whether a server that leaves still has connections.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// What an operator wants of a running cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +63,13 @@ struct Cluster {
     rounds: Rounds,
     director: Director,
     pulse: Option<Pulse>,
+    /// Whether no virtual router has a network.
+    cut_off: watch::Sender<bool>,
     notifier: Notifier,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
+    /// When a weight rises, or a server that leaves is looked at.
+    advance_at: Option<Instant>,
     /// Why the director does not have what it should have.
     trouble: Option<String>,
     since: Time,
@@ -77,6 +83,7 @@ struct Ears {
     orders: mpsc::Receiver<Order>,
     news: mpsc::Receiver<News<IpAddr>>,
     questions: mpsc::Receiver<Question>,
+    cut_off: watch::Receiver<bool>,
 }
 
 /// Runs what a file says until told to stop, or until nobody can tell any more. Meanwhile it answers on the socket
@@ -90,6 +97,7 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
     let (notifier, calls) = Notifier::start();
     let (to_us, news) = mpsc::channel(64);
     let (asker, questions) = mpsc::channel(16);
+    let (cut_off, is_cut_off) = watch::channel(false);
     let name = status::socket_name(&place);
     let server = status::Server::start(&name, asker, notifier.followers());
     let server = server.inspect_err(|reason| tracing::warn!("no status on @{name}: {reason}")).ok();
@@ -100,14 +108,16 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
         rounds: Rounds::new(to_us),
         director: Director::new(place),
         pulse: None,
+        cut_off,
         notifier,
         settle_at: None,
+        advance_at: None,
         trouble: None,
         since: Time::now(),
         read: Time::now(),
         refused: None,
     };
-    let result = cluster.live(config, Ears { orders, news, questions }).await;
+    let result = cluster.live(config, Ears { orders, news, questions, cut_off: is_cut_off }).await;
     if let Some(pulse) = cluster.pulse.take() {
         pulse.stop().await;
     }
@@ -149,21 +159,18 @@ impl Cluster {
         }
         tracing::info!("ready: {}", self.summary());
         loop {
-            let settle_at = self.settle_at;
-            let settle = async {
-                match settle_at {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
+            let (settle, advance) = (until(self.settle_at), until(self.advance_at));
             tokio::select! {
                 order = ears.orders.recv() => match order {
                     Some(Order::Reload) => self.reload().await,
                     Some(Order::Stop) | None => return Ok(()),
                 },
                 Some(question) = ears.questions.recv() => self.answer(question).await,
-                Some(news) = ears.news.recv() => self.hear(news).await,
+                // What was found before the network was lost counts; what is still on its way does not.
+                Some(news) = ears.news.recv() => if !*self.cut_off.borrow() { self.hear(news).await },
+                Ok(()) = ears.cut_off.changed() => self.check(),
                 () = settle => self.settle().await,
+                () = advance => self.advance().await,
             }
         }
     }
@@ -176,7 +183,7 @@ impl Cluster {
     /// Has the virtual routers of a file.
     async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
         if self.pulse.is_none() && !config.instances.is_empty() {
-            self.pulse = Some(Pulse::start(self.notifier.clone()).await?);
+            self.pulse = Some(Pulse::start(self.notifier.clone(), self.cut_off.clone()).await?);
         }
         if let Some(pulse) = &self.pulse {
             pulse.change(config.instances.clone(), config.groups.clone()).await;
@@ -257,9 +264,20 @@ impl Cluster {
         self.pools = pools;
         self.read = Time::now();
         (self.settle_at, self.trouble) = (None, None);
-        self.rounds.set(&self.config);
+        self.check();
         self.catch_up().await;
+        self.plan_advance();
         Ok(())
+    }
+
+    /// Makes the checks of the file in effect; none while this machine has no network. What they would say then is nothing about the
+    /// servers, and they must not be taken for dead when it has one again, and takes over.
+    fn check(&mut self) {
+        if *self.cut_off.borrow() {
+            self.rounds.pause();
+        } else {
+            self.rounds.set(&self.config);
+        }
     }
 
     /// A server that is new to a service may be known from another one: that check tells only what changes.
@@ -317,9 +335,41 @@ impl Cluster {
             let service = pool.service();
             self.notifier.tell(service.notify.as_ref(), notice(&service.name, event));
         }
+        self.advance_at = [self.advance_at, deadline(pool)].into_iter().flatten().min();
         for change in changes {
             self.make(&change).await;
         }
+    }
+
+    fn plan_advance(&mut self) {
+        self.advance_at = self.pools.iter().filter_map(deadline).min();
+    }
+
+    /// Raises weights, and deletes servers that have left.
+    async fn advance(&mut self) {
+        let mut changes = Vec::new();
+        for pool in &mut self.pools {
+            if pool.deadline().is_none() {
+                continue;
+            }
+            let (service, before) = (pool.service().service.id, pool.wanted());
+            if pool.leaving().next().is_some() {
+                match self.director.connections(service).await {
+                    Ok(all) => {
+                        let idle = all.into_iter().filter(|(_, connections)| *connections == 0);
+                        idle.for_each(|(server, _)| pool.release(server));
+                    }
+                    // The time limit counts all the same.
+                    Err(error) => tracing::debug!(%error, "nobody knows who still has connections"),
+                }
+            }
+            pool.advance(Instant::now().into_std());
+            changes.extend(plan::destination_changes(service, &before, &pool.wanted()));
+        }
+        for change in changes {
+            self.make(&change).await;
+        }
+        self.plan_advance();
     }
 
     /// Compares all with the director, and makes it right.
@@ -351,6 +401,19 @@ impl Cluster {
         tracing::debug!(%error, "the director is asked again in {RETRY:?}");
         self.settle_at = Some(Instant::now() + RETRY);
         self.trouble = Some(error.to_string());
+    }
+}
+
+/// When a pool must be looked at, because a weight rises or a server leaves.
+fn deadline(pool: &Pool) -> Option<Instant> {
+    let look = pool.leaving().next().map(|_| Instant::now() + LEAVING);
+    [pool.deadline().map(Instant::from_std), look].into_iter().flatten().min()
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The director as the cluster sees it: one that may go away and come back.
 
-use rlvs_ipvs::{Client, ClientError, Errno, SOCKET_NAME};
+use rlvs_ipvs::{Client, ClientError, DestinationEntry, DestinationId, Errno, SOCKET_NAME, ServiceId};
 
 use crate::plan::{Change, Setup};
 
@@ -38,6 +38,23 @@ impl Director {
             Err(error) => Err(error),
         };
         self.keep_unless_broken(result)
+    }
+
+    /// How many connections each destination of a service has.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn connections(
+        &mut self,
+        service: ServiceId,
+    ) -> Result<Vec<(DestinationId, u32)>, ClientError> {
+        let result = match self.client().await {
+            Ok(client) => client.destinations(service).await,
+            Err(error) => Err(error),
+        };
+        let count =
+            |entry: DestinationEntry| (entry.destination.id, entry.active.saturating_add(entry.inactive));
+        self.keep_unless_broken(result).map(|entries| entries.into_iter().map(count).collect())
     }
 
     /// Makes a change. What somebody else has done already is no error.

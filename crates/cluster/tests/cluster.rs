@@ -150,3 +150,33 @@ async fn the_operators_program_is_told() {
     std::fs::remove_file(&told).unwrap();
     scene.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_that_leaves_the_file_goes_after_its_last_connection() {
+    let ((_one, at_one), (_two, at_two)) = (listen(8, 1).await, listen(8, 2).await);
+    let scene = Scene::start("drain", &with_servers("drain = \"1h\"", &[at_one]));
+    scene.wait_for(&[line(&[(at_one, 1)])]).await;
+    scene.table.lock().unwrap().connections = 1;
+    scene.reload(&with_servers("drain = \"1h\"", &[at_two])).await;
+    scene.wait_for(&[line(&[(at_one, 0), (at_two, 1)])]).await;
+    scene.table.lock().unwrap().connections = 0;
+    scene.wait_for(&[line(&[(at_two, 1)])]).await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_returns_rises_to_its_weight() {
+    let (one, at_one) = listen(9, 1).await;
+    let file = with_servers("slow_start = \"500ms\"", &[at_one]).replace(" }]", ", weight = 32 }]");
+    let scene = Scene::start("rise", &file);
+    scene.wait_for(&[line(&[(at_one, 32)])]).await;
+    let before = scene.changes();
+    drop(one);
+    scene.wait_for(&[line(&[])]).await;
+    let _one = TcpListener::bind(at_one).await.unwrap();
+    scene.wait_for(&[line(&[(at_one, 32)])]).await;
+    // Steps that are late are taken at once; but the first one is always there.
+    let changes = scene.changes() - before;
+    assert!((3..=7).contains(&changes), "{changes}: deleted, added, and at most five times edited");
+    scene.stop().await;
+}

@@ -44,7 +44,7 @@ pub mod sync;
 pub mod table;
 mod uncommon;
 
-pub use platform::{Memory, Platform, Verdict, View};
+pub use platform::{Edit, Memory, Platform, Verdict, View};
 pub use steps::{Program, Step, follow, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never

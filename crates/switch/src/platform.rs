@@ -99,10 +99,10 @@ pub trait View: Memory {
     fn handover(&self) -> Option<&Handover>;
 }
 
-/// The home of the switch: the kernel's XDP hook, or a test on any machine.
+/// A frame that can be changed.
 ///
-/// Offsets into the frame are kept, pointers never: a resize moves the frame.
-pub trait Platform: View {
+/// Offsets into it are kept, pointers never: a resize moves the frame.
+pub trait Edit: View {
     /// Copies a value into the frame; `None` if the frame ends before it does.
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()>;
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
@@ -118,6 +118,10 @@ pub trait Platform: View {
     fn move_head(&self, by: i32) -> bool;
     /// Moves the end of the frame: a negative number takes octets away. False if there is no room.
     fn move_tail(&self, by: i32) -> bool;
+}
+
+/// The home of the switch: the kernel's XDP hook, or a test on any machine.
+pub trait Platform: Edit {
     /// A random number.
     fn random(&self) -> u32;
 

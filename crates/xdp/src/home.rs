@@ -28,7 +28,7 @@ use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::sync::Change;
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Memory, Platform, Step, Verdict, View, order};
+use rlvs_switch::{Edit, Memory, Platform, Step, Verdict, View, order};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
@@ -287,7 +287,7 @@ impl<C: Context> View for Kernel<C> {
     }
 }
 
-impl Platform for Kernel<xdp_md> {
+impl Edit for Kernel<xdp_md> {
     #[inline(always)]
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         let place = self.at::<T>(offset)?;
@@ -331,7 +331,9 @@ impl Platform for Kernel<xdp_md> {
         // SAFETY: as above.
         unsafe { helpers::bpf_xdp_adjust_tail(self.context, by) == 0 }
     }
+}
 
+impl Platform for Kernel<xdp_md> {
     #[inline(always)]
     fn random(&self) -> u32 {
         // SAFETY: a helper without pointers.

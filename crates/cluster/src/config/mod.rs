@@ -8,6 +8,7 @@ mod value;
 mod vrrp;
 
 use std::path::Path;
+use std::time::Duration;
 
 use rlvs_ipvs::{Destination, DestinationId, ServiceId};
 use toml::de::DeTable;
@@ -73,6 +74,10 @@ pub struct Server {
     pub start: Start,
     /// What becomes of it while it is down.
     pub when_down: WhenDown,
+    /// So long it may keep its connections, with weight 0, before it is deleted.
+    pub drain: Duration,
+    /// Its weight rises to the full one in so long.
+    pub slow_start: Duration,
 }
 
 impl Server {
@@ -102,6 +107,8 @@ pub enum WhenDown {
     Remove,
     /// It gets weight 0: its connections go on, new ones go elsewhere.
     Quiesce,
+    /// The same, and it is deleted when it has no more connections, or after [`Server::drain`].
+    Drain,
 }
 
 impl Config {

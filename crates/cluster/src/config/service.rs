@@ -22,7 +22,8 @@ const FORWARD: [(&str, ForwardingMethod); 3] = [
     ("direct", ForwardingMethod::DirectRoute),
     ("tunnel", ForwardingMethod::Tunnel),
 ];
-const WHEN_DOWN: [(&str, WhenDown); 2] = [("remove", WhenDown::Remove), ("quiesce", WhenDown::Quiesce)];
+const WHEN_DOWN: [(&str, WhenDown); 3] =
+    [("remove", WhenDown::Remove), ("quiesce", WhenDown::Quiesce), ("drain", WhenDown::Drain)];
 const START: [(&str, Start); 3] = [("as-found", Start::AsFound), ("up", Start::Up), ("down", Start::Down)];
 
 /// What a service sets for all of its servers.
@@ -33,6 +34,8 @@ struct Defaults {
     checks: Vec<check::Check>,
     start: Start,
     when_down: WhenDown,
+    drain: Duration,
+    slow_start: Duration,
 }
 
 /// All services of the file.
@@ -74,6 +77,8 @@ fn read(section: &Section<'_>, notify: Option<&Command>) -> Option<Service> {
         checks: check::all(section, check_port(id)),
         start: section.choice("start", &START).unwrap_or_default(),
         when_down: section.choice("when_down", &WHEN_DOWN).unwrap_or_default(),
+        drain: long(section, "drain").unwrap_or_default(),
+        slow_start: long(section, "slow_start").unwrap_or_default(),
     };
     let servers = servers(section, &defaults);
     let sorry_server = section.section("sorry_server").and_then(|section| {
@@ -216,11 +221,18 @@ fn servers(service: &Section<'_>, defaults: &Defaults) -> Vec<Server> {
         let own = check::all(&section, port.or(check_port(defaults.id)));
         let start = section.choice("start", &START).unwrap_or(defaults.start);
         let when_down = section.choice("when_down", &WHEN_DOWN).unwrap_or(defaults.when_down);
+        let drain = long(&section, "drain").unwrap_or(defaults.drain);
+        if when_down == WhenDown::Drain && drain.is_zero() {
+            section.mistake("`when_down` is \"drain\": `drain` must say how long that may take");
+        }
+        let slow_start = long(&section, "slow_start").unwrap_or(defaults.slow_start);
         let server = destination.map(|destination| Server {
             destination: Destination { weight, upper_threshold, lower_threshold, ..destination },
             checks: if section.has("check") { own } else { check::at(&defaults.checks, port) },
             start,
             when_down,
+            drain,
+            slow_start,
         });
         if let Some(server) = server {
             if servers.iter().any(|other| other.id() == server.id()) {
@@ -231,6 +243,10 @@ fn servers(service: &Section<'_>, defaults: &Defaults) -> Vec<Server> {
         section.finish();
     }
     servers
+}
+
+fn long(section: &Section<'_>, key: &'static str) -> Option<Duration> {
+    section.duration(key, Duration::ZERO..=Duration::from_secs(24 * 3_600))
 }
 
 /// What a server and a sorry server have in common; weight 1.

@@ -170,7 +170,7 @@ fn mistakes_are_told_all_at_once_each_with_its_place() {
         "c.toml:9:11: `address` is \"10.0.0.1:http\", must be an address such as \"192.0.2.1:80\" or \
          \"[2001:db8::1]:80\"",
         "c.toml:10:1: unknown key `zork`\n  help: here can be: forward, tunnel, address, weight, upper_threshold, \
-         lower_threshold, check, start, when_down",
+         lower_threshold, check, start, when_down, drain, slow_start",
     ];
     assert_eq!(mistakes(text), expected);
 }
@@ -388,4 +388,14 @@ members = ["VI_1"]
 #[test]
 fn the_example_is_good() {
     parse(EXAMPLE).unwrap();
+}
+
+#[test]
+fn draining_needs_a_time() {
+    let text = "[[service]]\nmark = 1\nwhen_down = \"drain\"\nslow_start = \"1m\"\nserver = [{ address = \"10.0.0.1\" }]\n";
+    let error = Config::parse(text, Path::new("c.toml")).unwrap_err().to_string();
+    assert_eq!(error, "c.toml:5:11: `when_down` is \"drain\": `drain` must say how long that may take");
+    let text = text.replace("}]", ", drain = \"2m\" }]");
+    let server = Config::parse(&text, Path::new("c.toml")).unwrap().services.remove(0).servers.remove(0);
+    assert_eq!((server.drain, server.slow_start), (Duration::from_secs(120), Duration::from_secs(60)));
 }

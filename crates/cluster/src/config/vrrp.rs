@@ -30,6 +30,8 @@ pub struct Instance {
     pub preempt: bool,
     /// ...after so long.
     pub preempt_delay: Duration,
+    /// So long an interface may be without a carrier before that counts.
+    pub debounce: Duration,
     /// The addresses, those advertised first.
     pub addresses: Vec<Vip>,
     /// Where advertisements come from; if not given, the interface's own address.
@@ -240,6 +242,7 @@ fn instance(section: &Section<'_>, notify: Option<&Command>) -> Option<Instance>
         interval,
         preempt,
         preempt_delay: preempt_delay.unwrap_or_default(),
+        debounce: section.duration("debounce", Duration::ZERO..=Duration::from_secs(60)).unwrap_or_default(),
         addresses: own.into_iter().map(vip(true)).chain(other.into_iter().map(vip(false))).collect(),
         source: source.map(|source| source.value),
         peers: peers.into_iter().map(|peer| peer.value).collect(),

@@ -17,6 +17,8 @@ pub struct Pool {
     quorum: Option<bool>,
     /// Since when it is so.
     quorum_since: Instant,
+    /// With weight 0 until they have no connections any more.
+    leaving: Vec<Leaving>,
 }
 
 /// A real server, and what is known of it.
@@ -28,6 +30,26 @@ pub struct Member {
     weight: Option<i32>,
     /// Since when it is up, down or unknown.
     since: Instant,
+    /// It was down, or is new among others: when it is up, its weight rises slowly.
+    returns: bool,
+    rise: Option<Rise>,
+}
+
+/// A weight that rises to the full one, doubling with each step.
+#[derive(Clone, Copy, Debug)]
+struct Rise {
+    from: Instant,
+    done: u32,
+}
+
+/// Steps of a rise: it begins with a 32nd of the weight, as Piranha's.
+const STEPS: u32 = 5;
+
+/// A server that has gone and may keep its connections for a while.
+#[derive(Clone, Debug)]
+struct Leaving {
+    destination: Destination,
+    until: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +77,7 @@ impl Pool {
     /// Before any check. `running` are the destinations that the director has now.
     pub fn new(service: Service, running: &[Destination], now: Instant) -> Self {
         let members = service.servers.iter().map(|server| Member::unknown(server, running, now)).collect();
-        let mut pool = Self { service, members, quorum: None, quorum_since: now };
+        let mut pool = Self { service, members, quorum: None, quorum_since: now, leaving: Vec::new() };
         pool.review_quorum(now);
         pool
     }
@@ -64,7 +86,7 @@ impl Pool {
     pub fn reconfigured(&self, service: Service, now: Instant) -> Self {
         let running = self.wanted();
         let member = |server: &Server| match self.position(server.id()) {
-            None => Member::unknown(server, &running, now),
+            None => Member { returns: true, ..Member::unknown(server, &running, now) },
             Some(old) => {
                 let (was, old) = (&self.service.servers[old], &self.members[old]);
                 let presumed = Finding { good: old.is_up(), presumed: true };
@@ -74,11 +96,28 @@ impl Pool {
                 };
                 let checks: Vec<_> = server.checks.iter().map(finding).collect();
                 let weight = old.weight.filter(|_| was.checks == server.checks);
-                Member { checks, weight, since: old.since }
+                let rise = old.rise.filter(|_| !server.slow_start.is_zero());
+                Member { checks, weight, rise, ..*old }
             }
         };
-        let members = service.servers.iter().map(member).collect();
-        let mut pool = Self { service, members, quorum: self.quorum, quorum_since: self.quorum_since };
+        let members: Vec<Member> = service.servers.iter().map(member).collect();
+        // Those that are in both files and leave because they are down go on leaving; others of this file do not leave.
+        let stays = |id| service.servers.iter().any(|server| server.id() == id);
+        let down = |id| {
+            let members = service.servers.iter().zip(&members);
+            let mut down = members.filter(|(s, member)| s.when_down == WhenDown::Drain && !member.is_up());
+            down.any(|(server, _)| server.id() == id)
+        };
+        let mut leaving = self.leaving.clone();
+        leaving.retain(|old| !stays(old.destination.id) || down(old.destination.id));
+        let gone = self.members().filter(|(server, _)| !server.drain.is_zero() && !stays(server.id()));
+        for (server, _) in gone {
+            let used = running.iter().find(|used| used.id == server.id());
+            let used = used.filter(|used| leaving.iter().all(|old| old.destination.id != used.id));
+            leaving.extend(used.map(|used| Leaving::new(used, server, now)));
+        }
+        let (quorum, quorum_since) = (self.quorum, self.quorum_since);
+        let mut pool = Self { service, members, quorum, quorum_since, leaving };
         pool.review_quorum(now);
         pool
     }
@@ -107,6 +146,18 @@ impl Pool {
         if member.health() != was {
             member.since = now;
         }
+        let (is_up, server_of) = (member.is_up(), &self.service.servers[at]);
+        if was_up && !is_up {
+            (member.returns, member.rise) = (true, None);
+            if server_of.when_down == WhenDown::Drain {
+                self.leaving.push(Leaving::new(&server_of.destination, server_of, now));
+            }
+        } else if is_up && !was_up {
+            self.leaving.retain(|leaving| leaving.destination.id != server);
+            if member.returns && !server_of.slow_start.is_zero() {
+                member.rise = Some(Rise { from: now, done: 0 });
+            }
+        }
         let mut events = Vec::new();
         let (reason, weight) = match verdict {
             Ok(weight) => (String::new(), weight),
@@ -116,7 +167,7 @@ impl Pool {
             member.weight = weight;
             events.push(Event::Weight(server, weight.unwrap_or(self.service.servers[at].destination.weight)));
         }
-        match (was_up, member.is_up()) {
+        match (was_up, is_up) {
             (false, true) => events.push(Event::Up(server)),
             (true, false) => events.push(Event::Down(server, reason)),
             // Expected, but worth a word the first time.
@@ -134,13 +185,48 @@ impl Pool {
             let serves = member.is_up() && sorry.is_none();
             match (serves, server.when_down) {
                 (true, _) => {
-                    Some(Destination { weight: member.weight(server), ..server.destination.clone() })
+                    Some(Destination { weight: member.present_weight(server), ..server.destination.clone() })
+                }
+                // Those that could serve stay where the sorry server stands in for them.
+                (false, WhenDown::Drain) if member.is_up() => {
+                    Some(Destination { weight: 0, ..server.destination.clone() })
                 }
                 (false, WhenDown::Quiesce) => Some(Destination { weight: 0, ..server.destination.clone() }),
-                (false, WhenDown::Remove) => None,
+                (false, WhenDown::Remove | WhenDown::Drain) => None,
             }
         });
-        servers.chain(sorry.cloned()).collect()
+        let leaving = self.leaving.iter().map(|leaving| leaving.destination.clone());
+        servers.chain(sorry.cloned()).chain(leaving).collect()
+    }
+
+    /// Goes on with rising weights as far as it is time to, and lets those go whose time is over.
+    pub fn advance(&mut self, now: Instant) {
+        for (server, member) in self.service.servers.iter().zip(&mut self.members) {
+            let Some(rise) = &mut member.rise else { continue };
+            while rise.done < STEPS && rise.next(server) <= now {
+                rise.done += 1;
+            }
+            if rise.done == STEPS {
+                member.rise = None;
+            }
+        }
+        self.leaving.retain(|leaving| leaving.until > now);
+    }
+
+    /// When it is time to [`Self::advance`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let rising = self.members().filter_map(|(server, member)| Some(member.rise?.next(server)));
+        rising.chain(self.leaving.iter().map(|leaving| leaving.until)).min()
+    }
+
+    /// The servers that go when they have no connections any more.
+    pub fn leaving(&self) -> impl Iterator<Item = DestinationId> {
+        self.leaving.iter().map(|leaving| leaving.destination.id)
+    }
+
+    /// A server that was leaving has no connections any more.
+    pub fn release(&mut self, server: DestinationId) {
+        self.leaving.retain(|leaving| leaving.destination.id != server);
     }
 
     /// Its servers and what is known of them.
@@ -215,7 +301,7 @@ impl Member {
             Start::Down => false,
         };
         let checks = vec![Finding { good, presumed: true }; server.checks.len()];
-        Self { checks, weight: None, since: now }
+        Self { checks, weight: None, since: now, returns: false, rise: None }
     }
 
     fn is_up(&self) -> bool {
@@ -226,8 +312,28 @@ impl Member {
         self.checks.iter().all(|finding| !finding.presumed)
     }
 
+    /// The full weight.
     fn weight(&self, server: &Server) -> i32 {
         self.weight.unwrap_or(server.destination.weight)
+    }
+
+    /// The weight as far as it has risen.
+    fn present_weight(&self, server: &Server) -> i32 {
+        let full = self.weight(server);
+        self.rise.map_or(full, |rise| (full >> (STEPS - rise.done)).max(full.min(1)))
+    }
+}
+
+impl Rise {
+    /// When the next step is due.
+    fn next(&self, server: &Server) -> Instant {
+        self.from + server.slow_start * (self.done + 1) / STEPS
+    }
+}
+
+impl Leaving {
+    fn new(destination: &Destination, server: &Server, now: Instant) -> Self {
+        Self { destination: Destination { weight: 0, ..destination.clone() }, until: now + server.drain }
     }
 }
 

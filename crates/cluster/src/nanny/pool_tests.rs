@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::config::Config;
@@ -164,4 +165,92 @@ fn verdicts_about_what_is_no_more_change_nothing() {
     assert_eq!(pool.judge(id(1), &ping, Ok(None), now()), []);
     assert_eq!(pool.judge(id(9), &ping, Ok(None), now()), []);
     assert_eq!(wanted(&pool), []);
+}
+
+/// A verdict at a time.
+fn verdict(pool: &mut Pool, last: u8, good: bool, at: Instant) {
+    let check = pool.service().servers[usize::from(last) - 1].checks[0].clone();
+    pool.judge(id(last), &check, if good { Ok(None) } else { Err("refused".into()) }, at);
+}
+
+#[test]
+fn a_server_that_returns_gets_its_weight_step_by_step() {
+    let (start, second) = (now(), Duration::from_secs(1));
+    let mut pool = Pool::new(service(1, "slow_start = \"100s\"", "weight = 32"), &[], start);
+    verdict(&mut pool, 1, true, start);
+    assert_eq!(wanted(&pool), [(1, 32)], "at the start there is nothing to be spared");
+    verdict(&mut pool, 1, false, start);
+    verdict(&mut pool, 1, true, start);
+    assert_eq!(pool.live(), 32, "for the quorum it is there");
+    let mut weights = vec![wanted(&pool)[0].1];
+    for seconds in [19, 20, 40, 60, 80, 99, 100] {
+        pool.advance(start + seconds * second);
+        weights.push(wanted(&pool)[0].1);
+    }
+    assert_eq!(weights, [1, 1, 2, 4, 8, 16, 16, 32]);
+    assert_eq!(pool.deadline(), None);
+    // It falls in the midst of a rise, and the next one begins from below; what is late is made up for.
+    verdict(&mut pool, 1, false, start);
+    verdict(&mut pool, 1, true, start);
+    pool.advance(start + 40 * second);
+    verdict(&mut pool, 1, false, start + 41 * second);
+    assert_eq!((wanted(&pool), pool.deadline()), (vec![], None));
+    verdict(&mut pool, 1, true, start + 50 * second);
+    assert_eq!((wanted(&pool), pool.deadline()), (vec![(1, 1)], Some(start + 70 * second)));
+}
+
+#[test]
+fn a_server_that_is_new_among_others_gets_its_weight_step_by_step() {
+    let keys = "slow_start = \"10s\"";
+    let mut pool = Pool::new(service(1, keys, "weight = 5"), &[], now());
+    up(&mut pool, 1);
+    let mut more = pool.reconfigured(service(2, keys, "weight = 5"), now());
+    up(&mut more, 2);
+    assert_eq!(wanted(&more), [(1, 5), (2, 1)]);
+}
+
+#[test]
+fn a_server_that_is_down_keeps_its_connections_for_a_while() {
+    let (start, second) = (now(), Duration::from_secs(1));
+    let keys = "when_down = \"drain\"\ndrain = \"60s\"";
+    let mut pool = Pool::new(service(2, keys, "weight = 3"), &[], start);
+    for last in 1..=2 {
+        verdict(&mut pool, last, true, start);
+    }
+    verdict(&mut pool, 1, false, start);
+    assert_eq!(wanted(&pool), [(2, 3), (1, 0)]);
+    // It is up again.
+    verdict(&mut pool, 1, true, start);
+    assert_eq!(wanted(&pool), [(1, 3), (2, 3)]);
+    // Its last connection ends.
+    verdict(&mut pool, 1, false, start);
+    assert_eq!(pool.leaving().collect::<Vec<_>>(), [id(1)]);
+    pool.release(id(1));
+    assert_eq!(wanted(&pool), [(2, 3)]);
+    // Its time is over. A reload in between is no reason to hurry.
+    verdict(&mut pool, 2, false, start);
+    let mut pool = pool.reconfigured(service(2, keys, "weight = 3"), start);
+    pool.advance(start + 59 * second);
+    assert_eq!((wanted(&pool), pool.deadline()), (vec![(2, 0)], Some(start + 60 * second)));
+    pool.advance(start + 60 * second);
+    assert_eq!(wanted(&pool), []);
+}
+
+#[test]
+fn a_server_that_leaves_the_file_keeps_its_connections_for_a_while() {
+    let start = now();
+    let mut pool = Pool::new(service(2, "drain = \"60s\"", ""), &[], start);
+    for last in 1..=2 {
+        verdict(&mut pool, last, true, start);
+    }
+    let mut fewer = pool.reconfigured(service(1, "", ""), start);
+    assert_eq!(wanted(&fewer), [(1, 1), (2, 0)]);
+    // And once more, without a change.
+    fewer = fewer.reconfigured(service(1, "", ""), start);
+    assert_eq!(wanted(&fewer), [(1, 1), (2, 0)]);
+    // It comes back before that: as one that nobody knows.
+    let back = fewer.reconfigured(service(2, "", ""), start);
+    assert_eq!(wanted(&back), [(1, 1)]);
+    fewer.release(id(2));
+    assert_eq!(wanted(&fewer), [(1, 1)]);
 }

@@ -5,6 +5,7 @@
 //! ([`announce`]).
 
 pub mod announce;
+mod carrier;
 mod inspect;
 mod kernel;
 pub mod machine;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::announce::Announcer;
+use super::carrier::Carriers;
 use super::inspect::{Finding, inspect};
 use super::kernel::{Addresses, Interface};
 use super::machine::{Action, Event, Machine, Rules, State};
@@ -24,6 +25,7 @@ pub(super) struct Router {
     wire: Option<Wire>,
     /// Why it cannot be master.
     fault: Option<String>,
+    carriers: Carriers,
     /// The checks that it depends on and that fail, and why.
     failed: Vec<(Check, String)>,
     announcements: Series,
@@ -45,6 +47,7 @@ impl Router {
             machine,
             wire: None,
             fault: None,
+            carriers: Carriers::default(),
             failed: Vec::new(),
             announcements: Series::default(),
             complaint: None,
@@ -80,6 +83,11 @@ impl Router {
         self.fault.is_some()
     }
 
+    /// Whether it has no network.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.wire.is_none()
+    }
+
     /// When it has something to do.
     pub(super) fn deadline(&self) -> Option<Duration> {
         [self.machine.deadline(), self.announcements.deadline()].into_iter().flatten().min()
@@ -93,7 +101,8 @@ impl Router {
         virtual_addresses: &HashSet<IpAddr>,
         heard: &mpsc::Sender<Heard>,
     ) {
-        let fault = self.find_fault(virtual_addresses, heard);
+        self.note_tracked(now);
+        let fault = self.find_fault(now, virtual_addresses, heard);
         if fault != self.fault {
             match &fault {
                 Some(reason) => tracing::warn!("({}) cannot be master: {reason}", self.instance.name),
@@ -171,10 +180,25 @@ impl Router {
         })
     }
 
+    /// Looks at the other interfaces that it depends on.
+    fn note_tracked(&mut self, now: Duration) {
+        for tracked in &self.instance.tracked {
+            if let Watched::Interface(name) = &tracked.what {
+                let running = Interface::look(name).is_ok_and(|interface| interface.running);
+                self.carriers.note(name, running, self.instance.debounce, now);
+            }
+        }
+    }
+
+    /// When it is to be looked at again: a carrier is lost, and it will be seen then whether that was for a moment.
+    pub(super) fn look_again(&self) -> Option<Duration> {
+        self.carriers.deadline()
+    }
+
     /// Why something is down.
     fn trouble(&self, what: &Watched) -> Option<String> {
         match what {
-            Watched::Interface(name) => (!is_running(name)).then(|| format!("{name} is down")),
+            Watched::Interface(name) => self.carriers.is_down(name).then(|| format!("{name} is down")),
             Watched::Check(check) => {
                 let failed = self.failed.iter().find(|(failed, _)| *failed == **check);
                 failed.map(|(_, reason)| format!("a check fails: {reason}"))
@@ -187,6 +211,7 @@ impl Router {
         let old = std::mem::replace(&mut self.instance, instance);
         let failed = std::mem::take(&mut self.failed);
         self.failed = failed.into_iter().filter(|(check, _)| self.checks().any(|own| own == check)).collect();
+        self.note_tracked(now);
         self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
         if self.state() != State::Master {
             return;
@@ -214,22 +239,25 @@ impl Router {
 
     fn find_fault(
         &mut self,
+        now: Duration,
         virtual_addresses: &HashSet<IpAddr>,
         heard: &mpsc::Sender<Heard>,
     ) -> Option<String> {
         let name = self.instance.interface.clone();
         let interface = match Interface::look(&name) {
-            Ok(interface) if interface.running => interface,
-            Ok(interface) => {
-                self.wire = None;
-                return Some(match interface.index {
-                    0 => format!("there is no interface {name}"),
-                    _ => format!("{name} is down"),
-                });
-            }
+            Ok(interface) => interface,
             Err(error) => return Some(format!("cannot look at {name}: {error}")),
         };
-        self.wire = self.wire.take().filter(|wire| wire.fits(&interface));
+        self.carriers.note(&name, interface.running, self.instance.debounce, now);
+        if interface.index == 0 || self.carriers.is_down(&name) {
+            self.wire = None;
+            return Some(match interface.index {
+                0 => format!("there is no interface {name}"),
+                _ => format!("{name} is down"),
+            });
+        }
+        // While the carrier is lost for a moment, addresses may be, too: then the sockets are those that will be needed.
+        self.wire = self.wire.take().filter(|wire| !interface.running || wire.fits(&interface));
         if self.wire.is_none() {
             match Wire::open(&self.instance, &interface, virtual_addresses, heard.clone()) {
                 Ok(wire) => self.wire = Some(wire),
@@ -377,8 +405,4 @@ impl Router {
             self.complaint = Some(complaint);
         }
     }
-}
-
-fn is_running(interface: &str) -> bool {
-    Interface::look(interface).is_ok_and(|interface| interface.running)
 }

@@ -25,6 +25,8 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 pub struct Table {
     pub services: BTreeMap<ServiceId, (Service, Vec<Destination>)>,
     pub changes: u32,
+    /// The active connections of each destination.
+    pub connections: u32,
 }
 
 impl Table {
@@ -43,7 +45,7 @@ impl Table {
                 let (_, destinations) = self.services.get(&id).ok_or(Errno::SRCH)?;
                 let entry = |destination: &Destination| DestinationEntry {
                     destination: destination.clone(),
-                    active: 0,
+                    active: self.connections,
                     inactive: 0,
                     persistent: 0,
                     stats: Stats::default(),

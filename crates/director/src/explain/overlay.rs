@@ -10,7 +10,7 @@ use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::fragment::{FragmentKey, FragmentRecord, LARGE_MAX};
-use rlvs_switch::host::{HEADROOM, Held};
+use rlvs_switch::host::{HEADROOM, Held, Holder};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -22,7 +22,7 @@ use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Memory, Platform, Verdict, View, order};
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::atomic::Ordering::SeqCst;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::FromBytes;
 
 /// The shared memory as it is now, and a frame that has come in.
 pub struct Overlay<'a> {
@@ -193,31 +193,13 @@ impl View for Overlay<'_> {
     }
 }
 
+impl Holder for Overlay<'_> {
+    fn held(&self) -> &Held {
+        &self.frame
+    }
+}
+
 impl Platform for Overlay<'_> {
-    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
-        self.frame.write(offset, value)
-    }
-
-    fn sum(&self, offset: usize, length: usize) -> Option<u16> {
-        self.frame.sum(offset, length)
-    }
-
-    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.load(offset, length, words)
-    }
-
-    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.store(offset, length, words)
-    }
-
-    fn move_head(&self, by: i32) -> bool {
-        self.frame.move_head(by)
-    }
-
-    fn move_tail(&self, by: i32) -> bool {
-        self.frame.move_tail(by)
-    }
-
     fn random(&self) -> u32 {
         let mut octets = [0; 4];
         // Without random numbers the lots of `twos` are all the first one, which is as good as any.

@@ -7,7 +7,7 @@ use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
 use crate::fragment::{FragmentKey, FragmentRecord, LARGE_MAX};
 use crate::frame::octets;
-use crate::host::{HEADROOM, Held};
+use crate::host::{HEADROOM, Held, Holder};
 use crate::mark::MarkRule;
 use crate::order;
 use crate::platform::{Memory, Platform, View};
@@ -20,7 +20,7 @@ use crate::sync::Change;
 use crate::table::{Bucket4, Bucket6};
 use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::FromBytes;
 
 /// A CPU of a [`Simulation`] with a frame that has come in.
 pub struct Cpu<'a> {
@@ -127,31 +127,13 @@ impl View for Cpu<'_> {
     }
 }
 
+impl Holder for Cpu<'_> {
+    fn held(&self) -> &Held {
+        &self.frame
+    }
+}
+
 impl Platform for Cpu<'_> {
-    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
-        self.frame.write(offset, value)
-    }
-
-    fn sum(&self, offset: usize, length: usize) -> Option<u16> {
-        self.frame.sum(offset, length)
-    }
-
-    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.load(offset, length, words)
-    }
-
-    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.store(offset, length, words)
-    }
-
-    fn move_head(&self, by: i32) -> bool {
-        self.frame.move_head(by)
-    }
-
-    fn move_tail(&self, by: i32) -> bool {
-        self.frame.move_tail(by)
-    }
-
     fn random(&self) -> u32 {
         // Steps as wide as SplitMix64's own, so that each call gives the sequence's next number.
         let mut state = self.simulation.random.fetch_add(SPLIT_MIX_STEP, SeqCst);
