@@ -147,12 +147,12 @@ fn goes_on_through_the_other(method: Method, options: &str) -> Result<()> {
         Ok(())
     })?;
 
-    pair.connect(Side::First, false)?;
+    pair.power(Side::First, false)?;
     pair.wait_for_master(Side::Second)?;
     for download in [&early, &late] {
         download.goes_on(20 * NUMBERS).context("through the other director")?;
     }
-    pair.connect(Side::First, true)?;
+    pair.power(Side::First, true)?;
     pair.wait_for_master(Side::First)?;
     for download in [&early, &late] {
         download.goes_on(20 * NUMBERS).context("through the first one again")?;
