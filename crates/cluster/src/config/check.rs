@@ -2,6 +2,7 @@
 
 mod kinds;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -65,6 +66,15 @@ pub enum Probe {
     },
     /// Sends datagrams. Without anything expected, no ICMP error is a success.
     Datagram(Dialogue),
+    /// Binds to an LDAP server.
+    Ldap {
+        /// As whom.
+        bind: Ldap,
+        /// Over TLS.
+        tls: Option<Tls>,
+    },
+    /// Looks at a file of this machine.
+    File(Watch),
     /// Asks a DNS server over UDP.
     Dns(Dns),
     /// Sends an ICMP echo request.
@@ -93,6 +103,8 @@ pub struct Http {
     pub status: Vec<RangeInclusive<u16>>,
     /// What the body must contain.
     pub body: Option<Expected>,
+    /// What its digest must be.
+    pub digest: Option<Digest>,
     /// HTTPS.
     pub tls: Option<Tls>,
 }
@@ -114,6 +126,58 @@ pub struct Tls {
     pub name: Option<String>,
     /// The authorities trusted, in PEM. Without them any certificate will do.
     pub authorities: Option<PathBuf>,
+    /// Who the client is.
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate and those that lead to its authority, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+}
+
+/// The digest of a body, of its first mebioctet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Digest {
+    /// As keepalived's genhash makes it.
+    Md5([u8; 16]),
+    /// SHA-256.
+    Sha256([u8; 32]),
+}
+
+impl fmt::Display for Digest {
+    /// As the file has it, such as `md5:d41d8cd98f00b204e9800998ecf8427e`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, octets) = match self {
+            Self::Md5(octets) => ("md5", octets.as_slice()),
+            Self::Sha256(octets) => ("sha256", octets.as_slice()),
+        };
+        write!(f, "{name}:")?;
+        octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// A simple bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ldap {
+    /// A distinguished name; empty for nobody.
+    pub name: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// A file that says whether a server is to be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Its path; `%h` and `%p` in it stand for address and port.
+    pub path: String,
+    /// There must be one, or there must be none.
+    pub exists: bool,
+    /// Its content is the server's weight.
+    pub weigh: bool,
 }
 
 /// Steps of a conversation, one after the other.
@@ -244,7 +308,7 @@ fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
     let address = section.standard("address", "an address without a port").map(|address| address.value);
     let own = section.integer("port", 1..=u16::MAX);
     let (kind, probe) = kinds::probe(section)?;
-    let needs_port = !matches!(probe, Probe::Never | Probe::Ping | Probe::Command { .. });
+    let needs_port = !matches!(probe, Probe::Never | Probe::Ping | Probe::File(_) | Probe::Command { .. });
     let port = own.or(port);
     if schedule.connects > 0 && !matches!(probe, Probe::Http(_) | Probe::Stream { .. }) {
         section.mistake("`connects` is for checks that talk over TCP");

@@ -16,7 +16,10 @@ use toml::de::DeTable;
 
 use crate::plan::Setup;
 
-pub use check::{Check, Command, Dialogue, Dns, Expected, Http, Method, Probe, Record, Schedule, Step, Tls};
+pub use check::{
+    Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Schedule,
+    Step, Tls, Watch,
+};
 pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
