@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rlvs_ipvs::ClientError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{Check, Config, ConfigError, Others};
@@ -63,6 +63,8 @@ struct Cluster {
     rounds: Rounds,
     director: Director,
     pulse: Option<Pulse>,
+    /// Whether no virtual router has a network.
+    cut_off: watch::Sender<bool>,
     notifier: Notifier,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
@@ -81,6 +83,7 @@ struct Ears {
     orders: mpsc::Receiver<Order>,
     news: mpsc::Receiver<News<IpAddr>>,
     questions: mpsc::Receiver<Question>,
+    cut_off: watch::Receiver<bool>,
 }
 
 /// Runs what a file says until told to stop, or until nobody can tell any more. Meanwhile it answers on the socket
@@ -94,6 +97,7 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
     let (notifier, calls) = Notifier::start();
     let (to_us, news) = mpsc::channel(64);
     let (asker, questions) = mpsc::channel(16);
+    let (cut_off, is_cut_off) = watch::channel(false);
     let name = status::socket_name(&place);
     let server = status::Server::start(&name, asker, notifier.followers());
     let server = server.inspect_err(|reason| tracing::warn!("no status on @{name}: {reason}")).ok();
@@ -104,6 +108,7 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
         rounds: Rounds::new(to_us),
         director: Director::new(place),
         pulse: None,
+        cut_off,
         notifier,
         settle_at: None,
         advance_at: None,
@@ -112,7 +117,7 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
         read: Time::now(),
         refused: None,
     };
-    let result = cluster.live(config, Ears { orders, news, questions }).await;
+    let result = cluster.live(config, Ears { orders, news, questions, cut_off: is_cut_off }).await;
     if let Some(pulse) = cluster.pulse.take() {
         pulse.stop().await;
     }
@@ -161,7 +166,9 @@ impl Cluster {
                     Some(Order::Stop) | None => return Ok(()),
                 },
                 Some(question) = ears.questions.recv() => self.answer(question).await,
-                Some(news) = ears.news.recv() => self.hear(news).await,
+                // What was found before the network was lost counts; what is still on its way does not.
+                Some(news) = ears.news.recv() => if !*self.cut_off.borrow() { self.hear(news).await },
+                Ok(()) = ears.cut_off.changed() => self.check(),
                 () = settle => self.settle().await,
                 () = advance => self.advance().await,
             }
@@ -176,7 +183,7 @@ impl Cluster {
     /// Has the virtual routers of a file.
     async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
         if self.pulse.is_none() && !config.instances.is_empty() {
-            self.pulse = Some(Pulse::start(self.notifier.clone()).await?);
+            self.pulse = Some(Pulse::start(self.notifier.clone(), self.cut_off.clone()).await?);
         }
         if let Some(pulse) = &self.pulse {
             pulse.change(config.instances.clone(), config.groups.clone()).await;
@@ -257,10 +264,20 @@ impl Cluster {
         self.pools = pools;
         self.read = Time::now();
         (self.settle_at, self.trouble) = (None, None);
-        self.rounds.set(&self.config);
+        self.check();
         self.catch_up().await;
         self.plan_advance();
         Ok(())
+    }
+
+    /// Makes the checks of the file in effect; none while this machine has no network. What they would say then is nothing about the
+    /// servers, and they must not be taken for dead when it has one again, and takes over.
+    fn check(&mut self) {
+        if *self.cut_off.borrow() {
+            self.rounds.pause();
+        } else {
+            self.rounds.set(&self.config);
+        }
     }
 
     /// A server that is new to a service may be known from another one: that check tells only what changes.

@@ -17,7 +17,7 @@
 //! - `totals`: statistics of all services together
 //! - [`explain`]: what the switch would do with a packet, and why
 //! - [`flow`]: whose packet a frame is
-//! - `fragments`: those that came before the first of their packet
+//! - `fragments`: those that came before the first of their packet, and those that large packets leave in
 //! - `estimator`: rates, as IPVS computes them
 //! - [`run()`]: the loop that ties these together
 

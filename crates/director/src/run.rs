@@ -195,6 +195,11 @@ impl Director {
                 tracing::warn!("fragments that come before the first of their packet are lost: {error}");
             }
         });
+        tokio::spawn(async {
+            if let Err(error) = plane.large_packets.run().await {
+                tracing::warn!("packets that would have to leave in fragments are lost: {error}");
+            }
+        });
         let mut registry = Registry::new(Arc::clone(&tables), plane.service_index);
         registry.set_interfaces(interfaces.iter().map(|i| (i.name.clone(), i.index)).collect());
         registry.configure_marks(&config.marks);

@@ -97,6 +97,10 @@ events! {
     TimeExceeded = "dropped: hop limit reached (time exceeded sent)",
     /// The packet does not fit the link to the destination. Answered with "too big".
     TooBig = "dropped: larger than the next hop's MTU (too big sent)",
+    /// The packet did not fit the link to the destination, and may be fragmented: the director's process sends it.
+    Fragmented = "sent: in fragments, larger than the next hop's MTU",
+    /// The same, but the director's process does not run, has too many of them, or the packet is larger than it takes.
+    NotFragmented = "dropped: to be sent in fragments, but too large, or too many such packets at once",
     /// A new connection found no room in the table.
     TableFull = "dropped: connection table full",
     /// Another CPU was creating the same connection for too long.

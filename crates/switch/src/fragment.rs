@@ -60,6 +60,25 @@ pub struct EarlyFragment {
     pub frame: [u8; KEPT_MAX],
 }
 
+/// A packet that is ready to leave and too large for its way, on its way to the director, which sends it in fragments.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct LargePacket {
+    /// Index of the interface that it leaves by.
+    pub interface: u32,
+    /// Octets that the way carries from the IP header on.
+    pub mtu: u32,
+    /// 1: the IP header is the director's own, a tunnel's; else 0.
+    pub is_own: u32,
+    /// Octets of the frame.
+    pub length: u32,
+    /// The frame; what follows it is undefined.
+    pub frame: [u8; LARGE_MAX],
+}
+
+/// Octets of a frame that can be sent in fragments: more than native XDP receives.
+pub const LARGE_MAX: usize = 4096 - 4 * size_of::<u32>();
+
 /// An address family whose fragments can be told apart.
 pub trait Keyed: Family {
     /// The key of a packet's fragments.

@@ -1,9 +1,10 @@
 //! A frame in a process's memory: what every home of the switch but the kernel holds in its hands.
 //!
-//! [`Held`]'s methods are [`crate::Platform`]'s of the same names.
+//! [`Held`]'s methods are [`View`]'s and [`Edit`]'s of the same names.
 
 use crate::cell::AtomicU32;
 use crate::order;
+use crate::platform::{Edit, View};
 use core::cell::RefCell;
 use rlvs_packet::checksum::fold;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -102,5 +103,37 @@ impl Held {
             }
             _ => false,
         }
+    }
+}
+
+/// A home of the switch that holds the frame so.
+pub trait Holder: View {
+    /// The frame.
+    fn held(&self) -> &Held;
+}
+
+impl<H: Holder> Edit for H {
+    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
+        self.held().write(offset, value)
+    }
+
+    fn sum(&self, offset: usize, length: usize) -> Option<u16> {
+        self.held().sum(offset, length)
+    }
+
+    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
+        self.held().load(offset, length, words)
+    }
+
+    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
+        self.held().store(offset, length, words)
+    }
+
+    fn move_head(&self, by: i32) -> bool {
+        self.held().move_head(by)
+    }
+
+    fn move_tail(&self, by: i32) -> bool {
+        self.held().move_tail(by)
     }
 }

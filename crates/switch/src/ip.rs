@@ -2,7 +2,7 @@
 
 use crate::destination::Hop;
 use crate::fragment::Keyed;
-use crate::frame::{self, Frame, Link, Sight, halves, octets};
+use crate::frame::{self, Content, Frame, Link, Sight, halves, octets};
 use crate::icmp::{self, Message};
 use crate::platform::{Platform, View};
 use crate::table::{Tuple, V4, V6};
@@ -42,6 +42,8 @@ pub trait Ip: Keyed {
 
     /// Whether the address is one that never leaves a machine.
     fn is_loopback(address: Self::Address) -> bool;
+    /// Whether a router may send the packet on in fragments.
+    fn may_be_cut<P: Platform>(platform: &P, frame: &Frame) -> bool;
     /// Takes one hop off; there must be one.
     fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
     /// Replaces an address and takes one hop off; what the transport checksum must follow.
@@ -108,6 +110,15 @@ impl Ip for V4 {
     fn is_loopback(address: u32) -> bool {
         let [first, ..] = address.to_ne_bytes();
         first == 127
+    }
+
+    #[inline(always)]
+    fn may_be_cut<P: Platform>(platform: &P, frame: &Frame) -> bool {
+        // Nobody is told about an error that does not fit.
+        frame.content == Content::Error
+            || platform
+                .read::<Ipv4>(frame.l3)
+                .is_some_and(|header| header.fragment.get() & ipv4::DONT_FRAGMENT == 0)
     }
 
     #[inline(always)]
@@ -200,6 +211,11 @@ impl Ip for V6 {
     #[inline(always)]
     fn is_loopback(address: [u64; 2]) -> bool {
         address == [0, 1u64.to_be()]
+    }
+
+    #[inline(always)]
+    fn may_be_cut<P: Platform>(_: &P, _: &Frame) -> bool {
+        false
     }
 
     #[inline(always)]

@@ -44,9 +44,9 @@ pub mod sync;
 pub mod table;
 mod uncommon;
 
-pub use platform::{Memory, Platform, Verdict, View};
+pub use platform::{Edit, Memory, Platform, Verdict, View};
 pub use steps::{Program, Step, follow, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 12;
+pub const LAYOUT: u32 = 13;

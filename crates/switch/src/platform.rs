@@ -98,10 +98,10 @@ pub trait View: Memory {
     fn handover(&self) -> Option<&Handover>;
 }
 
-/// The home of the switch: the kernel's XDP hook, or a test on any machine.
+/// A frame that can be changed.
 ///
-/// Offsets into the frame are kept, pointers never: a resize moves the frame.
-pub trait Platform: View {
+/// Offsets into it are kept, pointers never: a resize moves the frame.
+pub trait Edit: View {
     /// Copies a value into the frame; `None` if the frame ends before it does.
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()>;
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
@@ -117,6 +117,10 @@ pub trait Platform: View {
     fn move_head(&self, by: i32) -> bool;
     /// Moves the end of the frame: a negative number takes octets away. False if there is no room.
     fn move_tail(&self, by: i32) -> bool;
+}
+
+/// The home of the switch: the kernel's XDP hook, or a test on any machine.
+pub trait Platform: Edit {
     /// A random number.
     fn random(&self) -> u32;
 
@@ -136,6 +140,10 @@ pub trait Platform: View {
     /// Gives the director a copy of this frame, a fragment with this key that came before the first of its packet: to be
     /// received again when that has come. Without room for it nothing is done.
     fn keep_fragment(&self, key: &FragmentKey);
+
+    /// Has the director send the frame by this interface, in fragments of at most `mtu` octets each; `is_own` as in
+    /// [`crate::fragment::LargePacket`]. False if there is no room for it.
+    fn send_in_fragments(&self, interface: u32, mtu: u32, is_own: u32) -> bool;
 
     /// Keeps the Call-ID in [`Handover::call`] for listings; older ones may have to go for it.
     fn remember_call(&self, key: &CallKey);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use crate::director::{Director, binary};
-use crate::lan::Port;
+use crate::lan::{Lan, Port};
 use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::topology::{Family, Method, Topology};
@@ -118,15 +118,23 @@ impl Pair {
         Ok(())
     }
 
-    /// Pulls both cables of a director, or puts them back.
+    /// Takes a director's power away, as far as others can see: suddenly no frame comes from it, on neither network. Or gives it back.
     ///
     /// # Errors
     ///
     /// When that cannot be done.
-    pub fn connect(&self, side: Side, connected: bool) -> Result<()> {
+    pub fn power(&self, side: Side, on: bool) -> Result<()> {
         let (wan, lan) = self.sockets(side);
-        self.net.client_network.connect(wan, connected)?;
-        self.net.server_network.connect(lan, connected)
+        let networks = [(&self.net.client_network, wan), (&self.net.server_network, lan)];
+        if !on {
+            // One cable after the other would leave it time to say goodbye. A port that comes up forwards again.
+            let switch = |lan: &Lan, port| {
+                let port = format!("port{port}");
+                lan.switch().output(&["bridge", "link", "set", "dev", &port, "state", "0"]).map(drop)
+            };
+            networks.iter().try_for_each(|(lan, port)| switch(lan, *port))?;
+        }
+        networks.iter().try_for_each(|(lan, port)| lan.connect(*port, on))
     }
 
     /// Lets the directors not hear each other, though everybody else hears both; or lets them again.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rlvs_testbed::real_server::{LARGE, LARGE_TEXT};
-use rlvs_testbed::{Cluster, Family, Lan, Method, Namespace, Port, load, with_port};
+use rlvs_testbed::{Capture, Cluster, Family, Lan, Method, Namespace, Port, load, rlvs, with_port};
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType};
 
 /// What the link behind the router carries: less than Ethernet, more than IPv6's least.
@@ -107,6 +107,57 @@ fn datagrams_larger_than_a_frame_arrive() -> Result<()> {
                 let (came, all) = load::iperf3_udp(client, family.vip(), 5201, 4000, reverse)?;
                 ensure!(all > 10 && came * 2 > all, "{method:?}, {family:?}, {reverse}: {came} of {all}");
             }
+        }
+    }
+    Ok(())
+}
+
+/// What a router on the way would do, the director does.
+#[test]
+#[ignore = "needs root"]
+fn datagrams_are_fragmented_for_a_narrow_way() -> Result<()> {
+    for method in [Method::Nat, Method::Dr] {
+        let mut cluster = Cluster::start(method, Family::V4, 1)?;
+        let server = Family::V4.server(1);
+        cluster.net.director.ip(&format!("route replace {server}/32 dev lan mtu {NARROW}"))?;
+        cluster.serve_iperf3()?;
+        // As fragments that fill the client's frames.
+        let (came, all) = load::iperf3_udp(&cluster.net.client, Family::V4.vip(), 5201, 4000, false)?;
+        ensure!(all > 10 && came * 2 > all, "{method:?}: {came} of {all}");
+        let drops = rlvs(&cluster.net.director, "drops")?;
+        ensure!(fragmented(&drops) >= Some(came), "{method:?}: {came} datagrams came, {drops}");
+    }
+    Ok(())
+}
+
+fn fragmented(drops: &str) -> Option<u32> {
+    let line = drops.lines().find(|line| line.contains("sent: in fragments"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn without_pmtu_disc_the_tunnels_packet_is_fragmented() -> Result<()> {
+    for method in [Method::Tun, Method::Gue, Method::Gre] {
+        let cluster = Cluster::start(method, Family::V4, 1)?;
+        cluster.add_service("-u", 9, 1)?;
+        rlvs(&cluster.net.director, "sysctl -w pmtu_disc=0")?;
+        let mut capture = Capture::start(&cluster.net.servers[0], "lan", "ip[6:2] & 0x3fff != 0")?;
+        cluster.net.client.run(|| {
+            let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+            // A whole frame; the kernel says "don't fragment".
+            socket.send_to(&[7; 1472], (Family::V4.vip(), 9))?;
+            Ok(())
+        })?;
+        let outer = match method {
+            Method::Gue => 20 + 8 + 4,
+            Method::Gre => 20 + 8,
+            _ => 20,
+        };
+        let first = "offset 0, flags [+]";
+        let last = format!("length {}", 1500 + outer - 1480);
+        for part in [first, "offset 1480, flags [none]", &last] {
+            capture.wait_for(part).with_context(|| format!("{method:?}: {part}"))?;
         }
     }
     Ok(())

@@ -54,6 +54,7 @@ steps! {
     bypass6 = Bypass6,
     encapsulate = Encapsulate,
     encapsulate6 = Encapsulate6,
+    cut = Cut,
     ftp_command = FtpCommand,
     ftp_command6 = FtpCommand6,
     ftp_answer = FtpAnswer,

@@ -19,7 +19,7 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event, Sample};
 use rlvs_switch::destination::{Destination, Hop};
-use rlvs_switch::fragment::{EarlyFragment, FragmentKey, FragmentRecord, KEPT_MAX};
+use rlvs_switch::fragment::{EarlyFragment, FragmentKey, FragmentRecord, KEPT_MAX, LARGE_MAX, LargePacket};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -27,7 +27,7 @@ use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
 use rlvs_switch::table::{Bucket4, Bucket6};
-use rlvs_switch::{Memory, Platform, Step, Verdict, View, order};
+use rlvs_switch::{Edit, Memory, Platform, Step, Verdict, View, order};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
@@ -286,7 +286,7 @@ impl<C: Context> View for Kernel<C> {
     }
 }
 
-impl Platform for Kernel<xdp_md> {
+impl Edit for Kernel<xdp_md> {
     #[inline(always)]
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         let place = self.at::<T>(offset)?;
@@ -330,7 +330,9 @@ impl Platform for Kernel<xdp_md> {
         // SAFETY: as above.
         unsafe { helpers::bpf_xdp_adjust_tail(self.context, by) == 0 }
     }
+}
 
+impl Platform for Kernel<xdp_md> {
     #[inline(always)]
     fn random(&self) -> u32 {
         // SAFETY: a helper without pointers.
@@ -391,6 +393,33 @@ impl Platform for Kernel<xdp_md> {
             helpers::bpf_xdp_load_bytes(self.context, 0, frame, length as u32) == 0
         };
         if copied { entry.submit(0) } else { entry.discard(0) }
+    }
+
+    #[inline(always)]
+    fn send_in_fragments(&self, interface: u32, mtu: u32, is_own: u32) -> bool {
+        let length = self.length();
+        if length > LARGE_MAX {
+            return false;
+        }
+        let Some(mut entry) = maps::LARGE_PACKETS.reserve_untyped::<LargePacket>(0) else { return false };
+        let place = entry.as_mut_ptr();
+        // As above.
+        let length = core::hint::black_box(length).clamp(Ethernet::LENGTH, LARGE_MAX);
+        // SAFETY: as above.
+        let copied = unsafe {
+            (&raw mut (*place).interface).write(interface);
+            (&raw mut (*place).mtu).write(mtu);
+            (&raw mut (*place).is_own).write(is_own);
+            (&raw mut (*place).length).write(length as u32);
+            let frame = (&raw mut (*place).frame).cast();
+            helpers::bpf_xdp_load_bytes(self.context, 0, frame, length as u32) == 0
+        };
+        if copied {
+            entry.submit(0)
+        } else {
+            entry.discard(0)
+        }
+        copied
     }
 
     #[inline(always)]

@@ -83,6 +83,10 @@ pub static CALLS: LruHashMap<CallKey, CallId, CALLS_MAX, 0> = LruHashMap::new();
 #[btf_map]
 pub static EARLY_FRAGMENTS: RingBuf<(), EARLY_OCTETS> = RingBuf::new();
 
+/// [`rlvs_switch::fragment::LargePacket`]s on their way to the director, which sends them in fragments: some 250.
+#[btf_map]
+pub static LARGE_PACKETS: RingBuf<(), { 1 << 20 }> = RingBuf::new();
+
 /// The programs for the switch's steps, by their numbers.
 #[btf_map]
 pub static STEPS: ProgramArray<{ Program::COUNT }> = ProgramArray::new();

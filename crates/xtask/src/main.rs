@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask build`, `test`, `conformance`, `fuzz`, `demo`, `bench`.
+//! Development tasks: `cargo xtask build`, `test`, `conformance`, `fuzz`, `demo`, `failover`, `bench`.
 //!
 //! The switch is an XDP program, which ordinary `cargo build` cannot make: it needs a compiler that builds `core` for
 //! the BPF target, and a linker that writes BPF objects. These tasks find both, or install them, and say which.
@@ -61,6 +61,11 @@ enum Task {
     },
     /// Show NAT, direct routing and tunnelling with a director and two real servers, in network namespaces (root)
     Demo,
+    /// Measure what clients notice when directors and real servers fail, in network namespaces (root)
+    Failover {
+        /// Only forwarding methods and intervals whose names contain this, such as "nat 100"
+        filter: Option<String>,
+    },
     /// Measure the switch's cost per packet, established and new, beside a floor and the kernel's hash map (root)
     Bench {
         /// Beside another commit, which is built in target/compare: both are measured in turns
@@ -105,12 +110,26 @@ fn run(task: &Task) -> Result<()> {
         }
         Task::Demo => {
             distribution::require(&project, &["iproute2", "ethtool"])?;
-            build(&project, false)?;
-            let mut demo = command::cargo(&project);
-            demo.args(["run", "--quiet", "--release", "--package", "rlvs-testbed", "--bin", "demo"]);
-            command::run(&mut demo, "the demonstration needs root; see its message above")
+            let explanation = "the demonstration needs root; see its message above";
+            scene(&project, "demo", None, explanation)
+        }
+        Task::Failover { filter } => {
+            distribution::require(
+                &project,
+                &["iproute2", "ethtool", "curl", "wrk", "nginx-light", "dnsmasq-base"],
+            )?;
+            scene(&project, "failover", filter.as_deref(), "see above; it needs root")
         }
     }
+}
+
+/// Runs a program of the testbed on the release build of rlvs.
+fn scene(project: &Path, program: &str, argument: Option<&str>, explanation: &str) -> Result<()> {
+    build(project, false)?;
+    let mut cargo = command::cargo(project);
+    cargo.args(["run", "--quiet", "--release", "--package", "rlvs-testbed", "--bin", program, "--"]);
+    cargo.args(argument);
+    command::run(&mut cargo, explanation)
 }
 
 /// Builds the XDP objects, then the binary that embeds them.

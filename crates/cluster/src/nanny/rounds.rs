@@ -56,6 +56,11 @@ impl Rounds {
         }
     }
 
+    /// Ends all checks; [`Self::set`] begins them anew.
+    pub fn pause(&mut self) {
+        self.watches.clear();
+    }
+
     /// The servers that a verdict is about.
     pub fn subjects(&self, address: IpAddr, check: &Check) -> Vec<Subject> {
         self.watch(address, check).map_or(Vec::new(), |watch| watch.subjects.clone())

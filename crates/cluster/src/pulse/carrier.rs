@@ -13,12 +13,20 @@ enum Carrier {
     /// Lost, and until when it is taken for up all the same.
     Lost(Duration),
     Down,
+    /// Back again, and until when it is not trusted all the same.
+    Back(Duration),
 }
+
+/// The switch at the other end may take so long to forward what comes by a link that is up again. Who believes the link sooner hears no
+/// master, takes over, and tells nobody.
+const SETTLE: Duration = Duration::from_secs(1);
 
 impl Carriers {
     /// Takes how an interface is now. One that was up is put up with for as long as `patience`.
     pub(super) fn note(&mut self, name: &str, running: bool, patience: Duration, now: Duration) {
         let carrier = match (running, self.0.get(name)) {
+            (true, Some(Carrier::Down)) => Carrier::Back(now + SETTLE),
+            (true, Some(Carrier::Back(until))) if now < *until => return,
             (true, _) => Carrier::Up,
             _ if patience.is_zero() => Carrier::Down,
             (false, Some(Carrier::Up)) => Carrier::Lost(now + patience),
@@ -30,13 +38,13 @@ impl Carriers {
 
     /// Whether an interface is to be taken for down; of one that nobody has noted, it is.
     pub(super) fn is_down(&self, name: &str) -> bool {
-        matches!(self.0.get(name), Some(Carrier::Down) | None)
+        matches!(self.0.get(name), Some(Carrier::Down | Carrier::Back(_)) | None)
     }
 
     /// When the next one must be looked at again.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let until = |carrier: &Carrier| match carrier {
-            Carrier::Lost(until) => Some(*until),
+            Carrier::Lost(until) | Carrier::Back(until) => Some(*until),
             Carrier::Up | Carrier::Down => None,
         };
         self.0.values().filter_map(until).min()
@@ -56,14 +64,17 @@ mod tests {
             (carriers.is_down("eth0"), carriers.deadline())
         };
         assert_eq!(note(false, 0), (true, None), "it never was up");
-        assert_eq!(note(true, 10), (false, None));
-        assert_eq!(note(false, 1_000), (false, Some(at(1_500))));
-        assert_eq!(note(false, 1_300), (false, Some(at(1_500))));
+        assert_eq!(note(true, 10), (true, Some(at(1_010))), "it has just come up");
+        assert_eq!(note(true, 900), (true, Some(at(1_010))));
+        assert_eq!(note(true, 1_010), (false, None));
+        assert_eq!(note(false, 1_050), (false, Some(at(1_550))));
+        assert_eq!(note(false, 1_300), (false, Some(at(1_550))));
         assert_eq!(note(true, 1_400), (false, None));
         assert_eq!(note(false, 2_000), (false, Some(at(2_500))));
         assert_eq!(note(false, 2_500), (true, None));
         assert_eq!(note(false, 9_000), (true, None));
-        assert_eq!(note(true, 9_100), (false, None));
+        assert_eq!(note(true, 9_100), (true, Some(at(10_100))));
+        assert_eq!(note(false, 9_200), (true, None));
     }
 
     #[test]
@@ -75,6 +86,7 @@ mod tests {
         assert!(carriers.is_down("eth0"));
         // Patience that ends while the carrier is lost.
         carriers.note("eth0", true, some, none);
+        carriers.note("eth0", true, some, SETTLE);
         carriers.note("eth0", false, some, none);
         assert!(!carriers.is_down("eth0"));
         carriers.note("eth0", false, none, none);

@@ -83,6 +83,11 @@ impl Router {
         self.fault.is_some()
     }
 
+    /// Whether it has no network.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.wire.is_none()
+    }
+
     /// When it has something to do.
     pub(super) fn deadline(&self) -> Option<Duration> {
         [self.machine.deadline(), self.announcements.deadline()].into_iter().flatten().min()

@@ -11,7 +11,7 @@ use thread_priority::{
     thread_native_id,
 };
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::kernel::{Addresses, Listener, News};
@@ -45,11 +45,11 @@ pub struct Pulse {
 
 impl Pulse {
     /// Begins, without any virtual router. Must be called within a tokio runtime, by a thread in the network namespace
-    /// that it is for.
+    /// that it is for. `cut_off` is told when no virtual router has a network any more, and when one has again.
     ///
     /// # Errors
     /// [`PulseError`] if there is no asking the kernel.
-    pub async fn start(notifier: Notifier) -> Result<Self, PulseError> {
+    pub async fn start(notifier: Notifier, cut_off: watch::Sender<bool>) -> Result<Self, PulseError> {
         let (orders, received) = mpsc::channel(1);
         let (questions, asked) = mpsc::channel(1);
         let (begun, has_begun) = oneshot::channel();
@@ -73,6 +73,7 @@ impl Pulse {
                 monitors: Vec::new(),
                 verdicts,
                 checks,
+                cut_off,
             };
             if begun.send(Ok(())).is_ok() {
                 task.run(listener, heard, verdicts_received, received, asked).await;
@@ -143,6 +144,7 @@ struct Task {
     verdicts: mpsc::Sender<Verdict<String>>,
     /// Where the checks live: they may take their time.
     checks: Handle,
+    cut_off: watch::Sender<bool>,
 }
 
 impl Task {
@@ -276,6 +278,8 @@ impl Task {
         for router in &mut self.routers {
             router.look(now, &virtual_addresses, &self.to_us).await;
         }
+        let cut_off = !self.routers.is_empty() && self.routers.iter().all(Router::is_cut_off);
+        self.cut_off.send_if_modified(|before| std::mem::replace(before, cut_off) != cut_off);
         self.judge().await;
     }
 

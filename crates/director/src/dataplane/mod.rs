@@ -20,7 +20,7 @@ pub use pins::detach;
 use crate::config::Config;
 use crate::defence;
 use crate::error::DirectorError;
-use crate::fragments::EarlyFragments;
+use crate::fragments::{EarlyFragments, LargePackets};
 use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::tables::Tables;
@@ -41,7 +41,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 18] = [
+const MAPS: [&str; 19] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -59,6 +59,7 @@ const MAPS: [&str; 18] = [
     "FRAGMENTS",
     "CALLS",
     "EARLY_FRAGMENTS",
+    "LARGE_PACKETS",
     "STEPS",
 ];
 
@@ -83,6 +84,8 @@ pub struct DataPlane {
     pub samples: RingBuf<MapData>,
     /// Fragments that came before the first of their packet.
     pub early_fragments: EarlyFragments,
+    /// Packets that are to leave in fragments.
+    pub large_packets: LargePackets,
     /// Where the first step is attached.
     pub attachments: Attachments,
     /// What finds, of all that the director itself sends, what is for the switch.
@@ -144,6 +147,7 @@ impl DataPlane {
         let service_index = map(&mut ebpf, "SERVICE_INDEX")?;
         let (events, samples) = (map(&mut ebpf, "EVENTS")?, map(&mut ebpf, "SAMPLES")?);
         let (ring, records) = (map(&mut ebpf, "EARLY_FRAGMENTS")?, map(&mut ebpf, "FRAGMENTS")?);
+        let large_packets = LargePackets::new(map(&mut ebpf, "LARGE_PACKETS")?);
         let same_programs = programs(&mut ebpf, &pins)?;
         let early_fragments = EarlyFragments::new(ring, records, first_step(&pins)?);
         let attachments = Attachments::adopt(first_step(&pins)?, &pins)?;
@@ -154,6 +158,7 @@ impl DataPlane {
             events,
             samples,
             early_fragments,
+            large_packets,
             attachments,
             local_out,
             adopted,

@@ -40,6 +40,10 @@ pub(super) fn tell<F: Family + Address>(story: &mut Story<'_, F>, verdict: Verdi
         Verdict::Pass => {
             (format!("passed to this machine's kernel: {}", why_passed(story)), details("pass", None))
         }
+        Verdict::Drop if story.overlay.events().last() == Some(&Event::Fragmented) => {
+            let interface = story.overlay.fragmented_by();
+            (sent(story, interface), details("fragments", Some(interface)))
+        }
         Verdict::Drop => (why(story.overlay.events().last().copied()), details("drop", None)),
         Verdict::Transmit => {
             let interface = story.overlay.ingress();

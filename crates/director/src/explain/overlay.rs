@@ -9,8 +9,8 @@ use rlvs_switch::cell::AtomicU32;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
-use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
-use rlvs_switch::host::{HEADROOM, Held};
+use rlvs_switch::fragment::{FragmentKey, FragmentRecord, LARGE_MAX};
+use rlvs_switch::host::{HEADROOM, Held, Holder};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
@@ -21,7 +21,7 @@ use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Memory, Platform, Verdict, View, order};
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::atomic::Ordering::SeqCst;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::FromBytes;
 
 /// The shared memory as it is now, and a frame that has come in.
 pub struct Overlay<'a> {
@@ -44,6 +44,7 @@ pub struct Overlay<'a> {
     events: RefCell<Vec<Event>>,
     sought: RefCell<Vec<(ServiceKey, Option<u32>)>>,
     last_rule: Cell<Option<u32>>,
+    fragmented_by: Cell<u32>,
 }
 
 impl<'a> Overlay<'a> {
@@ -74,6 +75,7 @@ impl<'a> Overlay<'a> {
             events: RefCell::default(),
             sought: RefCell::default(),
             last_rule: Cell::default(),
+            fragmented_by: Cell::default(),
         }
     }
 
@@ -100,6 +102,11 @@ impl<'a> Overlay<'a> {
     /// Index of the mark rule that was looked at last.
     pub(super) fn last_rule(&self) -> Option<u32> {
         self.last_rule.get()
+    }
+
+    /// Index of the interface that the packet would leave by in fragments.
+    pub(super) fn fragmented_by(&self) -> u32 {
+        self.fragmented_by.get()
     }
 
     fn hop(&self) -> Option<Hop> {
@@ -185,31 +192,13 @@ impl View for Overlay<'_> {
     }
 }
 
+impl Holder for Overlay<'_> {
+    fn held(&self) -> &Held {
+        &self.frame
+    }
+}
+
 impl Platform for Overlay<'_> {
-    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
-        self.frame.write(offset, value)
-    }
-
-    fn sum(&self, offset: usize, length: usize) -> Option<u16> {
-        self.frame.sum(offset, length)
-    }
-
-    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.load(offset, length, words)
-    }
-
-    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.store(offset, length, words)
-    }
-
-    fn move_head(&self, by: i32) -> bool {
-        self.frame.move_head(by)
-    }
-
-    fn move_tail(&self, by: i32) -> bool {
-        self.frame.move_tail(by)
-    }
-
     fn random(&self) -> u32 {
         let mut octets = [0; 4];
         // Without random numbers the lots of `twos` are all the first one, which is as good as any.
@@ -253,6 +242,11 @@ impl Platform for Overlay<'_> {
     }
 
     fn keep_fragment(&self, _: &FragmentKey) {}
+
+    fn send_in_fragments(&self, interface: u32, _: u32, _: u32) -> bool {
+        self.fragmented_by.set(interface);
+        self.frame.length() <= LARGE_MAX
+    }
 
     fn remember_call(&self, _: &CallKey) {}
 

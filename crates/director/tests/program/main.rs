@@ -12,6 +12,7 @@ mod explain;
 mod forwarding;
 mod ftp;
 mod lab;
+mod large;
 mod look_up;
 mod refusals;
 mod scheduling;

@@ -1,9 +1,11 @@
 //! The link header of a frame that leaves.
 
+use crate::counters::Event;
 use crate::destination::Hop;
 use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
+use crate::steps::{Step, drop_for};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
 use zerocopy::network_endian::U16;
 
@@ -50,4 +52,15 @@ pub(crate) fn address<P: Platform>(platform: &P, hop: &Hop) -> Option<()> {
 #[inline(always)]
 pub(super) fn leave<P: Platform>(platform: &P, hop: &Hop) -> Verdict {
     if hop.interface == platform.ingress() { Verdict::Transmit } else { Verdict::Redirect(hop.interface) }
+}
+
+/// By the director's process, in fragments: one frame cannot become several here. `is_own` as in
+/// [`crate::fragment::LargePacket`].
+#[inline(always)]
+pub(super) fn leave_in_fragments<P: Platform>(platform: &P, hop: &Hop, mtu: u32, is_own: bool) -> Step {
+    if !platform.send_in_fragments(hop.interface, mtu, is_own as u32) {
+        return drop_for(platform, Event::NotFragmented);
+    }
+    platform.count(Event::Fragmented);
+    Step::Done(Verdict::Drop)
 }

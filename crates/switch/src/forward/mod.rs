@@ -13,9 +13,9 @@ use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::steps::{Step, drop_for, encapsulate_for, reject_for};
+use crate::steps::{Step, cut_for, drop_for, encapsulate_for, reject_for};
 use crate::table::lookup::Found;
-use crate::table::{Entry, Meta, Slot, Tuple, slot, template};
+use crate::table::{Entry, Meta, Slot, Tuple, V4, slot, template};
 use rlvs_packet::icmp::Cause;
 use rlvs_packet::protocol;
 
@@ -46,13 +46,17 @@ pub fn to_destination<P: Platform, F: Ip>(
     }
     let overhead = if method == method::TUNNEL { tunnel::overhead(destination) } else { 0 };
     let mtu = egress.mtu.load(order::PLAIN).saturating_sub(overhead);
-    if frame.length > mtu && !here {
+    let is_large = frame.length > mtu && !here;
+    if is_large && !may_be_cut::<P, F>(platform, frame, method) {
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
     // The outer header of IPv6 packets would not fit into this step's stack.
-    if method == method::TUNNEL && (F::NUMBER == 6 || destination.tunnel().kind() != IPIP) {
+    if method == method::TUNNEL && (F::NUMBER == 6 || is_large || destination.tunnel().kind() != IPIP) {
         return encapsulate_for::<P, F>(platform, entry.destination);
+    }
+    if is_large {
+        return cut_for(platform, entry);
     }
     let hop = egress.hop();
     let verdict = match method {
@@ -68,6 +72,40 @@ pub fn to_destination<P: Platform, F: Ip>(
         _ => F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop)),
     };
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
+}
+
+/// Sends a client's packet that is too large for the way to its destination there in fragments: by NAT to this address and port, or by
+/// direct routing.
+#[inline(always)]
+pub fn in_fragments<P: Platform>(
+    platform: &P,
+    frame: &Frame,
+    destination: &Destination,
+    method: u32,
+    (address, port): (u32, [u8; 2]),
+) -> Step {
+    let egress = destination.egress();
+    let (hop, mtu) = (egress.hop(), egress.mtu.load(order::PLAIN));
+    // Another way, maybe, than the one that the packet was found too large for.
+    if hop.interface == 0 || hop.interface == Egress::HERE {
+        return drop_for(platform, Event::Unresolved);
+    }
+    let rewritten = match method {
+        method::MASQUERADE => nat::rewrite::<P, V4>(platform, frame, Side::Destination, address, port),
+        _ => V4::decrement_hops(platform, frame),
+    };
+    match rewritten.and_then(|()| link::send::<P, V4>(platform, frame, &hop)) {
+        Some(_) => link::leave_in_fragments(platform, &hop, mtu, false),
+        None => drop_for(platform, Event::NoRoom),
+    }
+}
+
+/// Whether a packet that is too large for its way is sent in fragments, rather than answered with an error.
+#[inline(always)]
+fn may_be_cut<P: Platform, F: Ip>(platform: &P, frame: &Frame, method: u32) -> bool {
+    let discovers =
+        || platform.config().is_none_or(|config| config.settings.pmtu_disc.load(order::PLAIN) != 0);
+    F::NUMBER == 4 && ((method == method::TUNNEL && !discovers()) || F::may_be_cut(platform, frame))
 }
 
 /// Sends a real server's reply to the client, with the VIP as its source.

@@ -1,13 +1,13 @@
 //! One CPU with one frame.
 
-use super::{CLIENT_SIDE, SPLIT_MIX_STEP, Simulation, split_mix};
+use super::{CLIENT_SIDE, Large, SPLIT_MIX_STEP, Simulation, split_mix};
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
-use crate::fragment::{FragmentKey, FragmentRecord};
+use crate::fragment::{FragmentKey, FragmentRecord, LARGE_MAX};
 use crate::frame::octets;
-use crate::host::{HEADROOM, Held};
+use crate::host::{HEADROOM, Held, Holder};
 use crate::mark::MarkRule;
 use crate::order;
 use crate::platform::{Memory, Platform, View};
@@ -19,7 +19,7 @@ use crate::steps::Handover;
 use crate::table::{Bucket4, Bucket6};
 use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::FromBytes;
 
 /// A CPU of a [`Simulation`] with a frame that has come in.
 pub struct Cpu<'a> {
@@ -83,6 +83,9 @@ impl Memory for Cpu<'_> {
 /// Early fragments that are kept.
 const KEPT_FRAGMENTS: usize = 1 << 10;
 
+/// Packets that wait to be sent in fragments.
+const LARGE_PACKETS: usize = 1 << 8;
+
 impl View for Cpu<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         self.frame.read(offset)
@@ -123,31 +126,13 @@ impl View for Cpu<'_> {
     }
 }
 
+impl Holder for Cpu<'_> {
+    fn held(&self) -> &Held {
+        &self.frame
+    }
+}
+
 impl Platform for Cpu<'_> {
-    fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
-        self.frame.write(offset, value)
-    }
-
-    fn sum(&self, offset: usize, length: usize) -> Option<u16> {
-        self.frame.sum(offset, length)
-    }
-
-    fn load<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.load(offset, length, words)
-    }
-
-    fn store<const N: usize>(&self, offset: usize, length: usize, words: &[AtomicU32; N]) -> Option<()> {
-        self.frame.store(offset, length, words)
-    }
-
-    fn move_head(&self, by: i32) -> bool {
-        self.frame.move_head(by)
-    }
-
-    fn move_tail(&self, by: i32) -> bool {
-        self.frame.move_tail(by)
-    }
-
     fn random(&self) -> u32 {
         // Steps as wide as SplitMix64's own, so that each call gives the sequence's next number.
         let mut state = self.simulation.random.fetch_add(SPLIT_MIX_STEP, SeqCst);
@@ -184,6 +169,16 @@ impl Platform for Cpu<'_> {
         {
             kept.push((*key, self.ingress, self.frame.octets()));
         }
+    }
+
+    fn send_in_fragments(&self, interface: u32, mtu: u32, is_own: u32) -> bool {
+        let frame = self.frame.octets();
+        let mut large = self.simulation.large();
+        if frame.len() > LARGE_MAX || large.len() == LARGE_PACKETS {
+            return false;
+        }
+        large.push(Large { interface, mtu, is_own: is_own != 0, frame });
+        true
     }
 
     fn remember_call(&self, key: &CallKey) {

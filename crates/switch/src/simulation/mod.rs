@@ -71,6 +71,7 @@ pub struct Simulation {
     fragments: Mutex<HashMap<FragmentKey, FragmentRecord>>,
     /// Fragments that came before the first of their packet, and the interfaces that they came in by.
     kept_fragments: Mutex<Vec<(FragmentKey, u32, Vec<u8>)>>,
+    large: Mutex<Vec<Large>>,
     calls: Mutex<HashMap<CallKey, Vec<u8>>>,
     clock: AtomicU32,
     /// Where the sequence of random numbers is.
@@ -80,6 +81,19 @@ pub struct Simulation {
     own: HashSet<IpAddr>,
     shown: Mutex<Vec<(Event, Vec<u8>)>>,
     between: fn(),
+}
+
+/// A packet to be sent in fragments: [`crate::fragment::LargePacket`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Large {
+    /// Index of the interface that it leaves by.
+    pub interface: u32,
+    /// How large fragments may be, from the IP header on.
+    pub mtu: u32,
+    /// Whether the IP header is a tunnel's.
+    pub is_own: bool,
+    /// The frame.
+    pub frame: Vec<u8>,
 }
 
 impl Simulation {
@@ -106,6 +120,7 @@ impl Simulation {
             handovers: Default::default(),
             fragments: Mutex::default(),
             kept_fragments: Mutex::default(),
+            large: Mutex::default(),
             calls: Mutex::default(),
             // Close to the wrap, so that times on both its sides are met.
             clock: AtomicU32::new(u32::MAX - 20),
@@ -163,6 +178,11 @@ impl Simulation {
         let ready: Vec<_> = kept.extract_if(.., |(key, ..)| firsts.contains_key(key)).collect();
         drop((kept, firsts));
         ready.iter().map(|(_, interface, frame)| self.receive_from(*interface, frame)).collect()
+    }
+
+    /// What a director would have to send in fragments.
+    pub fn large(&self) -> MutexGuard<'_, Vec<Large>> {
+        self.large.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets time pass: to the first tick at which so many seconds are over.

@@ -10,6 +10,7 @@ mod bypass;
 mod call;
 mod create;
 mod create_reply;
+mod cut;
 mod encapsulate;
 mod established;
 mod ftp;
@@ -32,7 +33,7 @@ use crate::ftp::text::Text;
 use crate::order;
 use crate::platform::{Platform, Verdict, View};
 use crate::sip::{CallId, Message};
-use crate::table::Family;
+use crate::table::{Entry, Family};
 use rlvs_packet::icmp::Cause;
 
 pub use local_out::local_out;
@@ -132,6 +133,8 @@ programs! {
     Encapsulate = "encapsulate" => encapsulate::encapsulate,
     /// The same for IPv6, and all tunnels.
     Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
+    /// Sends an IPv4 packet to the [`Handover::destination`] in fragments, by NAT or direct routing.
+    Cut = "cut" => cut::cut,
     /// Reads a client's packet of an FTP control connection over NAT.
     FtpCommand = "ftp_command" => ftp::command,
     /// The same for IPv6.
@@ -227,6 +230,12 @@ pub struct Handover {
     pub mark: AtomicU32,
     /// [`found_by`]: how the service was found.
     pub found_by: AtomicU32,
+    /// Of a packet that leaves in fragments: its connection's forwarding method.
+    pub(crate) method: AtomicU32,
+    /// Its connection's address of the real server.
+    pub(crate) address: AtomicU32,
+    /// Its connection's port there, in network order.
+    pub(crate) port: AtomicU32,
     /// Number of the event that the packet is dropped for.
     pub event: AtomicU32,
     /// Behind IPv6 extension headers: offset (16 bits), protocol and part ([`crate::extension`]).
@@ -323,6 +332,16 @@ fn nobody<P: Platform>(platform: &P) -> Step {
 pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination: u32) -> Step {
     hand_over(platform, |words| &words.destination, destination);
     version::next::<F>(Program::Encapsulate, Program::Encapsulate6)
+}
+
+/// The packet is too large for the way to its destination, and may be sent in fragments.
+#[inline(always)]
+pub(crate) fn cut_for<P: Platform, F: Family>(platform: &P, entry: &Entry<F>) -> Step {
+    hand_over(platform, |words| &words.destination, entry.destination);
+    hand_over(platform, |words| &words.method, entry.method as u32);
+    hand_over(platform, |words| &words.address, F::words(entry.address)[0]);
+    hand_over(platform, |words| &words.port, u16::from_ne_bytes(entry.port) as u32);
+    Step::Next(Program::Cut)
 }
 
 #[inline(always)]

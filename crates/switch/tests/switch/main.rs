@@ -16,6 +16,7 @@ mod foreign;
 mod fragments;
 mod ftp;
 mod ipsec;
+mod large;
 mod life;
 mod link;
 mod local_out;

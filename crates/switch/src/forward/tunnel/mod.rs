@@ -51,7 +51,7 @@ pub(super) fn send_ipip<P: Platform, F: Ip>(
     Some(link::leave(platform, hop))
 }
 
-/// Sends a packet to the destination of this index, through a tunnel that it was found to fit.
+/// Sends a packet to the destination of this index through a tunnel: whole or, as it was found that it may be, in fragments.
 #[inline(always)]
 pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Step {
     let Some(destination) = platform.destination(index) else {
@@ -63,12 +63,17 @@ pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Step {
     if hop.interface == 0 || hop.interface == Egress::HERE {
         return drop_for(platform, Event::Unresolved);
     }
+    let mtu = egress.mtu.load(order::PLAIN);
     match wrap::<P, F>(platform, link, destination, egress, &hop) {
-        Some(()) => Step::Done(link::leave(platform, &hop)),
+        Some(length) if length + overhead(destination) > mtu => {
+            link::leave_in_fragments(platform, &hop, mtu, true)
+        }
+        Some(_) => Step::Done(link::leave(platform, &hop)),
         None => drop_for(platform, Event::NoRoom),
     }
 }
 
+/// The length of what is inside.
 #[inline(always)]
 fn wrap<P: Platform, F: Ip>(
     platform: &P,
@@ -76,7 +81,7 @@ fn wrap<P: Platform, F: Ip>(
     destination: &Destination,
     egress: &Egress,
     hop: &Hop,
-) -> Option<()> {
+) -> Option<u32> {
     let (frame, tuple) = F::parse(platform, link)?;
     F::decrement_hops(platform, &frame)?;
     let tunnel = destination.tunnel();
@@ -89,12 +94,13 @@ fn wrap<P: Platform, F: Ip>(
     };
     let offset = outer::put::<P, F>(platform, &frame, destination, egress, hop, (number, room))?;
     if number == protocol::GRE {
-        return gre::write::<P, F>(platform, offset, sum);
+        gre::write::<P, F>(platform, offset, sum)?;
     }
     if number != protocol::UDP {
-        return Some(());
+        return Some(frame.length);
     }
     let ports = [gue::source_port(F::hash(platform.config()?, &tuple) as u32), tunnel.port()];
     let sum = sum.map(|inside| sum::of_addresses(egress, destination) + inside as u64);
-    gue::write::<P, F>(platform, offset, ports, frame.length as u16 + room as u16, sum)
+    gue::write::<P, F>(platform, offset, ports, frame.length as u16 + room as u16, sum)?;
+    Some(frame.length)
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::case::Case;
+use crate::case::{Case, Step};
 
 /// Replaces the recorded answers by those of now.
 pub fn ask(lab: &Path, cases: &mut [Case]) -> Result<()> {
@@ -20,6 +20,12 @@ pub fn ask(lab: &Path, cases: &mut [Case]) -> Result<()> {
     // What cannot be removed is a folder in the place for such folders.
     let _ = fs::remove_dir_all(&work);
     asked
+}
+
+/// Whether a guest's original refuses a scheduler that the one that was recorded had.
+pub fn lacks_scheduler(asked: &Case, recorded: &Case) -> bool {
+    let refuses = |step: &Step| step.answer.contains("Scheduler or persistence engine not found");
+    asked.steps.iter().zip(&recorded.steps).any(|(asked, recorded)| refuses(asked) && !refuses(recorded))
 }
 
 fn ask_in(lab: &Path, work: &Path, cases: &mut [Case]) -> Result<()> {
@@ -42,4 +48,19 @@ fn ask_in(lab: &Path, work: &Path, cases: &mut [Case]) -> Result<()> {
         *case = Case::parse(&case.name, &text)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_original_lacks_a_scheduler_that_was_recorded() {
+        let case = |answer: &str| Case::parse("x", &format!("$ ipvsadm -A -f 1 -s twos\n{answer}")).unwrap();
+        let (has, refuses) = (case("= 0\n"), case("2> Scheduler or persistence engine not found\n= 255\n"));
+        assert!(lacks_scheduler(&refuses, &has));
+        for (asked, recorded) in [(&has, &has), (&refuses, &refuses), (&has, &refuses)] {
+            assert!(!lacks_scheduler(asked, recorded));
+        }
+    }
 }

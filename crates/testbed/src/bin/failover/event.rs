@@ -22,7 +22,7 @@ pub enum Event {
     Nothing,
     /// The active director's process is killed, and started again.
     ProcessKilled,
-    /// The active director loses its power: both cables are cut.
+    /// The active director loses its power.
     PowerLost,
     /// It comes back, and takes over.
     Return,
@@ -114,8 +114,8 @@ impl Event {
                 std::thread::sleep(BEFORE);
                 scene.pair.start_director(Side::First)?;
             }
-            Self::PowerLost | Self::PowerLostWithoutPreemption => scene.pair.connect(Side::First, false)?,
-            Self::Return | Self::ReturnWithoutPreemption => scene.pair.connect(Side::First, true)?,
+            Self::PowerLost | Self::PowerLostWithoutPreemption => scene.pair.power(Side::First, false)?,
+            Self::Return | Self::ReturnWithoutPreemption => scene.pair.power(Side::First, true)?,
             Self::CleanStop => scene.stop_cluster(Side::First)?,
             Self::CleanStart => scene.start_cluster(Side::First)?,
             Self::SplitBrain => {

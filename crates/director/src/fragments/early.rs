@@ -4,6 +4,7 @@
 //! copy here, and here it waits: as soon as the first one has left its record, the copy goes through the first step
 //! again, as if it had just come in by its interface. What is none of the switch's business never gets a record, and is forgotten.
 
+use super::{BATCH, PAUSE};
 use crate::error::DirectorError;
 use crate::tables;
 use aya::maps::{HashMap, MapData, RingBuf};
@@ -23,11 +24,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(1);
 
 /// Fragments that wait; the oldest goes when there are more.
 const WAITING_MAX: usize = 512;
-
-/// Fragments that are taken in a row, and the pause after so many: a flood of them takes a part of one CPU.
-const BATCH: usize = 128;
-/// See [`BATCH`].
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// The records that first fragments leave, in the map's own form.
 pub(crate) type Records = HashMap<MapData, [u8; size_of::<FragmentKey>()], [u8; size_of::<FragmentRecord>()]>;
