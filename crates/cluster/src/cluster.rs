@@ -205,11 +205,18 @@ impl Cluster {
     }
 
     async fn answer(&self, question: Question) {
+        let asker = match question {
+            Question::Status(asker) => asker,
+            Question::Alive(asker) => {
+                let _asker_has_left = asker.send(());
+                return;
+            }
+        };
         let instances = match &self.pulse {
             Some(pulse) => pulse.status().await,
             None => Vec::new(),
         };
-        let _asker_has_left = question.send(Status {
+        let _asker_has_left = asker.send(Status {
             file: self.path.display().to_string(),
             since: self.since,
             read: self.read,

@@ -12,6 +12,7 @@ pub mod director;
 pub mod nanny;
 pub mod notify;
 pub mod plan;
+mod program;
 pub mod pulse;
 pub mod status;
 

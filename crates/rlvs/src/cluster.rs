@@ -3,14 +3,26 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use crate::service;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use rlvs_cluster::director::{Director, Place};
-use rlvs_cluster::{Config, Order, plan};
+use rlvs_cluster::{Config, Order, plan, pulse, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// The words after `rlvs cluster`, `rlvs check` and `rlvs diff`.
+/// The words after `rlvs cluster`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The configuration, see rlvs-cluster.toml(5).
+    #[arg(value_name = "FILE", required_unless_present = "clean")]
+    path: Option<PathBuf>,
+    /// Take off the virtual addresses that a killed cluster has left in this network namespace, and end.
+    #[arg(long, conflicts_with = "path")]
+    clean: bool,
+}
+
+/// The words after `rlvs check` and `rlvs diff`.
 #[derive(Debug, Args)]
 pub struct File {
     /// The configuration, see rlvs-cluster.toml(5).
@@ -24,7 +36,8 @@ const DIFFERENT: u8 = 1;
 const TROUBLE: u8 = 2;
 
 /// Checks real servers, and has the director use those that are up, until a signal.
-pub async fn run(File { path }: File) -> Result<ExitCode> {
+pub async fn run(options: Options) -> Result<ExitCode> {
+    let Some(path) = options.path else { return clean().await };
     let (orders, to_cluster) = mpsc::channel(1);
     let mut reload = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
@@ -36,6 +49,9 @@ pub async fn run(File { path }: File) -> Result<ExitCode> {
                 _ = terminate.recv() => Order::Stop,
                 _ = interrupt.recv() => Order::Stop,
             };
+            if order == Order::Stop {
+                service::ends();
+            }
             if orders.send(order).await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -44,6 +60,26 @@ pub async fn run(File { path }: File) -> Result<ExitCode> {
     tokio::select! {
         ended = rlvs_cluster::run(&path, Place::Here, to_cluster) => ended?,
         () = pass_on => {}
+        () = service::report(answers) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether our own loop goes round. Another cluster may have the socket.
+async fn answers() -> bool {
+    let name = status::socket_name(&Place::Here);
+    status::ask_alive(&name).await.is_ok_and(|process| process == std::process::id())
+}
+
+async fn clean() -> Result<ExitCode> {
+    let name = status::socket_name(&Place::Here);
+    if let Ok(process) = status::ask_alive(&name).await {
+        bail!(
+            "process {process} runs a cluster here, and needs its addresses; stop it, which takes them off"
+        );
+    }
+    for (address, prefix, interface) in pulse::clean().await? {
+        println!("{address}/{prefix} is off {interface}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,12 @@
 use anyhow::Context;
 use clap::Args;
 use rlvs_director::config::Config;
-use rlvs_ipvs::{Server, ServerConfig};
+use rlvs_ipvs::{Client, SOCKET_NAME, Server, ServerConfig};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::service;
 
 /// The words after `rlvs run`.
 #[derive(Args)]
@@ -30,8 +33,29 @@ pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
         config.interfaces = words.interfaces;
     }
     config.local &= !words.no_local;
-    rlvs_director::run(&config).await?;
+    tokio::select! {
+        ended = rlvs_director::run(&config) => ended?,
+        () = service::report(answers) => {}
+        failed = ignore_hangup() => return failed,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A signal that means "read your file again" to other daemons must not end this one.
+async fn ignore_hangup() -> anyhow::Result<ExitCode> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+    loop {
+        hangup.recv().await;
+        tracing::warn!(
+            "SIGHUP: the file is read at the start only; restart to have it read, the switch goes on meanwhile"
+        );
+    }
+}
+
+/// Whether our own loop answers as it answers others.
+async fn answers() -> bool {
+    let Ok(mut client) = Client::connect_rlvs(SOCKET_NAME).await else { return false };
+    client.timeouts().await.is_ok()
 }
 
 pub async fn detach() -> anyhow::Result<ExitCode> {

@@ -2,6 +2,7 @@
 
 mod check;
 mod mistake;
+mod programs;
 mod section;
 mod service;
 mod value;
@@ -16,8 +17,8 @@ use toml::de::DeTable;
 use crate::plan::Setup;
 
 pub use check::{
-    Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Schedule,
-    Step, Tls, Watch,
+    Account, Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record,
+    RunAs, Schedule, Step, Tls, Watch,
 };
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
@@ -171,8 +172,11 @@ impl Config {
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
+        let run_as = programs::run_as(&file);
         file.finish();
-        Self { others, services, instances, groups }
+        let mut config = Self { others, services, instances, groups };
+        programs::all(&mut config).for_each(|program| program.run_as = run_as.clone());
+        config
     }
 }
 

@@ -399,3 +399,17 @@ fn draining_needs_a_time() {
     let server = Config::parse(&text, Path::new("c.toml")).unwrap().services.remove(0).servers.remove(0);
     assert_eq!((server.drain, server.slow_start), (Duration::from_secs(120), Duration::from_secs(60)));
 }
+
+#[test]
+fn programs_are_run_as_the_file_says() {
+    let text = "[programs]\nuser = \"root\"\ncapabilities = \"keep\"\n[[service]]\nmark = 1\nnotify = \"/bin/true\"\n\
+                check = { type = \"command\", command = \"/bin/true\" }\nserver = [{ address = \"10.0.0.1\" }]\n";
+    let service = Config::parse(text, Path::new("c.toml")).unwrap().services.remove(0);
+    let Probe::Command { command, .. } = &service.servers[0].checks[0].probe else { panic!("{service:?}") };
+    for program in [command, service.notify.as_ref().unwrap()] {
+        assert_eq!(program.run_as.user.as_ref().unwrap().user, 0);
+        assert!(program.run_as.keep_capabilities);
+    }
+    let error = Config::parse(&text.replace("root", "no such user"), Path::new("c.toml")).unwrap_err();
+    assert_eq!(error.to_string(), "c.toml:2:8: `user` is \"no such user\", must be a user of this machine");
+}

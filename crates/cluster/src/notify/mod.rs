@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::config::Command;
+use crate::program;
 use crate::status::Time;
 
 pub use notice::{Dated, Health, Notice};
@@ -62,13 +63,14 @@ impl Notifier {
 }
 
 async fn call(command: &Command, words: &[String]) {
-    let program = command.program.display();
+    let name = command.program.display();
     let mut process = tokio::process::Command::new(&command.program);
     process.args(&command.arguments).args(words).stdin(Stdio::null()).kill_on_drop(true);
-    match tokio::time::timeout(LIMIT, process.status()).await {
+    let running = program::run(&command.run_as, async move { process.status().await });
+    match tokio::time::timeout(LIMIT, running).await {
         Ok(Ok(status)) if status.success() => {}
-        Ok(Ok(status)) => tracing::warn!("{program} {} ended with {status}", words.join(" ")),
-        Ok(Err(error)) => tracing::error!("cannot call {program}: {error}"),
-        Err(_) => tracing::error!("{program} {} ran for {LIMIT:?} and was killed", words.join(" ")),
+        Ok(Ok(status)) => tracing::warn!("{name} {} ended with {status}", words.join(" ")),
+        Ok(Err(error)) => tracing::error!("cannot call {name}: {error}"),
+        Err(_) => tracing::error!("{name} {} ran for {LIMIT:?} and was killed", words.join(" ")),
     }
 }
