@@ -3,6 +3,7 @@
 mod check;
 mod mistake;
 mod programs;
+mod recipients;
 mod section;
 mod service;
 mod value;
@@ -22,6 +23,7 @@ pub use check::{
 };
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
+pub use recipients::{Mail, Recipient, Webhook};
 use section::Section;
 pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 
@@ -36,6 +38,8 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// Virtual routers that are master together.
     pub groups: Vec<SyncGroup>,
+    /// Who else is told of events.
+    pub recipients: Vec<Recipient>,
 }
 
 /// Services that run and are not in the file.
@@ -172,9 +176,10 @@ impl Config {
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
+        let recipients = recipients::all(&file);
         let run_as = programs::run_as(&file);
         file.finish();
-        let mut config = Self { others, services, instances, groups };
+        let mut config = Self { others, services, instances, groups, recipients };
         programs::all(&mut config).for_each(|program| program.run_as = run_as.clone());
         config
     }

@@ -1,9 +1,10 @@
-//! Tells what has happened: the log, whoever follows the status, and programs of the operator.
+//! Tells what has happened: the log, whoever follows the status, programs of the operator, mail and webhooks.
 //!
 //! A program gets what happened as its last arguments: `SERVER` or `SERVICE`, the service's name, for a server its address
 //! and port, and then `UP` or `DOWN`; or `INSTANCE`, a virtual router's name, its state and its priority; or `GROUP`, a
 //! group's name and its state. Programs run one after the other, in the order of events.
 
+mod messenger;
 mod notice;
 
 use std::process::Stdio;
@@ -16,6 +17,7 @@ use crate::config::Command;
 use crate::program;
 use crate::status::Time;
 
+pub(crate) use messenger::Messengers;
 pub use notice::{Dated, Health, Notice};
 
 /// Longer than this no program may keep the next one waiting.
