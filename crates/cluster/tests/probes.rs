@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rlvs_cluster::Config;
 use rlvs_cluster::config::Probe;
+use rlvs_cluster::nanny::Monitor;
 use rlvs_cluster::nanny::probe::Target;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -388,4 +389,44 @@ async fn a_program_that_hangs_leaves_nothing_behind() {
         assert!(start.elapsed() < LIMIT, "process {child} still runs");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// What clients do until a server is closed: T for those that talk, c for those that only connect.
+async fn visits(listener: &TcpListener, many: usize) -> String {
+    let mut visits = String::new();
+    while visits.len() < many {
+        let (mut socket, _) = tokio::time::timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+        let mut part = [0; 100];
+        let talks = matches!(socket.read(&mut part).await, Ok(1..));
+        let _client_may_be_gone = socket.write_all(b"good").await;
+        visits.push(if talks { 'T' } else { 'c' });
+    }
+    visits
+}
+
+/// A whole check comes first, after its success so many that only connect, and after a failure a whole one again.
+#[tokio::test]
+async fn between_whole_checks_some_only_connect() {
+    let text = "[[service]]\ntcp = \"192.0.2.1:80\"\nserver = { address = \"127.0.0.1\" }\ncheck = { type = \"tcp\", send = \"?\", \
+                expect = \"good\", connects = 3, interval = \"50ms\", retry = \"50ms\", rise = 1, fall = 1 }";
+    let mut check = Config::parse(text, Path::new("test")).unwrap().services[0].servers[0].checks[0].clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    check.port = address.port();
+    let (to, mut news) = tokio::sync::mpsc::channel(9);
+    let _monitor = Monitor::start((), address.ip(), check, to);
+    assert_eq!(visits(&listener, 6).await, "TcccTc");
+    assert!(news.recv().await.unwrap().verdict.is_ok());
+    drop(listener);
+    assert!(news.recv().await.unwrap().verdict.is_err());
+    let again = tokio::net::TcpSocket::new_v4().unwrap();
+    again.set_reuseaddr(true).unwrap();
+    again.bind(address).unwrap();
+    assert_eq!(visits(&again.listen(9).unwrap(), 2).await, "Tc");
+}
+
+#[tokio::test]
+async fn a_server_that_is_out_of_service_is_not_asked() {
+    let server = stream("", &[]).await;
+    assert_eq!(ask(server, "type = \"never\"").await, Err("it is out of service".to_owned()));
 }

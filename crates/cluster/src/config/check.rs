@@ -44,11 +44,15 @@ pub struct Schedule {
     pub rise: u32,
     /// Failures in a row that take it out.
     pub fall: u32,
+    /// After each success, so many checks only connect over TCP. When that fails, the next one is whole again.
+    pub connects: u32,
 }
 
 /// What a check does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
+    /// Nothing, and fails: the server is out of service.
+    Never,
     /// Opens a TCP connection.
     Connect,
     /// Makes an HTTP request.
@@ -326,8 +330,11 @@ fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
     let address = section.standard("address", "an address without a port").map(|address| address.value);
     let own = section.integer("port", 1..=u16::MAX);
     let (kind, probe) = kinds::probe(section)?;
-    let needs_port = !matches!(probe, Probe::Ping | Probe::File(_) | Probe::Command { .. });
+    let needs_port = !matches!(probe, Probe::Never | Probe::Ping | Probe::File(_) | Probe::Command { .. });
     let port = own.or(port);
+    if schedule.connects > 0 && !matches!(probe, Probe::Http(_) | Probe::Stream { .. }) {
+        section.mistake("`connects` is for checks that talk over TCP");
+    }
     if needs_port && port.is_none() {
         section.mistake("neither service nor server have a port: the check needs `port`");
     }
@@ -347,6 +354,7 @@ fn schedule(section: &Section<'_>) -> Schedule {
         jitter: section.duration("jitter", milliseconds(0)..=hour).unwrap_or(interval / 10),
         rise: section.integer("rise", 1..=1_000_u32).unwrap_or(2),
         fall: section.integer("fall", 1..=1_000_u32).unwrap_or(2),
+        connects: section.integer("connects", 0..=1_000_000_u32).unwrap_or(0),
     };
     if schedule.retry > schedule.interval {
         section.mistake("`retry` is longer than `interval`");

@@ -12,6 +12,7 @@ use crate::config::section::Section;
 
 #[derive(Clone, Copy)]
 enum Kind {
+    Never,
     Tcp,
     Tls,
     Udp,
@@ -28,7 +29,7 @@ enum Kind {
 }
 
 /// The kinds by their names. Answers of several lines are awaited to the last one, in which a blank follows the number.
-const KINDS: [(&str, Kind); 21] = [
+const KINDS: [(&str, Kind); 22] = [
     ("tcp", Kind::Tcp),
     ("tls", Kind::Tls),
     ("udp", Kind::Udp),
@@ -37,6 +38,7 @@ const KINDS: [(&str, Kind); 21] = [
     ("dns", Kind::Dns),
     ("ping", Kind::Ping),
     ("command", Kind::Command),
+    ("never", Kind::Never),
     ("ldap", Kind::Ldap),
     ("ldaps", Kind::Ldaps),
     ("file", Kind::File),
@@ -78,6 +80,7 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
         return None;
     };
     let probe = match kind {
+        Kind::Never => Probe::Never,
         Kind::Tcp => stream(section, None),
         Kind::Tls => {
             let tls = tls(section);

@@ -29,6 +29,9 @@ pub struct Target {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
+    /// It is not asked.
+    #[error("it is out of service")]
+    OutOfService,
     /// A socket or a program failed.
     #[error("cannot {action}: {reason}")]
     Io {
@@ -84,6 +87,7 @@ impl Target {
     /// [`Failure`] if it does not serve.
     pub async fn probe(&self, probe: &Probe) -> Result<Option<i32>, Failure> {
         match probe {
+            Probe::Never => Err(Failure::OutOfService),
             Probe::Connect => self.connect().await.map(|_| None),
             Probe::Http(request) => http::probe(self, request).await.map(|()| None),
             Probe::Stream { dialogue, tls: None } => {
