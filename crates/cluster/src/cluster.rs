@@ -12,7 +12,7 @@ use crate::config::{Check, Config, Others};
 use crate::director::{Director, Place};
 use crate::nanny::rounds::Subject;
 use crate::nanny::{Event, News, Pool, Rounds, Verdict};
-use crate::notify::{Health, Notice, Notifier};
+use crate::notify::{Health, Messengers, Notice, Notifier};
 use crate::plan::{self, Change, Setup};
 use crate::pulse::{Heartbeat, Pulse, PulseError};
 use crate::source::{Source, SourceError};
@@ -67,6 +67,7 @@ struct Cluster {
     /// Whether no virtual router has a network.
     cut_off: watch::Sender<bool>,
     notifier: Notifier,
+    messengers: Messengers,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
     /// When a weight rises, or a server that leaves is looked at.
@@ -116,6 +117,7 @@ pub async fn run(
         pulse: None,
         heartbeat: None,
         cut_off,
+        messengers: Messengers::new(&notifier.followers()),
         notifier,
         settle_at: None,
         advance_at: None,
@@ -131,17 +133,20 @@ pub async fn run(
     if let Some(heartbeat) = cluster.heartbeat.take() {
         heartbeat.stop().await;
     }
-    // Programs and followers are still told of the end.
-    drop(cluster);
+    // Programs, followers and recipients are still told of the end.
+    let Cluster { messengers, notifier, .. } = cluster;
+    drop(notifier);
     if let Some(server) = server {
         server.stop().await;
     }
+    messengers.finish().await;
     let _told = calls.await;
     result
 }
 
 impl Cluster {
     async fn live(&mut self, mut config: Config, mut ears: Ears) -> Result<(), ClusterError> {
+        self.messengers.set(&config.recipients);
         // Other machines are waited for by nobody: addresses do not depend on a director.
         self.beat(&config).await?;
         loop {
@@ -224,12 +229,19 @@ impl Cluster {
     }
 
     async fn answer(&self, question: Question) {
+        let asker = match question {
+            Question::Status(asker) => asker,
+            Question::Alive(asker) => {
+                let _asker_has_left = asker.send(());
+                return;
+            }
+        };
         let mut instances = match &self.pulse {
             Some(pulse) => pulse.status().await,
             None => Vec::new(),
         };
         instances.extend(self.heartbeat.as_ref().map(Heartbeat::status));
-        let _asker_has_left = question.send(Status {
+        let _asker_has_left = asker.send(Status {
             file: self.source.path().display().to_string(),
             since: self.since,
             read: self.read,
@@ -245,8 +257,7 @@ impl Cluster {
         if config.services.is_empty() && config.others == Others::Keep && self.config.services.is_empty() {
             // It is about virtual routers only: no director is needed.
             self.beat(&config).await?;
-            self.config = config;
-            self.read = Time::now();
+            self.adopt(config);
             return Ok(());
         }
         let running = self.director.running().await?;
@@ -280,14 +291,18 @@ impl Cluster {
             self.notifier.tell(None, Notice::Change { change: change.to_string(), reason: None });
         }
         self.beat(&config).await?;
-        self.config = config;
+        self.adopt(config);
         self.pools = pools;
-        self.read = Time::now();
         (self.settle_at, self.trouble) = (None, None);
         self.check();
         self.catch_up().await;
         self.plan_advance();
         Ok(())
+    }
+
+    fn adopt(&mut self, config: Config) {
+        self.messengers.set(&config.recipients);
+        (self.config, self.read) = (config, Time::now());
     }
 
     /// Makes the checks of the file in effect; none while this machine has no network. What they would say then is nothing about the

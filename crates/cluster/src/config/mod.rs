@@ -3,6 +3,8 @@
 mod check;
 mod heartbeat;
 mod mistake;
+mod programs;
+mod recipients;
 mod section;
 mod service;
 mod value;
@@ -17,12 +19,13 @@ use toml::de::DeTable;
 use crate::plan::Setup;
 
 pub use check::{
-    Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Schedule,
-    Step, Tls, Watch,
+    Account, Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record,
+    RunAs, Schedule, Step, Tls, Watch,
 };
 pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
+pub use recipients::{Mail, Recipient, Webhook};
 use section::Section;
 pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 
@@ -39,6 +42,8 @@ pub struct Config {
     pub groups: Vec<SyncGroup>,
     /// Addresses that one of two machines has, by Piranha's protocol.
     pub heartbeat: Option<Heartbeat>,
+    /// Who else is told of events.
+    pub recipients: Vec<Recipient>,
 }
 
 /// Services that run and are not in the file.
@@ -176,8 +181,12 @@ impl Config {
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
         let heartbeat = heartbeat::read(&file, &instances, notify.as_ref());
+        let recipients = recipients::all(&file);
+        let run_as = programs::run_as(&file);
         file.finish();
-        Self { others, services, instances, groups, heartbeat }
+        let mut config = Self { others, services, instances, groups, heartbeat, recipients };
+        programs::all(&mut config).for_each(|program| program.run_as = run_as.clone());
+        config
     }
 }
 
