@@ -388,7 +388,7 @@ impl Director {
     }
 
     async fn explain(&self, probe: &Probe) -> Result<Reply, Errno> {
-        let ends = [probe.source.ip(), probe.destination.ip()];
+        let ends = probe.ends();
         let [from, to] = [self.tracker.find(ends[0]).await, self.tracker.find(ends[1]).await];
         let attached: Vec<u32> = self.attachments.all().map(|(index, _)| index).collect();
         let arrival = Arrival::new(probe, [&from, &to], &self.interfaces, &attached)?;

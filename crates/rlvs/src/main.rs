@@ -3,6 +3,7 @@
 mod cluster;
 mod drops;
 mod explain;
+mod import;
 mod ipvsadm;
 mod log;
 mod mark;
@@ -38,6 +39,7 @@ enum Command {
     Check(cluster::File),
     /// Say what a cluster's file would change.
     Diff(cluster::File),
+    Import(import::Import),
     Status(status::Options),
     SendArp(send_arp::SendArp),
     Drops(drops::Drops),
@@ -96,6 +98,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cluster(file) => cluster::run(file).await,
         Command::Check(file) => cluster::check(&file),
         Command::Diff(file) => Ok(cluster::diff(&file).await),
+        Command::Import(command) => Ok(import::run(&command)),
         Command::Status(options) => Ok(status::run(options).await),
         Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,

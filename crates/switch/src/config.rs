@@ -72,6 +72,8 @@ pub struct Config {
     pub generation: AtomicU32,
     /// CPUs that the counters are laid out for.
     pub cpus: AtomicU32,
+    /// Index of the interface by which the switch receives what the director itself sends; 0: by none.
+    pub local_in: AtomicU32,
     /// Ticks that a TCP connection lives after a packet, by state.
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
     /// Ticks that an SCTP association lives after a packet, by state.

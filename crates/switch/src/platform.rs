@@ -49,6 +49,8 @@ pub trait Memory {
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool;
     /// Atomically adds (wrapping; add `n.wrapping_neg()` to subtract) and gives what was there before.
     fn add(&self, cell: &AtomicU32, n: u32) -> u32;
+    /// Atomically sets bits.
+    fn set(&self, cell: &AtomicU32, bits: u32);
     /// Calls `body` with 0, 1, 2, ... and the state until it breaks, at most `times` times; the state at the end. For long
     /// walks: the kernel's verifier follows a loop round by round, but here `body` once.
     ///

@@ -12,7 +12,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers;
 use aya_ebpf::programs::XdpContext;
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_or, atomic_xadd};
 use rlvs_packet::checksum::fold;
 use rlvs_packet::ethernet::{Ethernet, Mac};
 use rlvs_switch::cell::AtomicU32;
@@ -223,6 +223,12 @@ impl<C: Context> Memory for Kernel<C> {
     fn add(&self, cell: &AtomicU32, n: u32) -> u32 {
         // SAFETY: a shared word that all use atomically.
         unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(cell.as_ptr(), n) }
+    }
+
+    #[inline(always)]
+    fn set(&self, cell: &AtomicU32, bits: u32) {
+        // SAFETY: a shared word that all use atomically.
+        unsafe { atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(cell.as_ptr(), bits) };
     }
 }
 

@@ -76,6 +76,10 @@ impl Memory for Cpu<'_> {
         self.simulation.add(cell, n)
     }
 
+    fn set(&self, cell: &AtomicU32, bits: u32) {
+        self.simulation.set(cell, bits);
+    }
+
     fn interleave(&self) {
         self.simulation.interleave();
     }

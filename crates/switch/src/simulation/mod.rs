@@ -280,6 +280,11 @@ impl Memory for Simulation {
         cell.fetch_add(n, SeqCst)
     }
 
+    fn set(&self, cell: &AtomicU32, bits: u32) {
+        self.interleave();
+        cell.fetch_or(bits, SeqCst);
+    }
+
     fn interleave(&self) {
         (self.between)();
     }

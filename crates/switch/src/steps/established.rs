@@ -2,6 +2,7 @@
 
 use super::ftp;
 use super::open;
+use super::seen::Seen;
 use super::version::next;
 use super::{Program, Step, drop_for, hand_over};
 use crate::config::{Config, Tick};
@@ -42,7 +43,7 @@ pub fn process6<P: Platform>(platform: &P) -> Step {
 }
 
 #[inline(always)]
-fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+fn established<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     let (frame, tuple) = match F::sight(platform, link) {
         Sight::Plain(frame, tuple) => (frame, tuple),
         Sight::Uncommon => return next::<F>(Program::Uncommon, Program::Uncommon6),
@@ -55,7 +56,7 @@ fn established<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 
 /// What becomes of a packet that is read, and whose tuple was looked up.
 #[inline(always)]
-pub(super) fn switch<P: Platform, F: Ip>(
+pub(super) fn switch<P: Platform, F: Seen>(
     platform: &P,
     config: &Config,
     link: Link,
@@ -85,7 +86,7 @@ pub(super) fn switch<P: Platform, F: Ip>(
     if link.multicast || config.is_standby() || !may_open(config, frame) {
         return Step::Done(Verdict::Pass);
     }
-    open::begin(platform, config, tuple)
+    open::begin(platform, config, link, frame, tuple)
 }
 
 /// Whether the packet may be a connection's first.

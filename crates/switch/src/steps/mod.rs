@@ -11,6 +11,7 @@ mod call;
 mod create;
 mod create_reply;
 mod cut;
+mod deliver;
 mod encapsulate;
 mod established;
 mod ftp;
@@ -118,6 +119,10 @@ programs! {
     Create = "create" => create::create,
     /// The same for IPv6.
     Create6 = "create6" => create::create6,
+    /// Sends on the packet that has opened the [`Handover::connection`], as the first step would.
+    Deliver = "deliver" => deliver::deliver,
+    /// The same for IPv6.
+    Deliver6 = "deliver6" => deliver::deliver6,
     /// With NAT: the entry for the replies of the [`Handover::connection`].
     CreateReply = "create_reply" => create_reply::create_reply,
     /// The same for IPv6.
@@ -180,7 +185,7 @@ programs! {
 pub struct Handover {
     /// The packet's IP version: 4 or 6.
     pub family: AtomicU32,
-    /// Index of the virtual service.
+    /// Index of the virtual service; above all indexes: not looked for yet.
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
@@ -233,6 +238,10 @@ pub struct Handover {
     pub(crate) template_port: AtomicU32,
     /// [`crate::frame::Frame::signal`].
     pub(crate) signal: AtomicU32,
+    /// Of that packet: [`crate::frame::Link::pack`].
+    pub(crate) link: AtomicU32,
+    /// Of that packet, if it is plain TCP or UDP: length (upper half) and octets of the IP header, hops left (an octet each); else 0.
+    pub(crate) extent: AtomicU32,
     /// 1: the connection or template is being made for the second time.
     pub(crate) again: AtomicU32,
     /// The packet's mark; 0: none.

@@ -29,9 +29,9 @@ pub struct Slot<F: Family> {
     port_method: AtomicU32,
     /// In a reply entry the hop's interface. In a forward entry what controls it: its slot's index and one, or 0.
     hop_interface: AtomicU32,
-    /// Meaningful in the first slot of a bucket only, and not part of its entry: how many buckets more
-    /// must be searched for tuples whose first home is this bucket. Never shrinks.
-    pub reach: AtomicU32,
+    /// Not part of the slot's entry: where entries are that belong here by their hash but found this slot taken
+    /// ([`super::trace`]). No bit is ever taken back.
+    pub(super) elsewhere: AtomicU32,
 }
 
 impl<F: Family> Default for Slot<F> {
@@ -48,7 +48,7 @@ impl<F: Family> Default for Slot<F> {
             address: F::AddressCell::default(),
             port_method: AtomicU32::default(),
             hop_interface: AtomicU32::default(),
-            reach: AtomicU32::default(),
+            elsewhere: AtomicU32::default(),
         }
     }
 }
