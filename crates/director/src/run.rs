@@ -217,7 +217,8 @@ impl Director {
             None
         };
         let totals = Totals::new(&tables);
-        let mut sync = Synchronisation::new(Arc::clone(&tables), plane.importer, plane.changes);
+        let mut sync =
+            Synchronisation::new(Arc::clone(&tables), plane.importer, plane.changes, &config.sync.peers);
         // A daemon that does not start, which is told, is tried again.
         let _told = sync.follow(&registry.daemons());
         let mut director = Director {

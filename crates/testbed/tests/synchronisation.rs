@@ -123,9 +123,19 @@ fn connections(host: &Namespace) -> Result<Vec<String>> {
     Ok(listing.lines().filter(|line| line.contains("ESTABLISHED")).map(str::to_owned).collect())
 }
 
+/// Waits until the backup knows all that the master does.
+fn wait_for_sync(host: &Namespace) -> Result<()> {
+    wait::until_ok(LIMIT, || {
+        let figures = rlvs(host, "sync")?;
+        ensure!(figures.contains("backup in sync: yes"), "{figures}");
+        ensure!(figures.contains("backup messages lost: 0\n"), "{figures}");
+        Ok(())
+    })
+}
+
 /// A download that began before the standby was told goes on, there and back again.
 fn goes_on_through_the_other(method: Method, options: &str) -> Result<()> {
-    let pair = Pair::start(method, 2)?;
+    let mut pair = Pair::start(method, 2)?;
     let _clusters =
         [pair.cluster(Side::First, &file(method, 150))?, pair.cluster(Side::Second, &file(method, 100))?];
     pair.wait_for_master(Side::First)?;
@@ -146,6 +156,12 @@ fn goes_on_through_the_other(method: Method, options: &str) -> Result<()> {
         ensure!(known.len() == 2, "{known:?}");
         Ok(())
     })?;
+
+    wait_for_sync(&pair.standby)?;
+    // The next director runs the daemons that it finds.
+    pair.crash_director(Side::Second)?;
+    pair.start_director(Side::Second)?;
+    wait_for_sync(&pair.standby)?;
 
     pair.power(Side::First, false)?;
     pair.wait_for_master(Side::Second)?;

@@ -18,6 +18,7 @@ use rlvs_switch::{Memory, order, state};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -65,6 +66,11 @@ struct Whole {
     connections: u64,
 }
 
+impl Whole {
+    /// From where the walk is once round; the walk knows how far that is.
+    const NEW: Whole = Whole { left: usize::MAX, connections: 0 };
+}
+
 #[derive(Default)]
 struct Counts {
     messages: u64,
@@ -92,10 +98,11 @@ impl Master {
     pub(super) fn start(
         daemon: &Daemon,
         config: &Config,
+        peers: &[IpAddr],
         inbox: &mpsc::Sender<Datagram>,
     ) -> io::Result<Master> {
-        let senders = senders(daemon, config)?;
-        let _receivers = receivers(daemon, config, inbox)?;
+        let senders = senders(daemon, config, peers)?;
+        let _receivers = receivers(daemon, config, peers, inbox)?;
         let mut number = [0; 8];
         getrandom(&mut number, GetRandomFlags::empty())?;
         tracing::info!("synchronisation: master on {}", daemon.interface);
@@ -108,7 +115,8 @@ impl Master {
             outbox: VecDeque::new(),
             number: u64::from_ne_bytes(number),
             next: 0,
-            whole: None,
+            // Backups of another kind do not ask.
+            whole: Some(Whole::NEW),
             alive: Instant::now(),
             counts: Counts::default(),
         };
@@ -125,8 +133,7 @@ impl Master {
     pub(super) fn receive(&mut self, datagram: &Datagram) {
         if Note::read(&datagram.octets, self.daemon.sync_id) == Some(Note::Ask) {
             self.counts.asked += 1;
-            // From here once round; the walk knows how far that is.
-            self.whole = Some(Whole { left: usize::MAX, connections: 0 });
+            self.whole = Some(Whole::NEW);
         }
     }
 
