@@ -11,6 +11,7 @@ mod realserver;
 mod run;
 mod send_arp;
 mod status;
+mod sync;
 mod sysctl;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ enum Command {
     SendArp(send_arp::SendArp),
     Drops(drops::Drops),
     Explain(explain::Explain),
+    Sync(sync::Sync),
     Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
     Mark(mark::Mark),
@@ -101,6 +103,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,
         Command::Explain(command) => explain::run(command).await,
+        Command::Sync(command) => sync::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,

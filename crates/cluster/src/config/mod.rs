@@ -31,6 +31,8 @@ pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 pub struct Config {
     /// What becomes of services that run and are not in the file.
     pub others: Others,
+    /// The file is read again when its content has changed, without being told.
+    pub auto_reload: bool,
     /// The services, in their order.
     pub services: Vec<Service>,
     /// The virtual routers, in their order, each name once.
@@ -171,13 +173,14 @@ impl Config {
     fn of(file: Section<'_>) -> Self {
         let others = [("keep", Others::Keep), ("delete", Others::Delete)];
         let others = file.choice("other_services", &others).unwrap_or_default();
+        let auto_reload = file.flag("auto_reload").unwrap_or(false);
         let notify = check::command(&file, "notify");
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
         let heartbeat = heartbeat::read(&file, &instances, notify.as_ref());
         file.finish();
-        Self { others, services, instances, groups, heartbeat }
+        Self { others, auto_reload, services, instances, groups, heartbeat }
     }
 }
 
