@@ -58,11 +58,19 @@ pub(super) fn translate(text: &str, path: &Path) -> Result<Translation, ImportEr
     let name: Arc<Path> = path.into();
     let place = |line| Place { file: Arc::clone(&name), line };
     let file = read::read(text).map_err(|faults| {
-        let problem = |(line, what): (usize, read::Fault)| Problem { place: place(line), what, help: None };
+        let problem = |(line, what)| Problem { place: place(line), what, help: None };
         ImportError::Malformed(faults.into_iter().map(problem).collect())
     })?;
     let mut translator = Translator { place: &place, draft: Draft::default() };
     translator.others(file.others.iter());
+    for (line, name) in &file.names {
+        let help = format!("names are not looked up: write the address, which `getent hosts {name}` knows");
+        translator.draft.problem(
+            &place(*line),
+            format!("the line names the host {name}, and is left out"),
+            help,
+        );
+    }
     if let Some(line) = file.autoreload {
         let mut block = Block::new("", &place(line), "autoreload");
         block.set("auto_reload", true);
