@@ -164,7 +164,10 @@ impl Cluster {
                 Some(question) = ears.questions.recv() => self.answer(question).await,
                 order = ears.orders.recv() => match order {
                     Some(Order::Reload) => match self.source.read() {
-                        Ok(new) => config = new,
+                        Ok(new) => {
+                            self.beat(&new).await?;
+                            config = new;
+                        }
                         Err(error) => tracing::error!("not reloaded: {error}"),
                     },
                     Some(Order::Stop) | None => return Ok(()),
