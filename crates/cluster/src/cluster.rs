@@ -15,11 +15,13 @@ use crate::nanny::{Event, News, Pool, Rounds, Verdict};
 use crate::notify::{Health, Messengers, Notice, Notifier};
 use crate::plan::{self, Change, Setup};
 use crate::pulse::{Heartbeat, Pulse, PulseError};
-use crate::source::{Source, SourceError};
+use crate::source::{Source, SourceError, Watcher};
 use crate::status::{self, Question, Status, Time, overview};
 
 /// How soon a director that could not be asked is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a file that is to be read again by itself is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often the director is asked whether a server that leaves still has connections.
 const LEAVING: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,7 @@ pub enum ClusterError {
 /// What a file makes of a director: the services to have, and what is known about their servers.
 struct Cluster {
     source: Source,
+    watcher: Watcher,
     config: Config,
     pools: Vec<Pool>,
     rounds: Rounds,
@@ -109,6 +112,7 @@ pub async fn run(
     let server = status::Server::start(&name, asker, notifier.followers());
     let server = server.inspect_err(|reason| tracing::warn!("no status on @{name}: {reason}")).ok();
     let mut cluster = Cluster {
+        watcher: Watcher::new(source.path()),
         source,
         config: Config::default(),
         pools: Vec::new(),
@@ -165,7 +169,10 @@ impl Cluster {
                 Some(question) = ears.questions.recv() => self.answer(question).await,
                 order = ears.orders.recv() => match order {
                     Some(Order::Reload) => match self.source.read() {
-                        Ok(new) => config = new,
+                        Ok(new) => {
+                            self.beat(&new).await?;
+                            config = new;
+                        }
                         Err(error) => tracing::error!("not reloaded: {error}"),
                     },
                     Some(Order::Stop) | None => return Ok(()),
@@ -173,9 +180,15 @@ impl Cluster {
             }
         }
         tracing::info!("ready: {}", self.summary());
+        let mut look = tokio::time::interval(LOOK);
         loop {
             let (settle, advance) = (until(self.settle_at), until(self.advance_at));
             tokio::select! {
+                _ = look.tick(), if self.config.auto_reload => {
+                    if self.watcher.has_changed(self.source.path()) {
+                        self.reload().await;
+                    }
+                }
                 order = ears.orders.recv() => match order {
                     Some(Order::Reload) => self.reload().await,
                     Some(Order::Stop) | None => return Ok(()),

@@ -34,6 +34,8 @@ pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 pub struct Config {
     /// What becomes of services that run and are not in the file.
     pub others: Others,
+    /// The file is read again when its content has changed, without being told.
+    pub auto_reload: bool,
     /// The services, in their order.
     pub services: Vec<Service>,
     /// The virtual routers, in their order, each name once.
@@ -176,6 +178,7 @@ impl Config {
     fn of(file: Section<'_>) -> Self {
         let others = [("keep", Others::Keep), ("delete", Others::Delete)];
         let others = file.choice("other_services", &others).unwrap_or_default();
+        let auto_reload = file.flag("auto_reload").unwrap_or(false);
         let notify = check::command(&file, "notify");
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
@@ -184,7 +187,7 @@ impl Config {
         let recipients = recipients::all(&file);
         let run_as = programs::run_as(&file);
         file.finish();
-        let mut config = Self { others, services, instances, groups, heartbeat, recipients };
+        let mut config = Self { others, auto_reload, services, instances, groups, heartbeat, recipients };
         programs::all(&mut config).for_each(|program| program.run_as = run_as.clone());
         config
     }
