@@ -292,8 +292,10 @@ impl Director {
         result
     }
 
-    /// Rules name interfaces, packets know their indices.
+    /// Rules name interfaces, packets know their indices; those larger than some interface takes are looked at twice.
     fn tell_interfaces(&mut self) {
+        let least = self.interfaces.values().map(|interface| interface.mtu).min();
+        self.tables.settings().least_mtu.store(least.unwrap_or(u32::MAX), order::PLAIN);
         let by_name = self.interfaces.values().map(|interface| (interface.name.clone(), interface.index));
         self.registry.set_interfaces(by_name.collect());
     }
