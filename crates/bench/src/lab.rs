@@ -1,5 +1,6 @@
 //! The loaded programs, and frames through them.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use rlvs_switch::config::Tick;
 use rlvs_switch::order;
 use rlvs_switch::state::tcp;
 
-use crate::network::{INTERFACE, Method, PORT, SLOTS};
-use crate::plan::{ACK, LENGTH, Plan, SYN, WORDS};
+use crate::network::{INTERFACE, Method, PORT, tables};
+use crate::plan::{ACK, Plan, SYN, WORDS};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
 
@@ -46,8 +47,10 @@ pub struct Lab {
     plan: Array<MapData, [u64; WORDS]>,
     target: ProgramArray<MapData>,
     kernel_table: HashMap<MapData, [u64; 2], [u32; 4]>,
-    /// `struct xdp_md`: the frame came in by the director's interface.
-    context: [u8; 24],
+    /// Entries of the connection table.
+    slots: u32,
+    /// Index of the director's interface.
+    interface: u32,
     pins: PathBuf,
     /// Held, or aya takes the switch off its interface.
     _attachments: Attachments,
@@ -55,16 +58,15 @@ pub struct Lab {
 
 impl Lab {
     /// Adopts the director's data plane and loads the programs for measurement beside it.
-    pub fn open() -> Result<Lab> {
+    pub fn open(slots: u32) -> Result<Lab> {
         ensure!(!OBJECT.is_empty(), "built without the XDP object: use `cargo xtask bench`");
-        let sizes = Sizes { connections: SLOTS, ..Sizes::default() };
-        let plane = DataPlane::open(&Config { tables: sizes, ..Config::default() })?;
+        let plane = DataPlane::open(&Config { tables: tables(slots), ..Config::default() })?;
         let pins = pins()?;
         let mut loader = EbpfLoader::new();
         for name in SHARED {
             loader.map_pin_path(name, pins.join("maps").join(name));
         }
-        loader.map_max_entries("KERNEL_TABLE", SLOTS);
+        loader.map_max_entries("KERNEL_TABLE", slots);
         let mut programs = loader.load(OBJECT).context("cannot load the programs for measurement")?;
         for name in ["shim", "floor", "kernel_map"] {
             program(&mut programs, name)?.load().with_context(|| format!("cannot load {name}"))?;
@@ -72,10 +74,7 @@ impl Lab {
         let plan = Array::try_from(take(&mut programs, "PLAN")?)?;
         let target = ProgramArray::try_from(take(&mut programs, "TARGET")?)?;
         let kernel_table = HashMap::try_from(take(&mut programs, "KERNEL_TABLE")?)?;
-        let mut context = [0; 24];
-        context[4..8].copy_from_slice(&(LENGTH as u32).to_ne_bytes());
         let index = std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/ifindex"))?;
-        context[12..16].copy_from_slice(&index.trim().parse::<u32>()?.to_ne_bytes());
         Ok(Lab {
             tables: Arc::new(plane.tables),
             first_step: ProgramInfo::from_pin(programs_folder(&pins)?.join("director"))?,
@@ -83,7 +82,8 @@ impl Lab {
             plan,
             target,
             kernel_table,
-            context,
+            slots,
+            interface: index.trim().parse()?,
             pins,
             _attachments: plane.attachments,
         })
@@ -118,11 +118,15 @@ impl Lab {
         self.plan.set(0, plan.words(), 0)?;
         let frame = plan.template();
         let mut left = [0; 256];
+        // `struct xdp_md`: a frame that came in by the director's interface.
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+        context[12..16].copy_from_slice(&self.interface.to_ne_bytes());
         let shim = program(&mut self.programs, "shim")?;
         let result = shim.test_run(TestRunOptions {
             data_in: Some(&frame),
             data_out: Some(&mut left),
-            ctx_in: Some(&self.context),
+            ctx_in: Some(&context),
             repeat: frames,
             ..TestRunOptions::new()
         })?;
@@ -135,10 +139,10 @@ impl Lab {
     }
 
     /// Opens and acknowledges the largest number of connections, through the switch.
-    pub fn establish(&mut self, method: Method, base: u32) -> Result<()> {
+    pub fn establish(&mut self, method: Method) -> Result<()> {
         self.aim(Target::Director)?;
         for tcp_flags in [SYN, ACK] {
-            let plan = Plan { tcp_flags, base, round: 7, ..request(method, FLOWS_MAX) };
+            let plan = Plan { tcp_flags, round: 7, ..request(method, FLOWS_MAX) };
             self.send(&plan, 1 << FLOWS_MAX)?;
         }
         Ok(())
@@ -149,7 +153,7 @@ impl Lab {
         let destination = self.destination(method)?;
         // Longer than any measurement takes.
         let expires = self.tables.now().plus(Tick::in_seconds(3600)).0;
-        let vip = u64::from(u32::from_ne_bytes(method.vip().octets()));
+        let vip = u64::from(first_word(method.vip()));
         for flow in 0..1_u32 << FLOWS_MAX {
             let (address, port) = Plan::client(flow.wrapping_mul(0x9e37_79b1) & ((1 << FLOWS_MAX) - 1));
             let ([a, b], [c, d]) = (port.to_be_bytes(), PORT.to_be_bytes());
@@ -163,7 +167,7 @@ impl Lab {
 
     fn destination(&self, method: Method) -> Result<u32> {
         use rlvs_switch::Memory;
-        let address = u32::from_ne_bytes(method.real_server().octets());
+        let address = first_word(method.real_server());
         (0..Sizes::default().destinations)
             .find(|index| {
                 self.tables.destination(*index).is_some_and(|entry| {
@@ -225,13 +229,13 @@ impl Lab {
     /// Octets that the kernel books for an entry: of the switch's table, and of its own hash map.
     pub fn octets(&self) -> Result<(u64, u64)> {
         let ours = MapData::from_pin(self.pins.join("maps/CONNECTIONS4"))?;
-        Ok((booked(&ours)? / u64::from(SLOTS), booked(self.kernel_table.map())? / u64::from(SLOTS)))
+        Ok((booked(&ours)? / u64::from(self.slots), booked(self.kernel_table.map())? / u64::from(self.slots)))
     }
 }
 
 /// An established connection's packet from a client.
 pub fn request(method: Method, flows: u32) -> Plan {
-    let client = (std::net::Ipv4Addr::UNSPECIFIED, 0);
+    let client = (method.clients(), 0);
     let destination = (method.vip(), PORT);
     Plan { source: client, destination, tcp_flags: ACK, flows, base: 0, reply: false, round: 0 }
 }
@@ -240,6 +244,16 @@ pub fn request(method: Method, flows: u32) -> Plan {
 pub fn reply(method: Method, flows: u32) -> Plan {
     let plan = request(method, flows);
     Plan { source: (method.real_server(), PORT), destination: plan.source, reply: true, ..plan }
+}
+
+/// The first word of an address as the shared memory has it.
+fn first_word(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => u32::from_ne_bytes(address.octets()),
+        IpAddr::V6(address) => {
+            address.segments()[..2].iter().fold(0, |word, part| word << 16 | u32::from(*part)).to_be()
+        }
+    }
 }
 
 fn program<'a>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {

@@ -1,20 +1,24 @@
 //! What the shim makes of the frame: the other side of `crates/xdp/src/bench.rs`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// Octets of the frames.
-pub const LENGTH: usize = 64;
+/// Octets of IPv4 frames, and of IPv6 ones.
+pub const LENGTH4: usize = 64;
+pub const LENGTH6: usize = 80;
 /// Words of the plan in its map.
-pub const WORDS: usize = 11;
+pub const WORDS: usize = 14;
 /// TCP's flags.
 pub const SYN: u8 = 2;
 pub const ACK: u8 = 16;
+/// The protocol's number.
+const TCP: u8 = 6;
+const HOPS: u8 = 64;
 
 /// Frames of a number of flows, in an order that looks random.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    pub source: (Ipv4Addr, u16),
-    pub destination: (Ipv4Addr, u16),
+    pub source: (IpAddr, u16),
+    pub destination: (IpAddr, u16),
     pub tcp_flags: u8,
     /// log2 of the number of flows.
     pub flows: u32,
@@ -39,30 +43,46 @@ impl Plan {
         // 5 modulo 8, and odd: the period is full.
         let multiplier = 0x9e37_79b1_u32.wrapping_mul(2 * self.round + 1) & !7 | 5;
         let increment = 0x7f4a_7c15_u32.wrapping_add(2 * self.round);
-        words[8] = pair(0, multiplier);
-        words[9] = pair(increment, (1 << self.flows) - 1);
-        words[10] = pair(self.base, self.reply.into());
+        words[10] = pair(0, multiplier);
+        words[11] = pair(increment, (1 << self.flows) - 1);
+        words[12] = pair(self.base, self.reply.into());
+        words[13] = pair(if self.destination.0.is_ipv6() { 6 } else { 4 }, 0);
         words
     }
 
     /// The frame with the client's address and port left as they are in the plan. Checksums are left out: the switch
     /// changes them by difference, and looks at none.
-    pub fn template(&self) -> [u8; LENGTH] {
-        let mut frame = [0; LENGTH];
-        frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8]);
-        frame[12..14].copy_from_slice(&0x0800_u16.to_be_bytes());
-        frame[14] = 0x45;
-        frame[16..18].copy_from_slice(&((LENGTH - 14) as u16).to_be_bytes());
-        frame[20] = 0x40; // don't fragment
-        frame[22] = 64; // hops
-        frame[23] = 6; // TCP
-        frame[26..30].copy_from_slice(&self.source.0.octets());
-        frame[30..34].copy_from_slice(&self.destination.0.octets());
-        frame[34..36].copy_from_slice(&self.source.1.to_be_bytes());
-        frame[36..38].copy_from_slice(&self.destination.1.to_be_bytes());
-        frame[46] = 5 << 4; // TCP header without options
-        frame[47] = self.tcp_flags;
+    pub fn template(&self) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8];
+        match (self.source.0, self.destination.0) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                frame.extend([0x08, 0x00, 0x45, 0]);
+                frame.extend(((LENGTH4 - 14) as u16).to_be_bytes());
+                frame.extend([0, 0, 0x40, 0, HOPS, TCP, 0, 0]); // don't fragment
+                frame.extend([source.octets(), destination.octets()].concat());
+            }
+            (source, destination) => {
+                let octets = |address| match address {
+                    IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+                    IpAddr::V6(address) => address.octets(),
+                };
+                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+                frame.extend(((LENGTH6 - 54) as u16).to_be_bytes());
+                frame.extend([TCP, HOPS]);
+                frame.extend([octets(source), octets(destination)].concat());
+            }
+        }
+        frame.extend(self.source.1.to_be_bytes());
+        frame.extend(self.destination.1.to_be_bytes());
+        frame.extend([0; 8]);
+        frame.extend([5 << 4, self.tcp_flags]); // a header without options
+        frame.resize(self.length(), 0);
         frame
+    }
+
+    /// Octets of the frame.
+    pub fn length(&self) -> usize {
+        if self.destination.0.is_ipv6() { LENGTH6 } else { LENGTH4 }
     }
 
     /// The client of a flow, as the shim has it: address in network order and port.
@@ -79,7 +99,7 @@ mod tests {
     #[test]
     fn a_walk_meets_all_flows_once() {
         for round in 0..6 {
-            let endpoint = (Ipv4Addr::LOCALHOST, 80);
+            let endpoint = (IpAddr::from([127, 0, 0, 1]), 80);
             let plan = Plan {
                 source: endpoint,
                 destination: endpoint,
@@ -91,7 +111,7 @@ mod tests {
             };
             let words = plan.words();
             let (mask, multiplier, increment) =
-                ((words[9] >> 32) as u32, (words[8] >> 32) as u32, words[9] as u32);
+                ((words[11] >> 32) as u32, (words[10] >> 32) as u32, words[11] as u32);
             let mut state = 0_u32;
             let met: HashSet<u32> = (0..1 << 12)
                 .map(|_| {

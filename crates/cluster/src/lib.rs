@@ -9,6 +9,7 @@
 mod cluster;
 pub mod config;
 pub mod director;
+pub mod import;
 pub mod nanny;
 pub mod notify;
 pub mod plan;

@@ -89,6 +89,10 @@ impl Memory for Tables {
     /// The director takes only expired entries, which is no event.
     fn count(&self, _: Event) {}
 
+    fn set(&self, cell: &AtomicU32, bits: u32) {
+        cell.fetch_or(bits, Ordering::SeqCst);
+    }
+
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
         cell.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }

@@ -29,19 +29,21 @@ use rlvs_switch::state::{self, tcp};
 use rlvs_switch::table::{Entry, V4};
 use rlvs_switch::{Platform, Step, Verdict, forward, order};
 
-/// Words of the template.
-const WORDS: usize = 8;
-/// Octets of the frames: the least that Ethernet carries.
-const LENGTH: usize = 8 * WORDS;
-/// Offsets of sender and receiver in an untagged IPv4 frame without options.
-const SOURCE: (usize, usize) = (26, 34);
-const DESTINATION: (usize, usize) = (30, 36);
+/// Words of the templates: those of an IPv4 frame are the least that Ethernet carries, an IPv6 one with a TCP header is longer.
+const WORDS4: usize = 8;
+const WORDS6: usize = 10;
+/// Offsets of sender and receiver, the last 32 bits of the address and the port, in an untagged IPv4 frame without options.
+const SOURCE4: (usize, usize) = (26, 34);
+const DESTINATION4: (usize, usize) = (30, 36);
+/// The same in IPv6.
+const SOURCE6: (usize, usize) = (34, 54);
+const DESTINATION6: (usize, usize) = (50, 56);
 
 /// What [`shim`] makes of the frame; `crates/bench/src/plan.rs` writes it.
 #[repr(C)]
 pub struct Plan {
     /// The frame, but for the client's address and port.
-    template: [AtomicU64; WORDS],
+    template: [AtomicU64; WORDS6],
     /// Where the walk over the flows is.
     state: AtomicU32,
     /// 5 modulo 8, and the increment is odd: the walk meets all flows before it repeats one.
@@ -53,6 +55,8 @@ pub struct Plan {
     base: AtomicU32,
     /// 1: the client is the receiver.
     reply: AtomicU32,
+    /// 6: an IPv6 frame.
+    family: AtomicU32,
 }
 
 /// The plan.
@@ -79,7 +83,8 @@ pub fn shim(context: XdpContext) -> u32 {
 #[inline(always)]
 fn next_frame<P: Platform>(platform: &P) -> Option<()> {
     let plan = PLAN.get(0)?;
-    let grown = platform.length() as i32 - LENGTH as i32;
+    let six = plan.family.load(order::PLAIN) == 6;
+    let grown = platform.length() as i32 - 8 * if six { WORDS6 } else { WORDS4 } as i32;
     if grown != 0 && !platform.move_head(grown) {
         return None;
     }
@@ -93,7 +98,7 @@ fn next_frame<P: Platform>(platform: &P) -> Option<()> {
     // The walk's low bits repeat early; a bijection hides that.
     let flow = plan.base.load(order::PLAIN).wrapping_add(next ^ next >> 5);
 
-    let template: [u64; WORDS] = [
+    let template: [u64; WORDS4] = [
         plan.template[0].load(order::PLAIN),
         plan.template[1].load(order::PLAIN),
         plan.template[2].load(order::PLAIN),
@@ -104,16 +109,20 @@ fn next_frame<P: Platform>(platform: &P) -> Option<()> {
         plan.template[7].load(order::PLAIN),
     ];
     platform.write(0, template)?;
-    // 16 ports of each address of 10.0.0.0/8.
+    if six {
+        platform.write(64, [plan.template[8].load(order::PLAIN), plan.template[9].load(order::PLAIN)])?;
+    }
+    // 16 ports of each address of 10.0.0.0/8, or with such an end.
     let address = (10 << 24 | flow >> 4 & 0xff_ffff).to_be();
     let port = (0x8000 | flow as u16 & 15).to_be();
-    if plan.reply.load(order::PLAIN) == 0 {
-        platform.write(SOURCE.0, address)?;
-        platform.write(SOURCE.1, port)
-    } else {
-        platform.write(DESTINATION.0, address)?;
-        platform.write(DESTINATION.1, port)
-    }
+    let (address_at, port_at) = match (plan.reply.load(order::PLAIN) != 0, six) {
+        (false, false) => SOURCE4,
+        (true, false) => DESTINATION4,
+        (false, true) => SOURCE6,
+        (true, true) => DESTINATION6,
+    };
+    platform.write(address_at, address)?;
+    platform.write(port_at, port)
 }
 
 /// The least that a switch does: reads the headers as the switch does, exchanges the MACs, sends the frame back.

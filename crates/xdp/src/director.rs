@@ -11,15 +11,18 @@ mod maps;
 
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use rlvs_switch::Program;
+use rlvs_switch::{Program, Step};
 
-/// Declares the program of each step; what they do is said at [`Program`].
+/// Declares the program of each step; what they do is said at [`Program`]. Some take the usual next step at once, without a jump.
 macro_rules! steps {
-    ($($name:ident = $step:ident,)*) => {
+    ($($name:ident = $step:ident $(+ $usual:ident)?,)*) => {
         $(
             #[xdp]
             pub fn $name(context: XdpContext) -> u32 {
-                home::run(&context, |platform| Program::$step.run(platform))
+                home::run(&context, |platform| match Program::$step.run(platform) {
+                    $(Step::Next(Program::$usual) => Program::$usual.run(platform),)?
+                    step => step,
+                })
             }
         )*
     };
@@ -32,7 +35,7 @@ steps! {
     uncommon6 = Uncommon6,
     tunnel_error = TunnelError,
     classify = Classify,
-    open = Open,
+    open = Open + Schedule,
     call = Call,
     call6 = Call6,
     persist = Persist,
@@ -44,10 +47,12 @@ steps! {
     once_back = OnceBack,
     once_back6 = OnceBack6,
     schedule = Schedule,
-    create = Create,
-    create6 = Create6,
-    create_reply = CreateReply,
-    create_reply6 = CreateReply6,
+    create = Create + Deliver,
+    create6 = Create6 + Deliver6,
+    create_reply = CreateReply + Deliver,
+    create_reply6 = CreateReply6 + Deliver6,
+    deliver = Deliver,
+    deliver6 = Deliver6,
     open_bypass = OpenBypass,
     open_bypass6 = OpenBypass6,
     bypass = Bypass,
@@ -69,6 +74,10 @@ steps! {
     ftp_deliver6 = FtpDeliver6,
     ftp_data = FtpData,
     ftp_data6 = FtpData6,
+    import = Import,
+    import6 = Import6,
+    import_reply = ImportReply,
+    import_reply6 = ImportReply6,
     reject = Reject,
     watch = Watch,
 }

@@ -74,6 +74,9 @@ enum Task {
         /// How often each is measured for a comparison
         #[arg(long, default_value_t = 3)]
         rounds: u32,
+        /// Count instructions instead, in the guest that the program `vm` in this folder starts, and write docs/budget.toml
+        #[arg(long, value_name = "FOLDER", conflicts_with = "compare")]
+        budget: Option<PathBuf>,
     },
 }
 
@@ -101,11 +104,12 @@ fn run(task: &Task) -> Result<()> {
             fuzz::coverage(&project, *seconds, target.as_deref())
         }
         Task::Fuzz { seconds, coverage: false, target } => fuzz::fuzz(&project, *seconds, target.as_deref()),
-        Task::Bench { compare, rounds } => {
+        Task::Bench { compare, rounds, budget } => {
             build(&project, false)?;
-            match compare {
-                Some(reference) => bench::compare(&project, reference, *rounds),
-                None => bench::bench(&project),
+            match (budget, compare) {
+                (Some(lab), _) => bench::budget(&project, lab),
+                (None, Some(reference)) => bench::compare(&project, reference, *rounds),
+                (None, None) => bench::bench(&project),
             }
         }
         Task::Demo => {

@@ -15,7 +15,10 @@ use toml::de::DeTable;
 
 use crate::plan::Setup;
 
-pub use check::{Check, Command, Dialogue, Dns, Expected, Http, Method, Probe, Record, Schedule, Step, Tls};
+pub use check::{
+    Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Schedule,
+    Step, Tls, Watch,
+};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
 use section::Section;

@@ -242,6 +242,7 @@ fn impossible_checks_are_refused() {
         ("type = \"tcp\", interval = \"1s\", retry = \"2s\"", "longer than `interval`"),
         ("type = \"tcp\", interval = \"1ms\"", "must be 50ms to 3600s"),
         ("type = \"tcp\", rise = 0", "must be 1 to 1000"),
+        ("type = \"dns\", connects = 2", "`connects` is for"),
         ("type = \"tcp\", port = 65536", "must be 1 to 65535"),
     ] {
         let found = mistakes(&format!("[[service]]\ntcp = \"192.0.2.10:80\"\ncheck = {{ {keys} }}\n"));

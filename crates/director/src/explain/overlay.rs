@@ -17,6 +17,7 @@ use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
+use rlvs_switch::sync::Change;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Memory, Platform, Verdict, View, order};
 use std::cell::{Cell, Ref, RefCell};
@@ -198,6 +199,10 @@ impl Memory for Overlay<'_> {
         self.events.borrow_mut().push(event);
     }
 
+    fn set(&self, cell: &AtomicU32, bits: u32) {
+        cell.fetch_or(bits, SeqCst);
+    }
+
     fn exchange(&self, cell: &AtomicU32, old: u32, new: u32) -> bool {
         cell.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
     }
@@ -297,6 +302,8 @@ impl Platform for Overlay<'_> {
     }
 
     fn keep_fragment(&self, _: &FragmentKey) {}
+
+    fn tell(&self, _: Change) {}
 
     fn send_in_fragments(&self, interface: u32, _: u32, _: u32) -> bool {
         self.fragmented_by.set(interface);

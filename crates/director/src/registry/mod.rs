@@ -13,6 +13,7 @@ pub(crate) mod localities;
 mod marks;
 mod members;
 mod services;
+mod synced;
 
 use crate::dataplane::KeyOctets;
 use crate::estimator::Estimator;

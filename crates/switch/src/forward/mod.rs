@@ -14,6 +14,7 @@ use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, cut_for, drop_for, encapsulate_for, fit_for, reject_for};
+use crate::sync::{Change, change};
 use crate::table::lookup::Found;
 use crate::table::{Entry, Meta, Slot, Tuple, V4, slot, template};
 use rlvs_packet::icmp::Cause;
@@ -253,7 +254,10 @@ fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32) -> u32 {
             // Read again, not kept meanwhile: the stack is short.
             let Some(entry) = place.entry(Meta(meta)) else { return 0 };
             if entry.hop.interface == 0 {
-                // There may be one with the next packet.
+                // There may be one with the next packet, if the director has seen to it.
+                if config.has_daemon() {
+                    platform.tell(Change::new::<F>(index, change::NO_WAY));
+                }
                 return 0;
             }
             entry.hop

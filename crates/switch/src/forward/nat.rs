@@ -50,7 +50,8 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
             // The quoted packet went the other way: its sender was whom the error now goes to. Its own transport checksum stays as it
             // is: most of what it covers is not there.
             let side = side.opposite();
-            let quoted_l4 = frame.detail as usize;
+            // Masked where the compiler does not see that it is small already: the verifier may have forgotten it.
+            let quoted_l4 = core::hint::black_box(frame.detail as usize) & OFFSET_MAX;
             let quoted = F::replace_quoted(platform, frame.l4 + IcmpError::LENGTH, side, address)?;
             let quoted = quoted.then(replace_port(platform, quoted_l4, side, port)?);
             // ICMPv6 covers the addresses, too.
@@ -61,6 +62,9 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
         }
     }
 }
+
+/// Beyond all offsets in a frame, each bit set.
+const OFFSET_MAX: usize = 0x3fff;
 
 /// Gives a UDP packet that has no checksum one, unless the length in its header cannot be: there are `left` octets.
 /// Scalars only, for it is a BPF function of its own.

@@ -23,12 +23,17 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
 
 #[inline(always)]
 fn next_eligible<P: Platform>(members: &Members<'_, P>, last: u32) -> Option<u32> {
-    let start = [members.place(last) as u64, NOBODY as u64];
+    if members.length() == 0 {
+        return None;
+    }
+    // Nearly always the next one is.
+    let first = after(members, members.place(last));
+    if members.destination(first)?.eligible_weight() != 0 {
+        return Some(first);
+    }
+    let start = [first as u64, NOBODY as u64];
     let [_, next] = members.platform.repeat(members.length(), start, |_, [place, next]| {
-        let mut here = (*place as u32).wrapping_add(1);
-        if members.is_past(here) {
-            here = members.first;
-        }
+        let here = after(members, *place as u32);
         *place = here as u64;
         match members.destination(here) {
             Some(destination) if destination.eligible_weight() == 0 => return ControlFlow::Continue(()),
@@ -38,4 +43,11 @@ fn next_eligible<P: Platform>(members: &Members<'_, P>, last: u32) -> Option<u32
         ControlFlow::Break(())
     });
     somebody(next)
+}
+
+/// The place of the next member, eligible or not.
+#[inline(always)]
+fn after<P: Platform>(members: &Members<'_, P>, place: u32) -> u32 {
+    let next = place.wrapping_add(1);
+    if members.is_past(next) { members.first } else { next }
 }

@@ -1,5 +1,6 @@
 //! A new connection.
 
+use super::deliver::after_creation;
 use super::established::request_direction;
 use super::persist::WANTED;
 use super::seen::{Seen, seen};
@@ -7,21 +8,27 @@ use super::version::{next, program};
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
-use crate::frame::Link;
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state;
 use crate::table::insert::{self, Half, Outcome};
-use crate::table::{Binding, Entry, Kind, Tuple, control};
+use crate::table::{Binding, Entry, Kind, Tuple, V4, V6, control};
 
-steps! {
-    /// Puts the new connection into the table.
-    create, create6 => create_in;
+/// Puts the new connection into the table.
+#[inline(always)]
+pub fn create<P: Platform>(platform: &P) -> Step {
+    create_in::<P, V4>(platform)
+}
+
+/// The same for IPv6.
+#[inline(always)]
+pub fn create6<P: Platform>(platform: &P) -> Step {
+    create_in::<P, V6>(platform)
 }
 
 #[inline(always)]
-fn create_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
+fn create_in<P: Platform, F: Seen>(platform: &P) -> Step {
     let chosen = handed_over(platform, |words| &words.destination);
     let Some((tuple, signal)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
@@ -43,12 +50,11 @@ fn create_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
             {
                 counters.connection();
             }
+            hand_over(platform, |words| &words.connection, index);
             if half.entry.method as u32 == method::MASQUERADE {
-                hand_over(platform, |words| &words.connection, index);
                 return next::<F>(Program::CreateReply, Program::CreateReply6);
             }
-            // The packet is now one of a known connection.
-            Step::Next(Program::Director)
+            after_creation::<P, F>(platform, config, index)
         }
         Outcome::Exists => {
             unbind::<P, F>(platform);

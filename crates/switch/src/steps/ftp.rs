@@ -265,7 +265,7 @@ fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     {
         // Done with, but for a packet that is repeated right now.
         place.refresh(now.plus(Tick::in_seconds(LINGER_SECONDS)));
-        keep(platform, &frame, &tuple);
+        keep(platform, link, &frame, &tuple);
         hand_over(platform, |words| &words.destination, destination);
         bind::<P, F>(platform, place.controller().unwrap_or(super::NONE));
         hand_over(platform, |words| &words.from_server, 0);
@@ -274,7 +274,7 @@ fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
     }
-    open::by_service(platform, config, &tuple)
+    open::by_service(platform, config, link, &frame, &tuple)
 }
 
 /// Has the control connection in the slot `index` control another data connection: [`super::Handover::template`] is that

@@ -63,12 +63,13 @@ fn read6<V: View>(view: &V, link: u32) -> u32 {
 /// Reads the packet; what it is.
 #[inline(always)]
 fn read<V: View, F: Seen>(view: &V, link: u32) -> Option<u32> {
-    let (frame, tuple) = F::parse(view, Link::unpack(link))?;
+    let link = Link::unpack(link);
+    let (frame, tuple) = F::parse(view, link)?;
     // Nobody else could answer, and the kernel takes such packets by its loopback interface only.
     if F::is_loopback(tuple.source) {
         return None;
     }
-    keep(view, &frame, &tuple);
+    keep(view, link, &frame, &tuple);
     hand_over(view, |words| &words.identification, frame.detail);
     let config = view.config()?;
     let opening = if !config.is_standby() && may_open(config, &frame) { is::OPENING } else { 0 };

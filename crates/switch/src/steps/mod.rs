@@ -11,11 +11,13 @@ mod call;
 mod create;
 mod create_reply;
 mod cut;
+mod deliver;
 mod encapsulate;
 mod established;
 mod fit;
 mod ftp;
 mod hash;
+mod import;
 mod local_out;
 mod locality;
 mod once;
@@ -118,6 +120,10 @@ programs! {
     Create = "create" => create::create,
     /// The same for IPv6.
     Create6 = "create6" => create::create6,
+    /// Sends on the packet that has opened the [`Handover::connection`], as the first step would.
+    Deliver = "deliver" => deliver::deliver,
+    /// The same for IPv6.
+    Deliver6 = "deliver6" => deliver::deliver6,
     /// With NAT: the entry for the replies of the [`Handover::connection`].
     CreateReply = "create_reply" => create_reply::create_reply,
     /// The same for IPv6.
@@ -164,6 +170,14 @@ programs! {
     FtpData = "ftp_data" => ftp::data,
     /// The same for IPv6.
     FtpData6 = "ftp_data6" => ftp::data6,
+    /// Not for packets: puts a connection that another director tells of ([`crate::sync::Import`]) into the table.
+    Import = "import" => import::import4,
+    /// The same for IPv6.
+    Import6 = "import6" => import::import6,
+    /// With NAT: the entry for the replies of that connection.
+    ImportReply = "import_reply" => import::import_reply4,
+    /// The same for IPv6.
+    ImportReply6 = "import_reply6" => import::import_reply6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,
     /// Shows the packet, which is dropped for the [`Handover::event`], to whoever watches.
@@ -176,7 +190,7 @@ programs! {
 pub struct Handover {
     /// The packet's IP version: 4 or 6.
     pub family: AtomicU32,
-    /// Index of the virtual service.
+    /// Index of the virtual service; above all indexes: not looked for yet.
     pub service: AtomicU32,
     /// Number of its list of members that holds for this packet.
     pub list: AtomicU32,
@@ -229,6 +243,10 @@ pub struct Handover {
     pub(crate) template_port: AtomicU32,
     /// [`crate::frame::Frame::signal`].
     pub(crate) signal: AtomicU32,
+    /// Of that packet: [`crate::frame::Link::pack`].
+    pub(crate) link: AtomicU32,
+    /// Of that packet, if it is plain TCP or UDP: length (upper half) and octets of the IP header, hops left (an octet each); else 0.
+    pub(crate) extent: AtomicU32,
     /// 1: the connection or template is being made for the second time.
     pub(crate) again: AtomicU32,
     /// The packet's mark; 0: none.

@@ -3,11 +3,11 @@
 use super::ftp::look_for_data;
 use super::schedule::{leave_to_scheduler, program_for_chosen};
 use super::seen::{Seen, keep};
-use super::{NONE, Program, Step, drop_for, hand_over, handed_over, is_from_server, leave};
+use super::{Handover, NONE, Program, Step, drop_for, hand_over, handed_over, leave};
 use crate::config::{Config, Tick, look_up};
 use crate::counters::Event;
 use crate::defence;
-use crate::frame::{self, Link, Network};
+use crate::frame::{self, Frame, Link, Network};
 use crate::ftp;
 use crate::ip::Ip;
 use crate::mark;
@@ -37,27 +37,50 @@ pub mod found_by {
 /// Finds the step for a packet that no connection is known for and that may open one: most belong to no service, and
 /// go no further.
 #[inline(always)]
-pub(super) fn begin<P: Platform, F: Ip>(platform: &P, config: &Config, tuple: &Tuple<F>) -> Step {
+pub(super) fn begin<P: Platform, F: Seen>(
+    platform: &P,
+    config: &Config,
+    link: Link,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+) -> Step {
     if tuple.protocol == protocol::TCP
         && platform.now().until(Tick(config.ftp_data_until.load(order::PLAIN))) > 0
     {
         return look_for_data::<F>();
     }
-    by_service(platform, config, tuple)
+    by_service(platform, config, link, frame, tuple)
 }
 
 /// [`begin`], when no FTP data connection is expected that the packet may open.
 #[inline(always)]
-pub(super) fn by_service<P: Platform, F: Ip>(platform: &P, config: &Config, tuple: &Tuple<F>) -> Step {
+pub(super) fn by_service<P: Platform, F: Seen>(
+    platform: &P,
+    config: &Config,
+    link: Link,
+    frame: &Frame,
+    tuple: &Tuple<F>,
+) -> Step {
+    let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
     let look_ups = config.look_ups::<F>();
-    if look_ups & look_up::MARK != 0 {
-        return Step::Next(Program::Classify);
+    handover.mark.store(0, order::PLAIN);
+    if look_ups != 0 {
+        handover.service.store(NONE, order::PLAIN);
+        let by_mark = look_ups & look_up::MARK != 0;
+        return Step::Next(if by_mark { Program::Classify } else { Program::Open });
     }
-    hand_over(platform, |words| &words.mark, 0);
-    if look_ups != 0 || platform.find_service(&service_key(tuple, tuple.ports[1])).is_some() {
-        return Step::Next(Program::Open);
-    }
-    Step::Done(Verdict::Pass)
+    // Nothing but its own port can lead the packet to a service: it is found here and now.
+    let Some((service, by)) = match_service(platform, config, tuple, 0) else {
+        return Step::Done(Verdict::Pass);
+    };
+    keep(platform, link, frame, tuple);
+    handover.family.store(F::NUMBER as u32, order::PLAIN);
+    handover.service.store(service, order::PLAIN);
+    handover.found_by.store(by, order::PLAIN);
+    handover.from_server.store(0, order::PLAIN);
+    handover.keep_port.store(0, order::PLAIN);
+    handover.one_packet.store((frame.protocol == protocol::UDP) as u32, order::PLAIN);
+    Step::Next(Program::Open)
 }
 
 /// Finds the packet's mark.
@@ -82,37 +105,50 @@ fn mark6<P: View>(platform: &P, link: u32) -> u32 {
     V6::parse(platform, Link::unpack(link)).map_or(0, |(_, tuple)| mark::mark_of(platform, &tuple))
 }
 
-/// Finds the service, and leaves it to the scheduler.
+/// Finds the service, unless the first step has, and leaves it to the scheduler.
 #[inline(always)]
 pub fn open<P: Platform>(platform: &P) -> Step {
-    let (service, family) = match frame::network(platform) {
-        Network::V4(link) => (service4(platform, link.pack()), 4),
-        Network::V6(link) => (service6(platform, link.pack()), 6),
-        Network::Other => (NONE, 0),
-    };
-    if service == NONE {
-        return Step::Done(Verdict::Pass);
+    let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
+    if handover.service.load(order::PLAIN) == NONE {
+        let (service, family) = match frame::network(platform) {
+            Network::V4(link) => (service4(platform, link.pack()), 4),
+            Network::V6(link) => (service6(platform, link.pack()), 6),
+            Network::Other => (NONE, 0),
+        };
+        if service == NONE {
+            return Step::Done(Verdict::Pass);
+        }
+        handover.family.store(family, order::PLAIN);
+        handover.service.store(service, order::PLAIN);
     }
-    let from_server = is_from_server(platform);
+    admit(platform, handover)
+}
+
+/// Leaves the packet to the scheduler of its service, or to what comes before that.
+#[inline(always)]
+fn admit<P: Platform>(platform: &P, handover: &Handover) -> Step {
+    let from_server = handover.from_server.load(order::PLAIN) == 1;
     if !from_server && defence::takes_one(platform) {
         return drop_for(platform, Event::DropRate);
     }
-    hand_over(platform, |words| &words.family, family);
-    hand_over(platform, |words| &words.template, NONE);
-    hand_over(platform, |words| &words.service, service);
+    handover.template.store(NONE, order::PLAIN);
+    let service = handover.service.load(order::PLAIN);
     let Some(entry) = platform.service(service) else { return Step::Done(Verdict::Pass) };
+    let one_packet = handover.one_packet.load(order::PLAIN) & entry.has(flag::ONE_PACKET) as u32;
+    handover.one_packet.store(one_packet, order::PLAIN);
     if entry.has(flag::PERSISTENT) {
-        return Step::Next(match (entry.tells_calls_apart(), family) {
-            (false, 6) => Program::Persist6,
-            (false, _) => Program::Persist,
-            (true, 6) => Program::Call6,
-            (true, _) => Program::Call,
+        let six = handover.family.load(order::PLAIN) == 6;
+        return Step::Next(match (entry.tells_calls_apart(), six) {
+            (false, true) => Program::Persist6,
+            (false, false) => Program::Persist,
+            (true, true) => Program::Call6,
+            (true, false) => Program::Call,
         });
     }
     if from_server {
         return Step::Next(program_for_chosen(platform));
     }
-    let found_by = handed_over(platform, |words| &words.found_by);
+    let found_by = handover.found_by.load(order::PLAIN);
     if found_by == found_by::FTP || found_by == found_by::ANY_PORT {
         // Without persistence, nothing would lead the packets of a client's ports to one server.
         return leave(platform);
@@ -139,7 +175,7 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
     hand_over(platform, |words| &words.from_server, 0);
     let found = |index, by| {
         let Some(service) = platform.service(index) else { return NONE };
-        let one_packet = frame.protocol == protocol::UDP && service.has(flag::ONE_PACKET);
+        let one_packet = frame.protocol == protocol::UDP;
         let keep_port = service.has(flag::PERSISTENT) && tuple.ports[1] != service.port();
         hand_over(platform, |words| &words.one_packet, one_packet as u32);
         hand_over(platform, |words| &words.keep_port, keep_port as u32);
@@ -158,14 +194,14 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
             ports: [tuple.ports[1], service.port()],
             protocol: tuple.protocol,
         };
-        keep(platform, &frame, &request);
+        keep(platform, link, &frame, &request);
         found(index, found_by::PORT);
         hand_over(platform, |words| &words.keep_port, 0);
         hand_over(platform, |words| &words.destination, destination);
         hand_over(platform, |words| &words.from_server, 1);
         return index;
     }
-    keep(platform, &frame, &tuple);
+    keep(platform, link, &frame, &tuple);
     let mark = handed_over(platform, |words| &words.mark);
     match_service(platform, config, &tuple, mark).map_or(NONE, |(index, by)| found(index, by))
 }

@@ -91,17 +91,19 @@ pub(super) fn list_of<P: Platform>(platform: &P, service: u32) -> Option<&Member
 /// What follows when the destination is known.
 #[inline(always)]
 pub(super) fn program_for_chosen<P: Platform>(platform: &P) -> Program {
-    hand_over(platform, |words| &words.again, 0);
-    let six = handed_over(platform, |words| &words.family) == 6;
-    if handed_over(platform, |words| &words.template) == WANTED {
+    let Some(handover) = platform.handover() else { return Program::Create };
+    handover.again.store(0, order::PLAIN);
+    let six = handover.family.load(order::PLAIN) == 6;
+    if handover.template.load(order::PLAIN) == WANTED {
         return if six { Program::CreateTemplate6 } else { Program::CreateTemplate };
     }
-    match (handed_over(platform, |words| &words.one_packet) == 1, six) {
-        (false, false) => Program::Create,
-        (false, true) => Program::Create6,
-        (true, false) if super::is_from_server(platform) => Program::OnceBack,
-        (true, true) if super::is_from_server(platform) => Program::OnceBack6,
-        (true, false) => Program::Once,
-        (true, true) => Program::Once6,
+    if handover.one_packet.load(order::PLAIN) != 1 {
+        return if six { Program::Create6 } else { Program::Create };
+    }
+    match (handover.from_server.load(order::PLAIN) == 1, six) {
+        (true, false) => Program::OnceBack,
+        (true, true) => Program::OnceBack6,
+        (false, false) => Program::Once,
+        (false, true) => Program::Once6,
     }
 }

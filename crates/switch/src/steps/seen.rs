@@ -4,7 +4,7 @@
 //! way through the headers.
 
 use super::Handover;
-use crate::frame::Frame;
+use crate::frame::{Content, Frame, Link};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, View};
@@ -46,12 +46,50 @@ impl Seen for V6 {
 
 /// Keeps the packet.
 #[inline(always)]
-pub(super) fn keep<P: View, F: Seen>(platform: &P, frame: &Frame, tuple: &Tuple<F>) {
+pub(super) fn keep<P: View, F: Seen>(platform: &P, link: Link, frame: &Frame, tuple: &Tuple<F>) {
     if let Some(handover) = platform.handover() {
         F::store_tuple(F::kept(handover), tuple);
         handover.signal.store(frame.signal as u32, order::PLAIN);
         handover.payload.store(payload(frame), order::PLAIN);
+        handover.link.store(link.pack(), order::PLAIN);
+        handover.extent.store(extent(frame), order::PLAIN);
     }
+}
+
+/// The longest IP header of a packet that [`seen_frame`] gives back: IPv4's longest.
+const HEADER_MAX: usize = 60;
+
+/// [`Handover::extent`].
+#[inline(always)]
+fn extent(frame: &Frame) -> u32 {
+    let header = frame.l4.wrapping_sub(frame.l3);
+    let has_ports = matches!(frame.protocol, protocol::TCP | protocol::UDP);
+    if !has_ports || frame.content != Content::Transport || header > HEADER_MAX {
+        return 0;
+    }
+    frame.length << 16 | (header as u32) << 8 | frame.hops as u32
+}
+
+/// The packet that was kept, whose tuple has this protocol, if it is plain TCP or UDP.
+#[inline(always)]
+pub(super) fn seen_frame(handover: &Handover, protocol: u8) -> Option<Frame> {
+    let extent = handover.extent.load(order::PLAIN);
+    if extent == 0 {
+        return None;
+    }
+    let link = Link::unpack(handover.link.load(order::PLAIN));
+    Some(Frame {
+        l3: link.l3,
+        // Headers are made of words of four octets. The verifier wants to see that they are short.
+        l4: link.l3 + (extent as usize >> 8 & 0x3c),
+        length: extent >> 16,
+        protocol,
+        signal: handover.signal.load(order::PLAIN) as u8,
+        hops: extent as u8,
+        vlan: link.vlan,
+        content: Content::Transport,
+        detail: 0,
+    })
 }
 
 /// [`Handover::payload`].

@@ -144,7 +144,7 @@ fn connection<P: Platform, F: Ip>(platform: &P, offset: usize) -> Option<u64> {
     if found.meta.is_reply() || is_expired(platform, found.slot, found.index, platform.now()) {
         return None;
     }
-    Some(pack(found))
+    Some(pack(found.index, found.meta))
 }
 
 /// A BPF function of its own: the offset of the client's packet; type, code, the outer packet's family, the octets between

@@ -1,10 +1,10 @@
 //! Fragments, ICMP errors about connections, packets with IPv6 extension headers.
 
 use super::established::switch;
+use super::seen::Seen;
 use super::{Program, Step};
 use crate::counters::Event;
 use crate::frame::{Content, Link};
-use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::table::lookup::{Found, locate};
@@ -17,7 +17,7 @@ steps! {
 }
 
 #[inline(always)]
-fn uncommon<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
+fn uncommon<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
     let Some((frame, tuple)) = F::parse(platform, link) else { return Step::Next(Program::TunnelError) };
     if frame.content == Content::EarlyFragment {
         platform.count(Event::Fragment);

@@ -3,10 +3,10 @@
 use core::ops::ControlFlow;
 
 use super::family::{Family, Tuple};
-use super::lookup::{NOTHING, first_way, is_expired, locate, unpack};
+use super::lookup::{NOTHING, is_expired, locate, pack, unpack};
 use super::release::release;
 use super::slot::{Entry, Kind, Meta, Slot};
-use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, home, slot};
+use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, first_way, home, slot, trace};
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::Event;
@@ -39,8 +39,6 @@ pub enum Outcome {
 
 /// How often a lock that another CPU holds is tried again.
 const LOCK_TRIES: u32 = 256;
-/// The same for a bucket's reach, which another CPU extends.
-const REACH_TRIES: u32 = 2;
 
 /// Adds a connection's forward entry, alone as yet, or a template, and counts it at its destination.
 #[inline(always)]
@@ -257,7 +255,10 @@ const TAKEN: u64 = NOTHING - 1;
 fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64, now: u32) -> u64 {
     let now = Tick(now);
     let mask = F::mask(config);
-    let candidate = choose_vacant::<P, F>(platform, hash, mask, now.0);
+    let mut candidate = vacant_in::<P, F>(platform, hash, mask, 0, now.0);
+    if candidate == NONE {
+        candidate = choose_vacant::<P, F>(platform, hash, mask, now.0);
+    }
     let index =
         if candidate != NONE { candidate } else { choose_victim::<P, F>(platform, hash, mask, now.0) };
     let Some(place) = slot::<P, F>(platform, index) else { return NOTHING };
@@ -279,7 +280,7 @@ fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64
         meta = place.meta();
     }
     if meta.is_free() && platform.exchange(&place.meta, meta.0, meta.claimed().0) {
-        return (index as u64) << 32 | meta.claimed().0 as u64;
+        return pack(index, meta.claimed());
     }
     TAKEN
 }
@@ -287,36 +288,41 @@ fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// The first slot that is free or whose time has passed, in the order in which look-ups search.
+/// The first slot outside the home bucket that is free or whose time has passed, in the order in which look-ups search; or [`NONE`].
 ///
-/// A BPF function of its own, as the next one: the verifier forgets on return how an answer was come to. And the
-/// search ends where it finds something rather than weigh all slots against each other, for each outcome of each comparison
-/// would be followed for itself.
+/// A BPF function of its own, as the next ones: the verifier forgets on return how an answer was come to.
 #[inline(never)]
 fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
-    let first = first_way(hash);
-    let [vacant] = memory.repeat(PROBES, [NONE as u64], |probe, [vacant]| {
-        let number = home(hash, probe, mask);
-        let Some(bucket) = F::bucket(memory, number) else { return ControlFlow::Break(()) };
-        let mut i = 0;
-        while i < WAYS as u32 {
-            let way = first.wrapping_add(i) & (WAYS as u32 - 1);
-            let place = &bucket.slots[way as usize];
-            let meta = place.meta();
-            if meta.is_free()
-                || (meta.is_live()
-                    && Tick(now).until(place.expires()) <= 0
-                    && is_over::<M, F>(memory, number << WAYS_SHIFT | way, now) != 0)
-            {
-                extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
-                *vacant = (number << WAYS_SHIFT | way) as u64;
-                return ControlFlow::Break(());
-            }
-            i += 1;
-        }
-        ControlFlow::Continue(())
+    let [vacant] = memory.repeat(PROBES - 1, [NONE as u64], |number, [vacant]| {
+        *vacant = vacant_in::<M, F>(memory, hash, mask, number + 1, now) as u64;
+        if *vacant == NONE as u64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     vacant as u32
+}
+
+/// The same in the `probe`-th bucket. The search ends where it finds something rather than weigh all slots against each other,
+/// for each outcome of each comparison would be followed for itself.
+#[inline(never)]
+fn vacant_in<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, now: u32) -> u32 {
+    let number = home(hash, probe, mask);
+    let Some(bucket) = F::bucket(memory, number) else { return NONE };
+    let first = first_way(hash);
+    let mut i = 0;
+    while i < WAYS as u32 {
+        let way = first.wrapping_add(i) & (WAYS as u32 - 1);
+        let place = &bucket.slots[way as usize];
+        let meta = place.meta();
+        if meta.is_free()
+            || (meta.is_live()
+                && Tick(now).until(place.expires()) <= 0
+                && is_over::<M, F>(memory, number << WAYS_SHIFT | way, now) != 0)
+        {
+            trace::leave::<M, F>(memory, hash, mask, probe, way);
+            return number << WAYS_SHIFT | way;
+        }
+        i += 1;
+    }
+    NONE
 }
 
 /// Whether the connection of a slot whose own time has passed has expired (1) or not (0): of a connection with packets
@@ -331,21 +337,6 @@ fn is_over<M: Memory, F: Family>(memory: &M, index: u32, now: u32) -> u32 {
         place.refresh(other.expires());
     }
     0
-}
-
-/// Makes look-ups for tuples whose first home is this bucket go on for so many buckets more.
-#[inline(always)]
-fn extend_reach<M: Memory, F: Family>(memory: &M, number: u32, reach: u32) {
-    let Some(bucket) = F::bucket(memory, number) else { return };
-    let cell = &bucket.slots[0].reach;
-    let mut tries = 0;
-    while tries < REACH_TRIES {
-        let old = cell.load(order::PLAIN);
-        if old >= reach || memory.exchange(cell, old, reach) {
-            return;
-        }
-        tries += 1;
-    }
 }
 
 /// An entry among the tuple's first buckets that can be spared: an embryonic one, else a closing or a UDP one;
@@ -363,7 +354,7 @@ fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
             !state::is_established(place.protocol(), meta.state())
         };
         if meta.is_live() && !meta.is_pairing() && spare {
-            extend_reach::<M, F>(memory, home(hash, 0, mask), probe);
+            trace::leave::<M, F>(memory, hash, mask, probe, index & (WAYS as u32 - 1));
             *victim = index as u64;
             return ControlFlow::Break(());
         }

@@ -4,7 +4,7 @@ use core::ops::ControlFlow;
 
 use super::family::{Family, Tuple};
 use super::slot::{Meta, Slot};
-use super::{PROBES, WAYS, WAYS_SHIFT, home, slot};
+use super::{PROBES, WAYS, WAYS_SHIFT, first_way, home, slot, trace};
 use crate::config::{Config, Tick};
 use crate::order;
 use crate::platform::Memory;
@@ -27,32 +27,46 @@ pub fn find<'a, M: Memory, F: Family>(
     tuple: &Tuple<F>,
     hash: u64,
 ) -> Option<Found<'a, F>> {
-    let mask = F::mask(config);
-    let first = home(hash, 0, mask);
-    if let Some(found) = find_in(memory, tuple, first, hash) {
-        return Some(found);
+    let number = home(hash, 0, F::mask(config));
+    let bucket = F::bucket(memory, number)?;
+    let way = first_way(hash);
+    let slot = &bucket.slots[way as usize];
+    let meta = slot.meta();
+    if slot.holds(tuple) && meta.is_live() {
+        return Some(Found { slot, index: number << WAYS_SHIFT | way, meta });
     }
-    if F::bucket(memory, first)?.slots[0].reach.load(order::PLAIN) == 0 {
+    let trace = slot.elsewhere.load(order::PLAIN);
+    if trace == 0 {
         return None;
     }
-    let (index, meta) = unpack(find_beyond(memory, tuple, hash))?;
-    Some(Found { slot: slot(memory, index)?, index, meta })
+    let mut found = find_at_home(memory, tuple, hash);
+    if found == NOTHING && trace::leaves_bucket(trace) {
+        found = find_beyond(memory, tuple, hash);
+    }
+    let (index, meta) = unpack(found)?;
+    Some(Found { slot: super::slot(memory, index)?, index, meta })
 }
 
-/// Looks in the buckets after the first, as far as its entries reach, which few look-ups come to: index and meta, or
-/// [`NOTHING`]. A BPF function of its own.
+/// Looks in the home bucket where the home slot's trace leads: index and meta, or [`NOTHING`]. BPF functions of their own, this and the next
+/// one: few look-ups come to them.
+#[inline(never)]
+fn find_at_home<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> u64 {
+    let Some(config) = memory.config() else { return NOTHING };
+    find_in(memory, tuple, home(hash, 0, F::mask(config)), hash)
+}
+
+/// Looks in other buckets where the trace leads.
 #[inline(never)]
 fn find_beyond<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> u64 {
     let Some(config) = memory.config() else { return NOTHING };
     let mask = F::mask(config);
-    let Some(bucket) = F::bucket(memory, home(hash, 0, mask)) else { return NOTHING };
-    let reach = bucket.slots[0].reach.load(order::PLAIN);
-    let [packed] = memory.repeat(reach.min(PROBES - 1), [NOTHING], |number, [packed]| {
-        let Some(found) = find_in(memory, tuple, home(hash, number + 1, mask), hash) else {
+    let trace = trace::read::<M, F>(memory, home(hash, 0, mask), hash);
+    let [packed] = memory.repeat(PROBES - 1, [NOTHING], |number, [packed]| {
+        if !trace::has_bucket(trace, number + 1) {
             return ControlFlow::Continue(());
-        };
-        *packed = pack(found);
-        ControlFlow::Break(())
+        }
+        *packed = find_in(memory, tuple, home(hash, number + 1, mask), hash);
+        if *packed == NOTHING { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     packed
 }
@@ -61,13 +75,13 @@ fn find_beyond<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) ->
 #[inline(never)]
 fn find_packed<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, hash: u64) -> u64 {
     let Some(config) = memory.config() else { return NOTHING };
-    find(memory, config, tuple, hash).map_or(NOTHING, pack)
+    find(memory, config, tuple, hash).map_or(NOTHING, |found| pack(found.index, found.meta))
 }
 
 /// Index and meta in one word.
 #[inline(always)]
-pub(crate) fn pack<F: Family>(found: Found<'_, F>) -> u64 {
-    (found.index as u64) << 32 | found.meta.0 as u64
+pub(crate) fn pack(index: u32, meta: Meta) -> u64 {
+    (index as u64) << 32 | meta.0 as u64
 }
 
 /// No slot: no index is that large.
@@ -85,32 +99,25 @@ pub(crate) fn unpack(packed: u64) -> Option<(u32, Meta)> {
     (packed != NOTHING).then_some(((packed >> 32) as u32, Meta(packed as u32)))
 }
 
-/// The way at which an entry is looked for first, and put first: most look-ups touch one line only.
+/// The live entry in a bucket: in the way that is its first, or where the trace there leads to.
 #[inline(always)]
-pub(super) fn first_way(hash: u64) -> u32 {
-    (hash >> 61) as u32
-}
-
-#[inline(always)]
-fn find_in<'a, M: Memory, F: Family>(
-    memory: &'a M,
-    tuple: &Tuple<F>,
-    number: u32,
-    hash: u64,
-) -> Option<Found<'a, F>> {
-    let bucket = F::bucket(memory, number)?;
+fn find_in<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, number: u32, hash: u64) -> u64 {
+    let Some(bucket) = F::bucket(memory, number) else { return NOTHING };
     let first = first_way(hash);
+    let trace = bucket.slots[first as usize].elsewhere.load(order::PLAIN);
     let mut i = 0;
     while i < WAYS as u32 {
-        let way = first.wrapping_add(i) & (WAYS as u32 - 1);
-        let slot = &bucket.slots[way as usize];
-        let meta = slot.meta();
-        if slot.holds(tuple) && meta.is_live() {
-            return Some(Found { slot, index: number << WAYS_SHIFT | way, meta });
+        if i == 0 || trace::has_way(trace, i) {
+            let way = first.wrapping_add(i) & (WAYS as u32 - 1);
+            let slot = &bucket.slots[way as usize];
+            let meta = slot.meta();
+            if slot.holds(tuple) && meta.is_live() {
+                return pack(number << WAYS_SHIFT | way, meta);
+            }
         }
         i += 1;
     }
-    None
+    NOTHING
 }
 
 /// Whether a connection has expired: this slot's time has passed, and its peer's has too. One that controls

@@ -1,10 +1,12 @@
 //! The connection table: set-associative, one cache line per IPv4 connection and direction, two for IPv6.
 //!
 //! ```text
-//!   tuple --keyed hash--> home bucket, and up to 15 others only where the home says that it overflowed
-//!   bucket = 8 slots; slot = tuple | meta (version, state, flags) | expiry | destination, peer | rewrite, hop
+//!   tuple --keyed hash--> home bucket and home slot in it; other slots and buckets only where the home slot says so
+//!   bucket = 8 slots; slot = tuple | meta (version, state, flags) | expiry | destination, peer | rewrite, hop | trace
 //! ```
 //!
+//! - **A look-up reads one line** as a rule, also one that finds nothing: the home slot has a trace of all entries whose home it is
+//!   and that are elsewhere.
 //! - A packet is looked up by its own tuple. A NATed connection has two entries: the **forward** entry (client
 //!   to VIP) and the **reply** entry (real server to client), each other's `peer`. The forward entry's state is
 //!   the connection's; the reply entry keeps a copy, so that plain acknowledgements touch one line only.
@@ -31,9 +33,10 @@ pub mod lookup;
 pub mod release;
 pub mod slot;
 pub mod template;
+pub mod trace;
 
 pub use family::{CALL, Family, TEMPLATE, Tuple, V4, V6, mark_address};
-pub use slot::{Binding, Entry, Kind, Meta, Slot};
+pub use slot::{Binding, Entry, Kind, Meta, Slot, Told};
 
 use crate::platform::Memory;
 
@@ -72,6 +75,12 @@ pub(crate) fn home(hash: u64, probe: u32, mask: u32) -> u32 {
     let (first, second) = (hash as u32, (hash >> 32) as u32);
     // An odd step visits every bucket of a table whose size is a power of two.
     first.wrapping_add((second | 1).wrapping_mul(probe)) & mask
+}
+
+/// The way at which an entry is looked for first, and put first.
+#[inline(always)]
+pub(crate) fn first_way(hash: u64) -> u32 {
+    (hash >> 61) as u32
 }
 
 /// The slot of this number.

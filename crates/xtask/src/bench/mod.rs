@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what the switch costs per packet, on this machine; with `--compare`, beside another commit.
 
+mod budget;
 mod comparison;
 mod other;
 
@@ -8,6 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+pub use budget::budget;
 use comparison::{Comparison, Side};
 use other::Other;
 
