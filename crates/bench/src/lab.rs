@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, ProgramArray};
@@ -15,8 +14,9 @@ use rlvs_director::connections::{self, Sweeper};
 use rlvs_director::dataplane::{Attachments, DataPlane};
 use rlvs_director::tables::Tables;
 use rlvs_switch::config::Tick;
-use rlvs_switch::order;
 use rlvs_switch::state::tcp;
+use rlvs_switch::table::{Bucket, Family, WAYS};
+use rlvs_switch::{Memory, order};
 
 use crate::network::{INTERFACE, Method, PORT, tables};
 use crate::plan::{ACK, Plan, SYN, WORDS};
@@ -166,7 +166,6 @@ impl Lab {
     }
 
     fn destination(&self, method: Method) -> Result<u32> {
-        use rlvs_switch::Memory;
         let address = first_word(method.real_server());
         (0..Sizes::default().destinations)
             .find(|index| {
@@ -183,25 +182,13 @@ impl Lab {
         all.filter(|connection| connection.state == tcp::ESTABLISHED).count()
     }
 
-    /// Lets connections expire: a last packet of each, with short timeouts. Then [`Self::sweep`] finds them.
-    pub fn expire(&mut self, method: Method, base: u32, replies: bool) -> Result<()> {
-        let tables = Arc::clone(&self.tables);
-        let timeouts = &tables.settings().tcp_timeouts;
-        let before: Vec<u32> = timeouts.iter().map(|cell| cell.load(order::PLAIN)).collect();
-        self.aim(Target::Director)?;
-        timeouts.iter().for_each(|cell| cell.store(Tick::in_seconds(2), order::PLAIN));
-        // Replies first, while requests keep the connections: an expired one's packets would be passed.
-        let replied = match replies {
-            true => self.send(&reply(method, FLOWS_MAX), 1 << FLOWS_MAX).map(|_| ()),
-            false => Ok(()),
-        };
-        let request = Plan { base, ..request(method, FLOWS_MAX) };
-        let sent = replied.and_then(|()| self.send(&request, 1 << FLOWS_MAX).map(|_| ()));
-        for (cell, ticks) in timeouts.iter().zip(before) {
-            cell.store(ticks, order::PLAIN);
+    /// Lets the time of all connections pass. Then [`Self::sweep`] finds them.
+    pub fn expire(&self) {
+        let now = self.tables.now();
+        for index in 0..self.slots / WAYS as u32 {
+            expire_in(self.tables.bucket4(index), now);
+            expire_in(self.tables.bucket6(index), now);
         }
-        std::thread::sleep(Duration::from_millis(2500));
-        sent
     }
 
     /// One sweep through the tables; the number of connections that ended.
@@ -244,6 +231,11 @@ pub fn request(method: Method, flows: u32) -> Plan {
 pub fn reply(method: Method, flows: u32) -> Plan {
     let plan = request(method, flows);
     Plan { source: (method.real_server(), PORT), destination: plan.source, reply: true, ..plan }
+}
+
+fn expire_in<F: Family>(bucket: Option<&Bucket<F>>, now: Tick) {
+    let slots = bucket.into_iter().flat_map(|bucket| &bucket.slots);
+    slots.filter(|slot| slot.meta().is_live()).for_each(|slot| slot.refresh(now));
 }
 
 /// The first word of an address as the shared memory has it.

@@ -79,7 +79,7 @@ fn run() -> Result<()> {
         let listed = lab.established();
         report.fact("time to list 1,048,576 connections, ms", milliseconds(start));
         ensure!(listed == FRAMES as usize, "{listed} established connections are listed, not {FRAMES}");
-        lab.expire(NAT, 0, true)?;
+        lab.expire();
         let start = Instant::now();
         let ended = lab.sweep();
         report.fact("time to expire 1,048,576 NAT connections (2 entries each), ms", milliseconds(start));
@@ -121,9 +121,8 @@ fn measure(lab: &mut Lab, method: Method, report: &mut Report) -> Result<()> {
         if !method.is_nat() {
             // With NAT they would fill the table.
             fresh[1].push(lab.send(&Plan { round, base: FRAMES, ..syn }, FRAMES)?.0);
-            lab.expire(method, FRAMES, false)?;
         }
-        lab.expire(method, 0, method.is_nat())?;
+        lab.expire();
         lab.sweep();
     }
 
@@ -131,10 +130,11 @@ fn measure(lab: &mut Lab, method: Method, report: &mut Report) -> Result<()> {
     let established = lab.established();
     ensure!(established == FRAMES as usize, "{name}: {established} established connections, not {FRAMES}");
     check(lab, method)?;
-    let mut cases = vec![
-        Case { name: "shim alone".into(), target: Target::Nothing, plan: request(method, 0) },
-        Case { name: "floor".into(), target: Target::Floor, plan: request(method, 0) },
-    ];
+    let mut cases =
+        vec![Case { name: "shim alone".into(), target: Target::Nothing, plan: request(method, 0) }];
+    if !method.six {
+        cases.push(Case { name: "floor".into(), target: Target::Floor, plan: request(method, 0) });
+    }
     for flows in [0, 12, 16, FLOWS_MAX] {
         let plan = request(method, flows);
         cases.push(Case { name: format!("{name}, established"), target: Target::Director, plan });
@@ -169,7 +169,7 @@ fn measure(lab: &mut Lab, method: Method, report: &mut Report) -> Result<()> {
     for (title, runs) in titles.into_iter().zip(fresh).filter(|(_, runs)| !runs.is_empty()) {
         report.rows.push(Row { name: format!("{name}, {title}"), flows: FRAMES, runs, shim });
     }
-    lab.expire(method, 0, method.is_nat())?;
+    lab.expire();
     lab.sweep();
     Ok(())
 }
