@@ -2,20 +2,20 @@
 
 use std::future::pending;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rlvs_ipvs::ClientError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::{Check, Config, ConfigError, Others};
+use crate::config::{Check, Config, Others};
 use crate::director::{Director, Place};
 use crate::nanny::rounds::Subject;
 use crate::nanny::{Event, News, Pool, Rounds, Verdict};
-use crate::notify::{Health, Notice, Notifier};
+use crate::notify::{Health, Messengers, Notice, Notifier};
 use crate::plan::{self, Change, Setup};
-use crate::pulse::{Pulse, PulseError};
+use crate::pulse::{Heartbeat, Pulse, PulseError};
+use crate::source::{Source, SourceError};
 use crate::status::{self, Question, Status, Time, overview};
 
 /// How soon a director that could not be asked is asked again.
@@ -38,7 +38,7 @@ pub enum Order {
 pub enum ClusterError {
     /// It cannot be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Source(#[from] SourceError),
     /// The director does not take it. What was changed before has been undone.
     #[error("the director refuses `{change}`: {reason}; nothing was changed")]
     Refused {
@@ -57,15 +57,17 @@ pub enum ClusterError {
 
 /// What a file makes of a director: the services to have, and what is known about their servers.
 struct Cluster {
-    path: PathBuf,
+    source: Source,
     config: Config,
     pools: Vec<Pool>,
     rounds: Rounds,
     director: Director,
     pulse: Option<Pulse>,
+    heartbeat: Option<Heartbeat>,
     /// Whether no virtual router has a network.
     cut_off: watch::Sender<bool>,
     notifier: Notifier,
+    messengers: Messengers,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
     /// When a weight rises, or a server that leaves is looked at.
@@ -92,8 +94,13 @@ struct Ears {
 /// # Errors
 /// [`ClusterError`] if the file cannot be used or the director refuses it at the start. Later, such a file is told about
 /// in the log, and the old one stays in effect. A director that cannot be reached is waited for.
-pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Result<(), ClusterError> {
-    let config = Config::read(path)?;
+pub async fn run(
+    source: impl Into<Source>,
+    place: Place,
+    orders: mpsc::Receiver<Order>,
+) -> Result<(), ClusterError> {
+    let source = source.into();
+    let config = source.read()?;
     let (notifier, calls) = Notifier::start();
     let (to_us, news) = mpsc::channel(64);
     let (asker, questions) = mpsc::channel(16);
@@ -102,13 +109,15 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
     let server = status::Server::start(&name, asker, notifier.followers());
     let server = server.inspect_err(|reason| tracing::warn!("no status on @{name}: {reason}")).ok();
     let mut cluster = Cluster {
-        path: path.to_owned(),
+        source,
         config: Config::default(),
         pools: Vec::new(),
         rounds: Rounds::new(to_us),
         director: Director::new(place),
         pulse: None,
+        heartbeat: None,
         cut_off,
+        messengers: Messengers::new(&notifier.followers()),
         notifier,
         settle_at: None,
         advance_at: None,
@@ -121,17 +130,23 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
     if let Some(pulse) = cluster.pulse.take() {
         pulse.stop().await;
     }
-    // Programs and followers are still told of the end.
-    drop(cluster);
+    if let Some(heartbeat) = cluster.heartbeat.take() {
+        heartbeat.stop().await;
+    }
+    // Programs, followers and recipients are still told of the end.
+    let Cluster { messengers, notifier, .. } = cluster;
+    drop(notifier);
     if let Some(server) = server {
         server.stop().await;
     }
+    messengers.finish().await;
     let _told = calls.await;
     result
 }
 
 impl Cluster {
     async fn live(&mut self, mut config: Config, mut ears: Ears) -> Result<(), ClusterError> {
+        self.messengers.set(&config.recipients);
         // Other machines are waited for by nobody: addresses do not depend on a director.
         self.beat(&config).await?;
         loop {
@@ -149,7 +164,7 @@ impl Cluster {
                 () = sleep(RETRY) => {}
                 Some(question) = ears.questions.recv() => self.answer(question).await,
                 order = ears.orders.recv() => match order {
-                    Some(Order::Reload) => match Config::read(&self.path) {
+                    Some(Order::Reload) => match self.source.read() {
                         Ok(new) => config = new,
                         Err(error) => tracing::error!("not reloaded: {error}"),
                     },
@@ -180,7 +195,7 @@ impl Cluster {
         format!("{services} services, {checks} checks, {} virtual routers", self.config.instances.len())
     }
 
-    /// Has the virtual routers of a file.
+    /// Has the virtual routers and the heartbeat of a file.
     async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
         if self.pulse.is_none() && !config.instances.is_empty() {
             self.pulse = Some(Pulse::start(self.notifier.clone(), self.cut_off.clone()).await?);
@@ -188,11 +203,20 @@ impl Cluster {
         if let Some(pulse) = &self.pulse {
             pulse.change(config.instances.clone(), config.groups.clone()).await;
         }
+        match (&config.heartbeat, self.heartbeat.take()) {
+            (Some(new), Some(running)) => {
+                running.change(new.clone()).await;
+                self.heartbeat = Some(running);
+            }
+            (Some(new), None) => self.heartbeat = Some(Heartbeat::start(new.clone(), self.notifier.clone())?),
+            (None, Some(running)) => running.stop().await,
+            (None, None) => {}
+        }
         Ok(())
     }
 
     async fn reload(&mut self) {
-        let result = match Config::read(&self.path) {
+        let result = match self.source.read() {
             Ok(config) => self.change_to(config).await,
             Err(error) => Err(error.into()),
         };
@@ -205,12 +229,20 @@ impl Cluster {
     }
 
     async fn answer(&self, question: Question) {
-        let instances = match &self.pulse {
+        let asker = match question {
+            Question::Status(asker) => asker,
+            Question::Alive(asker) => {
+                let _asker_has_left = asker.send(());
+                return;
+            }
+        };
+        let mut instances = match &self.pulse {
             Some(pulse) => pulse.status().await,
             None => Vec::new(),
         };
-        let _asker_has_left = question.send(Status {
-            file: self.path.display().to_string(),
+        instances.extend(self.heartbeat.as_ref().map(Heartbeat::status));
+        let _asker_has_left = asker.send(Status {
+            file: self.source.path().display().to_string(),
             since: self.since,
             read: self.read,
             refused: self.refused.clone(),
@@ -225,8 +257,7 @@ impl Cluster {
         if config.services.is_empty() && config.others == Others::Keep && self.config.services.is_empty() {
             // It is about virtual routers only: no director is needed.
             self.beat(&config).await?;
-            self.config = config;
-            self.read = Time::now();
+            self.adopt(config);
             return Ok(());
         }
         let running = self.director.running().await?;
@@ -260,14 +291,18 @@ impl Cluster {
             self.notifier.tell(None, Notice::Change { change: change.to_string(), reason: None });
         }
         self.beat(&config).await?;
-        self.config = config;
+        self.adopt(config);
         self.pools = pools;
-        self.read = Time::now();
         (self.settle_at, self.trouble) = (None, None);
         self.check();
         self.catch_up().await;
         self.plan_advance();
         Ok(())
+    }
+
+    fn adopt(&mut self, config: Config) {
+        self.messengers.set(&config.recipients);
+        (self.config, self.read) = (config, Time::now());
     }
 
     /// Makes the checks of the file in effect; none while this machine has no network. What they would say then is nothing about the

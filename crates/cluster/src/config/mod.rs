@@ -1,7 +1,10 @@
 //! The configuration file, in TOML: what should be. Reading it checks all that can be checked without a network.
 
 mod check;
+mod heartbeat;
 mod mistake;
+mod programs;
+mod recipients;
 mod section;
 mod service;
 mod value;
@@ -16,11 +19,13 @@ use toml::de::DeTable;
 use crate::plan::Setup;
 
 pub use check::{
-    Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Schedule,
-    Step, Tls, Watch,
+    Account, Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record,
+    RunAs, Schedule, Step, Tls, Watch,
 };
+pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
+pub use recipients::{Mail, Recipient, Webhook};
 use section::Section;
 pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 
@@ -35,6 +40,10 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// Virtual routers that are master together.
     pub groups: Vec<SyncGroup>,
+    /// Addresses that one of two machines has, by Piranha's protocol.
+    pub heartbeat: Option<Heartbeat>,
+    /// Who else is told of events.
+    pub recipients: Vec<Recipient>,
 }
 
 /// Services that run and are not in the file.
@@ -171,8 +180,13 @@ impl Config {
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
+        let heartbeat = heartbeat::read(&file, &instances, notify.as_ref());
+        let recipients = recipients::all(&file);
+        let run_as = programs::run_as(&file);
         file.finish();
-        Self { others, services, instances, groups }
+        let mut config = Self { others, services, instances, groups, heartbeat, recipients };
+        programs::all(&mut config).for_each(|program| program.run_as = run_as.clone());
+        config
     }
 }
 
