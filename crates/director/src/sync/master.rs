@@ -49,6 +49,8 @@ pub(super) struct Master {
     /// By port, as the senders.
     writers: Vec<Writer>,
     outbox: VecDeque<(usize, Vec<u8>)>,
+    /// Messages sent, by port.
+    sent: Vec<u64>,
     /// Drawn when it started.
     number: u64,
     /// Where the walk goes on: a slot of the IPv4 table, or behind those one of the other.
@@ -73,7 +75,6 @@ impl Whole {
 
 #[derive(Default)]
 struct Counts {
-    messages: u64,
     connections: u64,
     unsent: u64,
     asked: u64,
@@ -108,6 +109,7 @@ impl Master {
         tracing::info!("synchronisation: master on {}", daemon.interface);
         let mut master = Master {
             daemon: daemon.clone(),
+            sent: vec![0; senders.len()],
             senders,
             _receivers,
             version: Version::One,
@@ -151,11 +153,12 @@ impl Master {
         self.set_version(version(config));
         self.walk(tables);
         self.pack();
-        if self.alive.elapsed() >= ALIVE {
-            self.alive = Instant::now();
-            self.note(Note::Alive { master: self.number, messages: self.counts.messages });
-        }
         self.send(config.director.sync_qlen_max.load(order::PLAIN) as usize);
+        // Only when nothing waits: the numbers are those of what was sent before.
+        if self.alive.elapsed() >= ALIVE && self.outbox.is_empty() {
+            self.alive = Instant::now();
+            self.tell_alive();
+        }
     }
 
     fn set_version(&mut self, version: Version) {
@@ -193,7 +196,8 @@ impl Master {
             let connections = whole.connections;
             self.whole = None;
             self.pack();
-            self.note(Note::Whole { master: self.number, connections });
+            let note = Note::Whole { master: self.number, connections };
+            self.outbox.push_back((0, note.write(self.daemon.sync_id as u8)));
         }
     }
 
@@ -231,8 +235,12 @@ impl Master {
         }
     }
 
-    fn note(&mut self, note: Note) {
-        self.outbox.push_back((0, note.write(self.daemon.sync_id as u8)));
+    fn tell_alive(&self) {
+        for (sender, messages) in self.senders.iter().zip(&self.sent) {
+            let note = Note::Alive { master: self.number, messages: *messages };
+            // The next one says the same.
+            let _not_sent = sender.send(&note.write(self.daemon.sync_id as u8));
+        }
     }
 
     /// Sends what the sockets take; of the rest at most so many messages wait.
@@ -240,7 +248,12 @@ impl Master {
         while let Some((port, message)) = self.outbox.pop_front() {
             let Some(sender) = self.senders.get(port) else { continue };
             match sender.send(&message) {
-                Ok(()) => self.counts.messages += u64::from(Note::read(&message, 0).is_none()),
+                Ok(()) if Note::read(&message, 0).is_some() => {}
+                Ok(()) => {
+                    if let Some(sent) = self.sent.get_mut(port) {
+                        *sent += 1;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.outbox.push_front((port, message));
                     break;
@@ -264,7 +277,7 @@ impl Master {
             fact(name("interface"), &self.daemon.interface),
             fact(name("id"), self.daemon.sync_id),
             fact(name("connections sent"), self.counts.connections),
-            fact(name("messages sent"), self.counts.messages),
+            fact(name("messages sent"), self.sent.iter().sum::<u64>()),
             fact(name("messages not sent"), self.counts.unsent),
             fact(name("messages waiting"), self.outbox.len()),
             fact(name("whole tables asked for"), self.counts.asked),
