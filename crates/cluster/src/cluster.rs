@@ -197,7 +197,10 @@ impl Cluster {
     }
 
     async fn reload(&mut self) {
-        let result = match Config::read(&self.path) {
+        // A large file takes its time, and so may the look-up of a user; checks go on meanwhile.
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || Config::read(&path)).await;
+        let result = match read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
             Ok(config) => self.change_to(config).await,
             Err(error) => Err(error.into()),
         };

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rlvs_cluster::director::{Director, Place};
 use rlvs_cluster::{Config, Order, plan, pulse, status};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -38,6 +39,7 @@ const TROUBLE: u8 = 2;
 /// Checks real servers, and has the director use those that are up, until a signal.
 pub async fn run(options: Options) -> Result<ExitCode> {
     let Some(path) = options.path else { return clean().await };
+    raise_file_limit();
     let (orders, to_cluster) = mpsc::channel(1);
     let mut reload = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
@@ -63,6 +65,14 @@ pub async fn run(options: Options) -> Result<ExitCode> {
         () = service::report(answers) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each check that waits for its server has a socket: the 1,024 that a process may have by itself are soon used up.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(reason) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("no more than {:?} files at a time: {reason}", limit.current);
+    }
 }
 
 /// Whether our own loop goes round. Another cluster may have the socket.
