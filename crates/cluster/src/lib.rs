@@ -15,7 +15,9 @@ pub mod notify;
 pub mod plan;
 mod program;
 pub mod pulse;
+mod source;
 pub mod status;
 
 pub use cluster::{ClusterError, Order, run};
 pub use config::Config;
+pub use source::{Source, SourceError};

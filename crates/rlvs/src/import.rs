@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use rlvs_cluster::import::{Format, translate};
+use rlvs_cluster::import::{self, Format, translate};
 
 /// Translate the configuration of Piranha, keepalived or ldirectord into one for `rlvs cluster`, printed; what has no counterpart is told.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ const TROUBLE: u8 = 2;
 
 /// Prints the translation, and what is not in it on standard error.
 pub fn run(words: &Import) -> ExitCode {
-    match import(words) {
+    match print(words) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => PARTIAL.into(),
         Err(error) => {
@@ -39,8 +39,8 @@ pub fn run(words: &Import) -> ExitCode {
     }
 }
 
-fn import(Import { file, from, config_id }: &Import) -> Result<usize> {
-    let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+fn print(Import { file, from, config_id }: &Import) -> Result<usize> {
+    let text = read(file)?;
     let format = from.or_else(|| Format::guess(&text));
     let format =
         format.context("it does not look like any program's configuration: say whose it is by --from")?;
@@ -52,14 +52,12 @@ fn import(Import { file, from, config_id }: &Import) -> Result<usize> {
     Ok(translation.problems.len())
 }
 
-fn read(file: &Path) -> std::io::Result<String> {
-    let mut octets = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut octets)?;
-    } else {
-        octets = std::fs::read(file)?;
+fn read(file: &Path) -> Result<String> {
+    if file != Path::new("-") {
+        return Ok(import::read(file)?);
     }
-    // Comments in old files may be in any encoding.
+    let mut octets = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut octets).context("cannot read standard input")?;
     Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 

@@ -2,13 +2,16 @@
 
 use anyhow::Context;
 use clap::Args;
+use rlvs_cluster::Source;
+use rlvs_cluster::director::Place;
 use rlvs_director::config::Config;
 use rlvs_ipvs::{Client, SOCKET_NAME, Server, ServerConfig};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
-use crate::service;
+use crate::{cluster, service};
 
 /// The words after `rlvs run`.
 #[derive(Args)]
@@ -22,6 +25,9 @@ pub struct Run {
     /// Read this configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Besides do what `rlvs cluster --lvs-cf` does: services, checks and addresses by Piranha's file.
+    #[arg(long, value_name = "FILE")]
+    lvs_cf: Option<PathBuf>,
 }
 
 pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
@@ -33,12 +39,29 @@ pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
         config.interfaces = words.interfaces;
     }
     config.local &= !words.no_local;
-    tokio::select! {
-        ended = rlvs_director::run(&config) => ended?,
-        () = service::report(answers) => {}
-        failed = ignore_hangup() => return failed,
-    }
-    Ok(ExitCode::SUCCESS)
+    let Some(source) = words.lvs_cf.map(Source::LvsCf) else {
+        tokio::select! {
+            ended = rlvs_director::run(&config) => ended?,
+            () = service::report(answers) => {}
+            failed = ignore_hangup() => return failed,
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    // A file that cannot be used is told before anything is attached.
+    source.read()?;
+    // A signal ends both. If the director ends for another reason, addresses must not stay here.
+    let (ending, ends) = oneshot::channel::<()>();
+    let director = async {
+        let ended = rlvs_director::run(&config).await;
+        drop(ending);
+        Ok(ended)
+    };
+    let cluster = cluster::run_by(source, Place::Socket(SOCKET_NAME.to_owned()), async {
+        let _it_ended = ends.await;
+    });
+    let (directed, code) = tokio::try_join!(director, cluster)?;
+    directed?;
+    Ok(code)
 }
 
 /// A signal that means "read your file again" to other daemons must not end this one.

@@ -1,6 +1,7 @@
 //! The configuration file, in TOML: what should be. Reading it checks all that can be checked without a network.
 
 mod check;
+mod heartbeat;
 mod mistake;
 mod programs;
 mod recipients;
@@ -21,6 +22,7 @@ pub use check::{
     Account, Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record,
     RunAs, Schedule, Step, Tls, Watch,
 };
+pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
 pub use recipients::{Mail, Recipient, Webhook};
@@ -40,6 +42,8 @@ pub struct Config {
     pub groups: Vec<SyncGroup>,
     /// Who else is told of events.
     pub recipients: Vec<Recipient>,
+    /// Addresses that one of two machines has, by Piranha's protocol.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// Services that run and are not in the file.
@@ -176,10 +180,11 @@ impl Config {
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
+        let heartbeat = heartbeat::read(&file, &instances, notify.as_ref());
         let recipients = recipients::all(&file);
         let run_as = programs::run_as(&file);
         file.finish();
-        let mut config = Self { others, services, instances, groups, recipients };
+        let mut config = Self { others, services, instances, groups, heartbeat, recipients };
         programs::all(&mut config).for_each(|program| program.run_as = run_as.clone());
         config
     }

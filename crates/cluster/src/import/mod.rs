@@ -143,6 +143,15 @@ pub fn translate(
     }
 }
 
+/// Reads a file. Its comments may be in any encoding.
+///
+/// # Errors
+/// [`ImportError::Read`]
+pub fn read(path: &Path) -> Result<String, ImportError> {
+    let octets = std::fs::read(path).map_err(|reason| ImportError::Read { path: path.to_owned(), reason })?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)

@@ -70,14 +70,23 @@ struct Checker<'s> {
     rest: Vec<&'s Statement>,
 }
 
-/// The checks that a checker makes; None if the statement is none. `host`: the header Host, and `port` the port, if the
-/// checker names none.
+/// What a checker goes by where it says nothing itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct General<'g> {
+    /// The header Host.
+    pub(super) host: Option<&'g str>,
+    /// The port, if it is not that of the server.
+    pub(super) port: Option<u16>,
+    /// Files of a client's certificate and its key.
+    pub(super) identity: Option<&'g (String, String)>,
+}
+
+/// The checks that a checker makes; None if the statement is none.
 pub(super) fn checks(
     context: &mut Context,
     statement: &Statement,
     timing: &mut Timing,
-    host: Option<&str>,
-    port: Option<u16>,
+    general: General<'_>,
 ) -> Option<Vec<Table>> {
     let kind = statement.keyword();
     if !kind.ends_with("_CHECK") && !kind.ends_with("_GET") {
@@ -88,8 +97,8 @@ pub(super) fn checks(
         context.untranslated(statement, help);
         return Some(Vec::new());
     }
-    let general = Checker { timing: *timing, address: None, port, rest: Vec::new() };
-    let checker = general.with(context, statement.block());
+    let checker = Checker { timing: *timing, address: None, port: general.port, rest: Vec::new() };
+    let checker = checker.with(context, statement.block());
     // Whoever says so, the server is not used before it has been checked.
     timing.alpha = checker.timing.alpha;
     let second = Duration::from_secs(1);
@@ -102,7 +111,7 @@ pub(super) fn checks(
             checker.nothing_more(context);
             vec![Checker { port: None, ..checker }.check(Table::of_type("ping"), 1, second)]
         }
-        "HTTP_GET" | "SSL_GET" => checker.http(context, statement, host),
+        "HTTP_GET" | "SSL_GET" => checker.http(context, statement, general),
         "SMTP_CHECK" => checker.smtp(context),
         "DNS_CHECK" => vec![checker.dns(context)],
         "UDP_CHECK" => vec![checker.udp(context)],
@@ -140,7 +149,8 @@ impl<'s> Checker<'s> {
     }
 
     /// A check for each `url`.
-    fn http(&self, context: &mut Context, statement: &Statement, host: Option<&str>) -> Vec<Table> {
+    fn http(&self, context: &mut Context, statement: &Statement, general: General<'_>) -> Vec<Table> {
+        let General { host, identity, .. } = general;
         let tls = statement.keyword() == "SSL_GET";
         let (mut own_host, mut sni, mut sni_name) = (host.map(str::to_owned), false, None);
         let mut urls = Vec::new();
@@ -162,6 +172,9 @@ impl<'s> Checker<'s> {
             let name =
                 sni_name.clone().or_else(|| host.clone()).filter(|_| tls && (sni || sni_name.is_some()));
             check = check.with_some("host", host).with_some("tls_name", name);
+            if let Some((certificate, key)) = identity.filter(|_| tls) {
+                check = check.with("certificate", certificate.as_str()).with("key", key.as_str());
+            }
             self.check(check, 1, Duration::from_secs(3))
         };
         urls.into_iter().map(|url| check(context, url)).collect()
@@ -203,13 +216,14 @@ impl<'s> Checker<'s> {
         for statement in &self.rest {
             match statement.keyword() {
                 "payload" => {
-                    let octets = octets(&statement.arguments());
-                    let text =
-                        octets.and_then(|octets| octets.iter().map(|nibbles| nibbles.octet()).collect());
-                    match text.and_then(|octets: Vec<u8>| String::from_utf8(octets).ok()) {
-                        Some(text) => check = check.with("send", text),
-                        None => context
-                            .untranslated(statement, "`send` is a text in UTF-8, and so it must be one"),
+                    let octets = octets(&statement.arguments()).unwrap_or_default();
+                    let whole: Option<Vec<u8>> = octets.iter().map(|nibbles| nibbles.octet()).collect();
+                    match whole.filter(|octets| !octets.is_empty()) {
+                        Some(octets) => {
+                            let digits = octets.iter().map(|octet| format!("{octet:02x}"));
+                            check = check.with("send_hex", digits.collect::<String>());
+                        }
+                        None => context.wrong(statement, "hexadecimal digits are expected"),
                     }
                 }
                 "require_reply" => match octets(&statement.arguments()) {
@@ -276,7 +290,10 @@ fn page(context: &mut Context, url: &Statement, tls: bool) -> (Table, Option<Str
             "regex_min_offset" | "regex_max_offset" => {
                 context.untranslated(statement, "the whole body is searched, up to a mebioctet");
             }
-            "digest" => context.untranslated(statement, "look for something in the page with `body_regex`"),
+            "digest" => {
+                let digest = context.text(statement).map(|digits| format!("md5:{digits}"));
+                check = check.with_some("digest", digest);
+            }
             _ => context.wrong(statement, "an unknown keyword"),
         }
     }

@@ -94,6 +94,8 @@ pub(super) struct Globals {
     pub(super) announce: Announce,
     scripts: HashMap<String, Script>,
     pub(super) sync_groups: Vec<SyncGroup>,
+    /// Files of the certificate that checks over TLS show, and its key.
+    pub(super) identity: Option<(String, String)>,
     /// Blocks of `virtual_server_group`.
     pub(super) server_groups: HashMap<String, Vec<Statement>>,
 }
@@ -139,6 +141,7 @@ impl Globals {
                 "virtual_server_group" => {
                     globals.server_groups.insert(name, statement.block().to_vec());
                 }
+                "SSL" => globals.identity = identity(context, statement),
                 "vrrp_sync_group" => globals.sync_groups.push(sync_group(statement)),
                 _ => {}
             }
@@ -205,6 +208,26 @@ fn script(context: &mut Context, definition: &Statement) -> Script {
         }
     }
     script
+}
+
+/// `SSL { certificate FILE key FILE }`.
+fn identity(context: &mut Context, block: &Statement) -> Option<(String, String)> {
+    let (mut certificate, mut key) = (None, None);
+    for statement in block.block() {
+        match statement.keyword() {
+            "certificate" => certificate = context.text(statement),
+            "key" => key = context.text(statement),
+            "ca" => context.untranslated(
+                statement,
+                "keepalived trusts any certificate; `ca` in a check trusts this one",
+            ),
+            "password" => {
+                context.untranslated(statement, "a key has no password: decrypt it, and protect the file")
+            }
+            _ => context.wrong(statement, "an unknown keyword"),
+        }
+    }
+    certificate.zip(key)
 }
 
 fn sync_group(statement: &Statement) -> SyncGroup {

@@ -119,11 +119,28 @@ fn each_checker_has_a_counterpart() {
     assert_eq!(command.arguments, ["10.0.0.1", "x y"]);
     assert_eq!((checks[0].schedule.timeout, checks[0].schedule.fall), (seconds(7), 1));
 
+    let checks = probes("SSL_GET {\n url {\n path /\n digest 9b3a0c85a887a256d6939da88aabd8cd\n }\n }");
+    assert!(matches!(&checks[0].probe, Probe::Http(page) if page.digest.is_some()));
+
     let checks = probes("UDP_CHECK {\n payload 70696e670a\n require_reply 706fXX\n }\n TCP_CHECK { }");
     let Probe::Datagram(dialogue) = &checks[0].probe else { panic!() };
     assert_eq!(dialogue.0[0].send, b"ping\n");
     assert!(dialogue.0[0].expect.as_ref().unwrap().is_in(b"pong"));
     assert_eq!(checks.len(), 2);
+}
+
+#[test]
+fn checks_over_tls_show_a_certificate() {
+    let service = service(&format!(
+        "SSL {{\n certificate /etc/c.pem\n key /etc/k.pem\n}}\n{}",
+        checked("SSL_GET {\n url {\n path /\n }\n }")
+    ));
+    let Probe::Http(page) = &service.servers[0].checks[0].probe else { panic!() };
+    let identity = page.tls.as_ref().unwrap().identity.as_ref().unwrap();
+    assert_eq!(
+        (identity.certificate.as_path(), identity.key.as_path()),
+        (Path::new("/etc/c.pem"), Path::new("/etc/k.pem"))
+    );
 }
 
 #[test]

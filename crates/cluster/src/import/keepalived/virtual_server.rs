@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use rlvs_ipvs::{DestinationId, Family, Protocol, ServiceId};
 
-use super::checker::{self, Timing};
+use super::checker::{self, General, Timing};
 use super::context::Context;
 use super::global::Globals;
 use super::group;
@@ -81,7 +81,7 @@ pub(super) fn translate(context: &mut Context, globals: &Globals, definition: &S
         .block()
         .iter()
         .filter(|statement| statement.keyword() == "real_server")
-        .filter_map(|statement| real_server(context, &server, statement))
+        .filter_map(|statement| real_server(context, globals, &server, statement))
         .collect();
     let first = reals.iter().find(|real| !real.method.is_tunnel());
     server.is_v6 |= first.is_some_and(|real| real.address.is_ipv6());
@@ -150,7 +150,12 @@ fn one(context: &mut Context, server: &mut VirtualServer, statement: &Statement)
     }
 }
 
-fn real_server(context: &mut Context, server: &VirtualServer, definition: &Statement) -> Option<RealServer> {
+fn real_server(
+    context: &mut Context,
+    globals: &Globals,
+    server: &VirtualServer,
+    definition: &Statement,
+) -> Option<RealServer> {
     let address = context.address(definition)?;
     let port = definition.words.get(2).map(|port| port.parse::<u16>());
     if let Some(Err(_)) = port {
@@ -194,9 +199,10 @@ fn real_server(context: &mut Context, server: &VirtualServer, definition: &State
     real.alpha = timing.alpha == Some(true);
     // The port that is asked is the server's own, even where packets keep the service's.
     let port = real.port.filter(|_| !real.method.is_nat());
+    let general = General { host: host.as_deref(), port, identity: globals.identity.as_ref() };
     for statement in checkers {
         let mut timing = timing;
-        match checker::checks(context, statement, &mut timing, host.as_deref(), port) {
+        match checker::checks(context, statement, &mut timing, general) {
             Some(checks) => {
                 real.checks.extend(checks);
                 real.alpha |= timing.alpha == Some(true);

@@ -6,15 +6,15 @@ use std::time::Duration;
 use super::model::{Address, CheckType, Protocol, Real, Settings, Virtual};
 use crate::import::value::Table;
 
-/// A check, and what of the original it does not do.
-pub(super) struct Check {
-    /// None: the server is always up.
-    pub(super) table: Option<Table>,
+/// Checks, and what of the original they do not do.
+pub(super) struct Checks {
+    /// Without any the server is always up.
+    pub(super) tables: Vec<Table>,
     pub(super) problems: Vec<String>,
 }
 
 /// How a real server of a service is checked. `port`: asked, if it is not that of the destination.
-pub(super) fn of(service: &Virtual, real: &Real, settings: &Settings, port: Option<u16>) -> Check {
+pub(super) fn of(service: &Virtual, real: &Real, settings: &Settings, port: Option<u16>) -> Checks {
     let mut problems = Vec::new();
     let negotiated = |problems: &mut _| {
         let table = negotiation(service, real, problems);
@@ -41,6 +41,12 @@ pub(super) fn of(service: &Virtual, real: &Real, settings: &Settings, port: Opti
         CheckType::Off => Some((Table::of_type("never"), limit)),
     };
     let interval = Duration::from_secs(settings.checkinterval.unwrap_or(10).into());
+    // Files that are named like the server, with its port or without, take it out, too.
+    let files = settings.maintenancedir.iter().flat_map(|folder| {
+        ["%h", "%h:%p"].map(|name| {
+            (Table::of_type("file").with("path", format!("{folder}/{name}")).with("exists", false), 1)
+        })
+    });
     let complete = |(table, limit): (Table, u32)| {
         table
             .with_some("port", port)
@@ -50,7 +56,11 @@ pub(super) fn of(service: &Virtual, real: &Real, settings: &Settings, port: Opti
             .with("rise", 1_u32)
             .with("fall", settings.failurecount.unwrap_or(1))
     };
-    Check { table: check.map(complete), problems }
+    let in_time = |(table, limit): (Table, u64)| {
+        let interval = interval.min(Duration::from_secs(limit));
+        table.with("interval", interval).with("rise", 1_u32).with("fall", 1_u32)
+    };
+    Checks { tables: check.into_iter().map(complete).chain(files.map(in_time)).collect(), problems }
 }
 
 /// The program gets the virtual address or mark, its port, the server's address, its port.
@@ -123,7 +133,21 @@ fn negotiation(service: &Virtual, real: &Real, problems: &mut Vec<String>) -> Op
             Some(Table::of_type("tcp").with_some("send", send).with_some("expect_regex", pattern))
         }
         "radius" => unknown("udp", problems),
-        "ldaps" => unknown("tls", problems),
+        name @ ("ldap" | "ldaps") => {
+            if request.is_some() || receive.is_some() {
+                problems.push("request, receive: the check binds, and searches nothing".to_owned());
+            }
+            let value = |name: &str| {
+                service
+                    .others
+                    .iter()
+                    .find(|other| other.name == name)
+                    .map(|other| other.value.trim_matches('"'))
+            };
+            Some(
+                Table::of_type(name).with_some("name", value("login")).with_some("password", value("passwd")),
+            )
+        }
         "sip" if service.protocol() == Protocol::Udp => unknown("udp", problems),
         _ => unknown("tcp", problems),
     }

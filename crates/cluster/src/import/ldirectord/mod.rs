@@ -23,11 +23,10 @@ use crate::plan;
 use model::{Address, Fallback, Method, Other, Protocol, Real, Settings, Virtual};
 
 /// What to do about directives without a counterpart. Those that are not here change nothing that we do.
-const HELP: [(&str, &str); 14] = [
+const HELP: [(&str, &str); 13] = [
     ("callback", "call the program, then `kill -HUP`"),
     ("execute", "translate that file, too; one `rlvs cluster` can do for both"),
     ("autoreload", "send `rlvs cluster` SIGHUP when the file has changed"),
-    ("maintenancedir", "set a server's weight to 0 in the file, or its check to `{ type = \"never\" }`"),
     ("checkcount", "`fall` says how many failures it takes"),
     ("cleanstop", "services and servers stay when `rlvs cluster` ends"),
     ("emailalert", "a `notify` program can send mail"),
@@ -64,9 +63,13 @@ pub(super) fn translate(text: &str, path: &Path) -> Result<Translation, ImportEr
         ImportError::Malformed(faults.into_iter().map(problem).collect())
     })?;
     let mut translator = Translator { place: &place, draft: Draft::default() };
-    translator.others(&file.others);
+    translator.others(file.others.iter());
     for service in &file.virtuals {
-        translator.others(&service.others);
+        // A bind is the one check that logs in.
+        let used = |other: &&Other| {
+            !(["login", "passwd"].contains(&other.name.as_str()) && service.service().starts_with("ldap"))
+        };
+        translator.others(service.others.iter().filter(used));
         translator.service(service, &service.settings.clone().or(&file.settings));
     }
     Ok(translator.draft.finish(path))
@@ -78,7 +81,7 @@ struct Translator<'p> {
 }
 
 impl Translator<'_> {
-    fn others(&mut self, others: &[Other]) {
+    fn others<'o>(&mut self, others: impl Iterator<Item = &'o Other>) {
         for Other { line, name, value } in others {
             let known = HELP.iter().find(|(known, _)| known == name);
             // What turns something off that is off.
@@ -147,7 +150,7 @@ impl Translator<'_> {
             }
             Address::Ip(..) => None,
         });
-        let check::Check { table, problems } = check::of(service, real, settings, asked);
+        let check::Checks { tables, problems } = check::of(service, real, settings, asked);
         for what in problems {
             self.draft.problem(&place, origin.clone(), what);
         }
@@ -158,7 +161,11 @@ impl Translator<'_> {
             part.set("forward", forward(real.method));
             part.set_some("upper_threshold", real.upper);
             part.set_some("lower_threshold", real.lower);
-            part.set_some("check", table.clone());
+            match tables.as_slice() {
+                [] => {}
+                [check] => part.set("check", check.clone()),
+                checks => part.set("check", checks.to_vec()),
+            }
             block.add(part);
         }
     }

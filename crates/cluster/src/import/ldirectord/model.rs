@@ -24,6 +24,7 @@ pub(super) struct Settings {
     pub(super) fallback: Option<Fallback>,
     pub(super) fallbackcommand: Option<String>,
     pub(super) quiescent: Option<bool>,
+    pub(super) maintenancedir: Option<String>,
 }
 
 impl Settings {
@@ -42,6 +43,8 @@ impl Settings {
             fallback: self.fallback.or_else(|| others.fallback.clone()),
             fallbackcommand: self.fallbackcommand.or_else(|| others.fallbackcommand.clone()),
             quiescent: self.quiescent.or(others.quiescent),
+            // For the whole file only.
+            maintenancedir: others.maintenancedir.clone(),
         }
     }
 }

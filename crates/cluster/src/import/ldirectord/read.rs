@@ -8,7 +8,7 @@ use super::model::{
 use crate::import::range::{between, number};
 
 /// What has a meaning and no counterpart, and may be said for the whole file only, or anywhere.
-const GLOBAL: [&str; 5] = ["autoreload", "callback", "execute", "maintenancedir", "logfile"];
+const GLOBAL: [&str; 4] = ["autoreload", "callback", "execute", "logfile"];
 const ANYWHERE: [&str; 9] = [
     "checkcount",
     "cleanstop",
@@ -102,6 +102,7 @@ fn global(file: &mut File, line: usize, name: &str, value: &str) -> Result<(), F
     }
     match name {
         "fork" => _ = flag(value)?,
+        "maintenancedir" => file.settings.maintenancedir = Some(unquoted(value).to_owned()),
         _ if GLOBAL.contains(&name) || ANYWHERE.contains(&name) => file.others.push(other(line, name, value)),
         _ => return Err(format!("unknown directive `{name}`")),
     }

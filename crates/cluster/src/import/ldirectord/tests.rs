@@ -151,7 +151,24 @@ fn each_service_has_a_check() {
     let (probe, _) = probes(7, "    service=simpletcp\n    request=\"a\\nb\"\n    receive=\"^b$\"\n");
     assert!(matches!(probe, Some(Probe::Stream { dialogue, .. }) if dialogue.0[0].send == b"a\nb"));
     assert_eq!(probes(21, "    login=\"a\"\n").1, ["2: real=10.0.0.1:21 masq", "3: login = \"a\""]);
-    assert_eq!(probes(389, "").1, ["2: real=10.0.0.1:389 masq"]);
+    assert_eq!(probes(1521, "").1, ["2: real=10.0.0.1:1521 masq"]);
+    let (probe, problems) = probes(389, "    login=\"cn=a\"\n    passwd=\"b\"\n");
+    let Some(Probe::Ldap { bind, tls: None }) = probe else { panic!("{probe:?}") };
+    assert_eq!((bind.name.as_str(), bind.password.as_str(), problems.len()), ("cn=a", "b", 0));
+}
+
+#[test]
+fn files_take_servers_out() {
+    let (config, problems, text) =
+        translated("maintenancedir=/etc/out\nvirtual=192.0.2.1:80\n    real=10.0.0.1:80 masq\n");
+    assert_eq!(problems, [""; 0]);
+    let [page, files @ ..] = config.services[0].servers[0].checks.as_slice() else { panic!("{text}") };
+    assert!(matches!(page.probe, Probe::Http(_)));
+    let paths = files.iter().map(|check| match &check.probe {
+        Probe::File(watch) if !watch.exists => (watch.path.as_str(), check.port, check.schedule.fall),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(paths.collect::<Vec<_>>(), [("/etc/out/%h", 80, 1), ("/etc/out/%h:%p", 80, 1)]);
 }
 
 #[test]

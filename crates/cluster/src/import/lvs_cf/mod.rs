@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::draft::{Block, Draft};
+use super::hooks::Hooks;
 use super::value::Table;
 use super::{ImportError, Place, Problem, Translation, endpoint};
-use model::{File, Network, Other, Server, Virtual};
+use model::{File, Network, OnDevice, Other, Server, Virtual};
 
 /// A server that returns has its full weight after five doublings, about twenty seconds each.
 const RAMP: Duration = Duration::from_secs(100);
@@ -64,11 +65,58 @@ impl Translator<'_> {
 
     /// Who has the addresses.
     fn heartbeat(&mut self) {
-        let vips = self.file.virtuals.iter().filter_map(|service| service.address.as_ref());
-        if vips.count() != 0 {
-            let help = "let a [[vrrp]] have them, see rlvs-cluster.toml(5), or put them on an interface";
-            self.draft.problem(&(self.place)(1), "the virtual addresses, and the heartbeat", help);
+        let file = self.file;
+        let used = file.virtuals.iter().filter(|service| file.balances && service.active);
+        let vips = used.filter_map(|service| Some((service.address.as_ref()?, service.vip_nmask)));
+        let router = file.nat_router.as_ref().filter(|_| file.network == Network::Nat);
+        let mut addresses = Vec::new();
+        for (OnDevice { address, device }, mask) in vips.chain(router.map(|router| (router, file.nat_nmask)))
+        {
+            let prefix = mask.map_or(32, |mask| u32::from(mask).leading_ones());
+            let table = Table::default().with("address", format!("{address}/{prefix}"));
+            let table = table.with("interface", device.as_str());
+            // Services share addresses.
+            if !addresses.contains(&table) {
+                addresses.push(table);
+            }
         }
+        if addresses.is_empty() {
+            return;
+        }
+        let place = (self.place)(1);
+        let Some(primary) = file.primary else {
+            let help = "let a [[vrrp]] have them, see rlvs-cluster.toml(5), or put them on an interface";
+            return self.draft.problem(&place, "the virtual addresses: there is no `primary`", help);
+        };
+        let mut block = Block::new("[heartbeat]", &place, "who has the virtual addresses");
+        block.set("primary", primary.to_string());
+        if let Some(backup) = file.backup.filter(|_| file.heartbeat && file.backup_active) {
+            block.set("backup", backup.to_string());
+            if let (Some(primary), Some(backup)) = (file.primary_private, file.backup_private) {
+                block.set("primary_private", primary.to_string());
+                block.set("backup_private", backup.to_string());
+            }
+            block.set("port", file.heartbeat_port);
+            block.set("keepalive", Duration::from_secs(file.keepalive.into()));
+            block.set("deadtime", Duration::from_secs(file.deadtime.into()));
+        }
+        if file.monitor_links {
+            block.set("monitor_links", true);
+        }
+        block.set("addresses", addresses);
+        let mut hooks = Hooks::default();
+        let states = [
+            ("MASTER", &file.active_cmd),
+            ("BACKUP", &file.inactive_cmd),
+            ("FAULT", &file.inactive_cmd),
+            ("STOP", &file.inactive_cmd),
+        ];
+        for (state, command) in states {
+            let shell = |command: &String| vec!["/bin/sh".to_owned(), "-c".to_owned(), command.clone()];
+            hooks.on(format!("INSTANCE heartbeat {state}"), command.as_ref().map(shell));
+        }
+        block.set_some("notify", hooks.notify());
+        self.draft.blocks.push(block);
     }
 
     /// A keyword that is right, and that our file has no key for.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Config, Expected, Probe, Step, WhenDown};
+use crate::config::{Config, Ends, Expected, Probe, Step, WhenDown};
 use rlvs_ipvs::{ForwardingMethod, Netmask, ServiceId};
 
 /// Two web servers by direct routing, and a standby.
@@ -99,7 +99,8 @@ fn the_sample_is_one_service_with_two_servers() {
     let [Step { send, expect: Some(expect) }] = dialogue.0.as_slice() else { panic!("{dialogue:?}") };
     assert_eq!(send, b"GET /health HTTP/1.0\r\n\r\n");
     assert!(matches!(expect, Expected::Pattern(_)));
-    assert!(problems.iter().any(|problem| problem.what == "syncdaemon = 1"), "{problems:?}");
+    let told: Vec<_> = problems.iter().map(|problem| problem.what.as_str()).collect();
+    assert_eq!(told, ["syncdaemon = 1"]);
     assert!(text.contains("# lvs.cf:17: virtual web\n[[service]]\n"), "{text}");
 }
 
@@ -131,7 +132,47 @@ fn what_has_no_keys_has_defaults() {
     assert_eq!((server.id().port, server.checks[0].port), (8080, 8080));
     assert_eq!((server.checks[0].schedule.rise, server.checks[0].schedule.fall), (18, 1));
     assert!(matches!(server.checks[0].probe, Probe::Stream { .. }), "port 80 is asked for a page");
-    assert_eq!(problems.len(), 1, "{problems:?}");
+    let told: Vec<_> = problems.iter().map(|problem| problem.what.as_str()).collect();
+    assert_eq!(told, ["the virtual addresses: there is no `primary`"]);
+}
+
+#[test]
+fn the_heartbeat_is_the_same_on_both_machines() {
+    let (config, ..) = translated(SAMPLE);
+    let heartbeat = config.heartbeat.unwrap();
+    let ends =
+        |primary: [u8; 4], backup: [u8; 4]| Ends { primary: primary.into(), backup: Some(backup.into()) };
+    assert_eq!(heartbeat.public, ends([192, 0, 2, 2], [192, 0, 2, 3]));
+    assert_eq!(heartbeat.private, Some(ends([10, 9, 9, 2], [10, 9, 9, 3])));
+    assert_eq!((heartbeat.port, heartbeat.keepalive.as_secs(), heartbeat.deadtime.as_secs()), (539, 6, 18));
+    assert!(heartbeat.monitor_links);
+    let [vip] = heartbeat.addresses.as_slice() else { panic!("{heartbeat:?}") };
+    assert_eq!((vip.address, vip.prefix, vip.interface.as_str()), ([192, 0, 2, 10].into(), 24, "eth0"));
+}
+
+#[test]
+fn without_a_backup_there_is_no_heartbeat() {
+    for off in ["backup_active = 0", "heartbeat = 0"] {
+        let on = off.replace('0', "1");
+        let (config, ..) = translated(&SAMPLE.replace(&on, off));
+        let heartbeat = config.heartbeat.unwrap();
+        assert_eq!((heartbeat.public.backup, heartbeat.private), (None, None), "{off}");
+        assert_eq!(heartbeat.addresses.len(), 1);
+    }
+}
+
+#[test]
+fn nat_has_a_shared_gateway_and_programs_are_called() {
+    let more = "network = nat\nnat_router = 10.0.0.254 eth1:1\nnat_nmask = 255.255.0.0\nactive_cmd = \"/bin/up now\"\n";
+    let (config, ..) = translated(&SAMPLE.replace("network = direct\n", more));
+    let heartbeat = config.heartbeat.unwrap();
+    let gateway = &heartbeat.addresses[1];
+    assert_eq!(
+        (gateway.address, gateway.prefix, gateway.interface.as_str()),
+        ([10, 0, 0, 254].into(), 16, "eth1")
+    );
+    let script = &heartbeat.notify.unwrap().arguments[1];
+    assert!(script.contains(r"'INSTANCE heartbeat MASTER'\ *) /bin/sh -c '/bin/up now';;"), "{script}");
 }
 
 #[test]
