@@ -229,7 +229,10 @@ impl Cluster {
     }
 
     async fn reload(&mut self) {
-        let result = match self.source.read() {
+        // A large file takes its time, and so may the look-up of a user; checks go on meanwhile.
+        let source = self.source.clone();
+        let read = tokio::task::spawn_blocking(move || source.read()).await;
+        let result = match read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
             Ok(config) => self.change_to(config).await,
             Err(error) => Err(error.into()),
         };

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::service;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures_util::FutureExt;
 use rlvs_cluster::director::{Director, Place};
 use rlvs_cluster::{Order, Source, plan, pulse, status};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+use crate::service;
 
 /// The words after `rlvs cluster`.
 #[derive(Debug, Args)]
@@ -58,6 +60,7 @@ pub async fn run(options: Options) -> Result<ExitCode> {
 /// The same by any file, with the director at a place, until a signal or until something `ends`.
 pub async fn run_by(source: Source, place: Place, ends: impl Future<Output = ()>) -> Result<ExitCode> {
     let name = status::socket_name(&place);
+    raise_file_limit();
     let (orders, to_cluster) = mpsc::channel(1);
     let mut reload = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
@@ -85,6 +88,14 @@ pub async fn run_by(source: Source, place: Place, ends: impl Future<Output = ()>
         () = service::report(async || answers(&name).await) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each check that waits for its server has a socket: the 1,024 that a process may have by itself are soon used up.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(reason) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("no more than {:?} files at a time: {reason}", limit.current);
+    }
 }
 
 /// Whether our own loop goes round. Another cluster may have the socket.

@@ -30,7 +30,9 @@ pub(super) fn all(config: &mut Config) -> impl Iterator<Item = &mut Command> {
         });
         checks.chain(&mut instance.notify)
     });
-    services.chain(instances).chain(config.groups.iter_mut().flat_map(|group| &mut group.notify))
+    let groups = config.groups.iter_mut().flat_map(|group| &mut group.notify);
+    let heartbeat = config.heartbeat.iter_mut().flat_map(|heartbeat| &mut heartbeat.notify);
+    services.chain(instances).chain(groups).chain(heartbeat)
 }
 
 fn command(probe: &mut Probe) -> Option<&mut Command> {

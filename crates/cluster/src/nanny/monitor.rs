@@ -95,8 +95,9 @@ async fn watch<S: Clone>(
     let mut last_weight = None;
     // Checks that only connect, until the next whole one.
     let mut connects = 0;
-    // Not all at once at the start, nor ever after.
+    // Not all at once at the start...
     tokio::time::sleep(up_to(schedule.jitter)).await;
+    let mut first = true;
     loop {
         let probe = if connects == 0 { &check.probe } else { &Probe::Connect };
         let start = Instant::now();
@@ -132,6 +133,8 @@ async fn watch<S: Clone>(
             }
         }
         let pause = if ruling == Ruling::Doubtful { schedule.retry } else { schedule.interval };
+        // ...nor ever after: many checks that begin together are soon spread over their interval.
+        let pause = if std::mem::take(&mut first) { up_to(pause) } else { pause };
         tokio::time::sleep(pause + up_to(schedule.jitter.min(pause))).await;
     }
 }

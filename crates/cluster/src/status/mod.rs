@@ -25,6 +25,8 @@ pub use time::Time;
 pub fn socket_name(place: &Place) -> String {
     match place {
         Place::Here => "rlvs/cluster".into(),
+        // The same director, named.
+        Place::Socket(director) if director == rlvs_ipvs::SOCKET_NAME => socket_name(&Place::Here),
         Place::Socket(director) if director == SOCKET_NAME => "rlvs/cluster".into(),
         Place::Socket(director) => format!("{director}/cluster"),
     }
