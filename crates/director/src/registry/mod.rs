@@ -12,7 +12,9 @@ pub(crate) mod keys;
 pub(crate) mod localities;
 mod marks;
 mod members;
+pub(crate) mod rooms;
 mod services;
+mod space;
 
 use crate::dataplane::KeyOctets;
 use crate::estimator::Estimator;
@@ -22,6 +24,7 @@ use hash_tables::{HashTable, HashTables};
 use rlvs_ipvs::{Errno, ServiceId, Stats};
 use rlvs_switch::order;
 use rlvs_switch::service::ServiceKey;
+use rooms::{Room, Rooms};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ pub struct Registry {
     by_id: HashMap<ServiceId, u32>,
     destinations: HashMap<u32, Destination>,
     hash_tables: HashTables,
+    rooms: Rooms,
     /// Real servers that may start calls, as the switch knows them.
     callers: BTreeMap<KeyOctets, u32>,
     /// Deleted destinations that connections still name, and since when.
@@ -54,6 +58,7 @@ struct Service {
     /// Indices of its destinations, the newest first.
     members: Vec<u32>,
     table: HashTable,
+    room: Room,
     /// When each of its lists was last retired.
     retired: [Option<Instant>; rlvs_switch::service::LISTS],
     rates: Estimator,
@@ -79,6 +84,7 @@ impl Registry {
     pub fn new(tables: Arc<Tables>, index: BpfHashMap<MapData, KeyOctets, u32>) -> Registry {
         let mut registry = Registry {
             hash_tables: HashTables::new(tables.hash_tables.all().len()),
+            rooms: Rooms::new(tables.members.all().len()),
             tables,
             index,
             services: BTreeMap::new(),
