@@ -2,20 +2,20 @@
 
 use std::future::pending;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rlvs_ipvs::ClientError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::{Check, Config, ConfigError, Others};
+use crate::config::{Check, Config, Others};
 use crate::director::{Director, Place};
 use crate::nanny::rounds::Subject;
 use crate::nanny::{Event, News, Pool, Rounds, Verdict};
 use crate::notify::{Health, Notice, Notifier};
 use crate::plan::{self, Change, Setup};
-use crate::pulse::{Pulse, PulseError};
+use crate::pulse::{Heartbeat, Pulse, PulseError};
+use crate::source::{Source, SourceError};
 use crate::status::{self, Question, Status, Time, overview};
 
 /// How soon a director that could not be asked is asked again.
@@ -38,7 +38,7 @@ pub enum Order {
 pub enum ClusterError {
     /// It cannot be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Source(#[from] SourceError),
     /// The director does not take it. What was changed before has been undone.
     #[error("the director refuses `{change}`: {reason}; nothing was changed")]
     Refused {
@@ -57,12 +57,13 @@ pub enum ClusterError {
 
 /// What a file makes of a director: the services to have, and what is known about their servers.
 struct Cluster {
-    path: PathBuf,
+    source: Source,
     config: Config,
     pools: Vec<Pool>,
     rounds: Rounds,
     director: Director,
     pulse: Option<Pulse>,
+    heartbeat: Option<Heartbeat>,
     /// Whether no virtual router has a network.
     cut_off: watch::Sender<bool>,
     notifier: Notifier,
@@ -92,8 +93,13 @@ struct Ears {
 /// # Errors
 /// [`ClusterError`] if the file cannot be used or the director refuses it at the start. Later, such a file is told about
 /// in the log, and the old one stays in effect. A director that cannot be reached is waited for.
-pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Result<(), ClusterError> {
-    let config = Config::read(path)?;
+pub async fn run(
+    source: impl Into<Source>,
+    place: Place,
+    orders: mpsc::Receiver<Order>,
+) -> Result<(), ClusterError> {
+    let source = source.into();
+    let config = source.read()?;
     let (notifier, calls) = Notifier::start();
     let (to_us, news) = mpsc::channel(64);
     let (asker, questions) = mpsc::channel(16);
@@ -102,12 +108,13 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
     let server = status::Server::start(&name, asker, notifier.followers());
     let server = server.inspect_err(|reason| tracing::warn!("no status on @{name}: {reason}")).ok();
     let mut cluster = Cluster {
-        path: path.to_owned(),
+        source,
         config: Config::default(),
         pools: Vec::new(),
         rounds: Rounds::new(to_us),
         director: Director::new(place),
         pulse: None,
+        heartbeat: None,
         cut_off,
         notifier,
         settle_at: None,
@@ -120,6 +127,9 @@ pub async fn run(path: &Path, place: Place, orders: mpsc::Receiver<Order>) -> Re
     let result = cluster.live(config, Ears { orders, news, questions, cut_off: is_cut_off }).await;
     if let Some(pulse) = cluster.pulse.take() {
         pulse.stop().await;
+    }
+    if let Some(heartbeat) = cluster.heartbeat.take() {
+        heartbeat.stop().await;
     }
     // Programs and followers are still told of the end.
     drop(cluster);
@@ -149,7 +159,7 @@ impl Cluster {
                 () = sleep(RETRY) => {}
                 Some(question) = ears.questions.recv() => self.answer(question).await,
                 order = ears.orders.recv() => match order {
-                    Some(Order::Reload) => match Config::read(&self.path) {
+                    Some(Order::Reload) => match self.source.read() {
                         Ok(new) => config = new,
                         Err(error) => tracing::error!("not reloaded: {error}"),
                     },
@@ -180,7 +190,7 @@ impl Cluster {
         format!("{services} services, {checks} checks, {} virtual routers", self.config.instances.len())
     }
 
-    /// Has the virtual routers of a file.
+    /// Has the virtual routers and the heartbeat of a file.
     async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
         if self.pulse.is_none() && !config.instances.is_empty() {
             self.pulse = Some(Pulse::start(self.notifier.clone(), self.cut_off.clone()).await?);
@@ -188,11 +198,20 @@ impl Cluster {
         if let Some(pulse) = &self.pulse {
             pulse.change(config.instances.clone(), config.groups.clone()).await;
         }
+        match (&config.heartbeat, self.heartbeat.take()) {
+            (Some(new), Some(running)) => {
+                running.change(new.clone()).await;
+                self.heartbeat = Some(running);
+            }
+            (Some(new), None) => self.heartbeat = Some(Heartbeat::start(new.clone(), self.notifier.clone())?),
+            (None, Some(running)) => running.stop().await,
+            (None, None) => {}
+        }
         Ok(())
     }
 
     async fn reload(&mut self) {
-        let result = match Config::read(&self.path) {
+        let result = match self.source.read() {
             Ok(config) => self.change_to(config).await,
             Err(error) => Err(error.into()),
         };
@@ -205,12 +224,13 @@ impl Cluster {
     }
 
     async fn answer(&self, question: Question) {
-        let instances = match &self.pulse {
+        let mut instances = match &self.pulse {
             Some(pulse) => pulse.status().await,
             None => Vec::new(),
         };
+        instances.extend(self.heartbeat.as_ref().map(Heartbeat::status));
         let _asker_has_left = question.send(Status {
-            file: self.path.display().to_string(),
+            file: self.source.path().display().to_string(),
             since: self.since,
             read: self.read,
             refused: self.refused.clone(),

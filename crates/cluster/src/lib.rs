@@ -9,11 +9,14 @@
 mod cluster;
 pub mod config;
 pub mod director;
+pub mod import;
 pub mod nanny;
 pub mod notify;
 pub mod plan;
 pub mod pulse;
+mod source;
 pub mod status;
 
 pub use cluster::{ClusterError, Order, run};
 pub use config::Config;
+pub use source::{Source, SourceError};

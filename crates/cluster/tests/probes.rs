@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rlvs_cluster::Config;
 use rlvs_cluster::config::Probe;
+use rlvs_cluster::nanny::Monitor;
 use rlvs_cluster::nanny::probe::Target;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -151,6 +152,82 @@ async fn tls_takes_any_certificate_or_only_trusted_ones() {
     assert!(ask(plain, "type = \"tls\"").await.unwrap_err().starts_with("cannot shake hands"));
 }
 
+/// A server that wants a certificate of the client's, and trusts the authority of [`CERTIFICATE`].
+#[tokio::test]
+async fn tls_shows_the_clients_certificate() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let certificate = CertificateDer::from_pem_file(CERTIFICATE).unwrap();
+    let key = PrivateKeyDer::from_pem_file(CERTIFICATE).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let clients =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_client_cert_verifier(clients.build().unwrap());
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate], key).unwrap()));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            if let Ok(socket) = acceptor.accept(socket).await {
+                talk(socket, "", &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]).await;
+            }
+        }
+    });
+    assert!(ask(address, "type = \"https\"").await.is_err());
+    let own = format!("type = \"https\"\ncertificate = \"{CERTIFICATE}\"\nkey = \"{CERTIFICATE}\"");
+    assert_eq!(ask(address, &own).await, Ok(None));
+    let error = ask(address, &own.replace("key = \"/", "key = \"/no")).await.unwrap_err();
+    assert!(error.starts_with("TLS: cannot read /no"), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_may_be_known_by_its_digest() {
+    let server = stream("", &["HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall well"]).await;
+    let http = |digest: &str| format!("type = \"http\"\ndigest = \"{digest}\"");
+    // md5sum(1) and sha256sum(1).
+    let (md5, sha256) = (
+        "md5:481e8004a90439c8f16f4ffd47b3a24a",
+        "sha256:fb31b7f3abdbd8cb9062cabe322d5dd13888f4230ef471c9411469184554e3e3",
+    );
+    assert_eq!(ask(server, &http(md5)).await, Ok(None));
+    assert_eq!(ask(server, &http(sha256)).await, Ok(None));
+    let error = ask(server, &http("md5:00000000000000000000000000000000")).await.unwrap_err();
+    assert_eq!(error, format!("the body's digest is {md5}"));
+}
+
+#[tokio::test]
+async fn a_file_may_decide_and_say_the_weight() {
+    let folder = std::env::temp_dir().join(format!("rlvs-probes-file-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let server = "127.0.0.1:81".parse().unwrap();
+    let path = folder.join("127.0.0.1:81");
+    let keys = |keys: &str| format!("type = \"file\"\npath = \"{}/%h:%p\"\n{keys}", folder.display());
+    let missing = ask(server, &keys("")).await.unwrap_err();
+    assert_eq!(missing, format!("there is no file {}", path.display()));
+    assert_eq!(ask(server, &keys("exists = false")).await, Ok(None));
+    std::fs::write(&path, "12\n").unwrap();
+    assert_eq!(ask(server, &keys("")).await, Ok(None));
+    assert_eq!(ask(server, &keys("weigh = true")).await, Ok(Some(12)));
+    let there = ask(server, &keys("exists = false")).await.unwrap_err();
+    assert_eq!(there, format!("there is a file {}", path.display()));
+    std::fs::write(&path, "-1").unwrap();
+    let unusable = ask(server, &keys("weigh = true")).await.unwrap_err();
+    assert_eq!(unusable, format!("{} has \"-1\", no weight", path.display()));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn an_ldap_server_takes_the_bind_or_not() {
+    // As slapd answers.
+    let good = stream("", &["0\x0c\x02\x01\x01a\x07\n\x01\0\x04\0\x04\0", ""]).await;
+    assert_eq!(ask(good, "type = \"ldap\"").await, Ok(None));
+    let wrong = stream("", &["0\x0c\x02\x01\x01a\x07\n\x011\x04\0\x04\0"]).await;
+    let bind = "type = \"ldap\"\nname = \"cn=admin,dc=example\"\npassword = \"wrong\"";
+    assert_eq!(ask(wrong, bind).await, Err("LDAP says 49 (invalid credentials)".into()));
+}
+
 #[tokio::test]
 async fn known_protocols_have_their_words() {
     let cases: [(&str, &str, &[&str]); 10] = [
@@ -211,6 +288,9 @@ async fn datagrams_are_answered_or_at_least_not_refused() {
         Err("unexpected answer: \"pi\u{fffd}g\"".into())
     );
     assert_eq!(ask(address, "type = \"udp\"\nsend = \"ping\"\nexpect = \"pi\"").await, Ok(None));
+    // Octet 2 comes back with its highest bit set.
+    let octets = "type = \"udp\"\nsend_hex = \"00 ff 01\"\nexpect_regex = \"(?s-u)^\\\\x00\\\\xff\\\\x81$\"";
+    assert_eq!(ask(address, octets).await, Ok(None));
     assert_eq!(ask(address, "type = \"udp\"").await, Ok(None));
     assert_eq!(ask(address, "type = \"dns\"").await, Ok(None));
     assert_eq!(
@@ -283,4 +363,44 @@ async fn a_program_that_hangs_leaves_nothing_behind() {
         assert!(start.elapsed() < LIMIT, "process {child} still runs");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// What clients do until a server is closed: T for those that talk, c for those that only connect.
+async fn visits(listener: &TcpListener, many: usize) -> String {
+    let mut visits = String::new();
+    while visits.len() < many {
+        let (mut socket, _) = tokio::time::timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
+        let mut part = [0; 100];
+        let talks = matches!(socket.read(&mut part).await, Ok(1..));
+        let _client_may_be_gone = socket.write_all(b"good").await;
+        visits.push(if talks { 'T' } else { 'c' });
+    }
+    visits
+}
+
+/// A whole check comes first, after its success so many that only connect, and after a failure a whole one again.
+#[tokio::test]
+async fn between_whole_checks_some_only_connect() {
+    let text = "[[service]]\ntcp = \"192.0.2.1:80\"\nserver = { address = \"127.0.0.1\" }\ncheck = { type = \"tcp\", send = \"?\", \
+                expect = \"good\", connects = 3, interval = \"50ms\", retry = \"50ms\", rise = 1, fall = 1 }";
+    let mut check = Config::parse(text, Path::new("test")).unwrap().services[0].servers[0].checks[0].clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    check.port = address.port();
+    let (to, mut news) = tokio::sync::mpsc::channel(9);
+    let _monitor = Monitor::start((), address.ip(), check, to);
+    assert_eq!(visits(&listener, 6).await, "TcccTc");
+    assert!(news.recv().await.unwrap().verdict.is_ok());
+    drop(listener);
+    assert!(news.recv().await.unwrap().verdict.is_err());
+    let again = tokio::net::TcpSocket::new_v4().unwrap();
+    again.set_reuseaddr(true).unwrap();
+    again.bind(address).unwrap();
+    assert_eq!(visits(&again.listen(9).unwrap(), 2).await, "Tc");
+}
+
+#[tokio::test]
+async fn a_server_that_is_out_of_service_is_not_asked() {
+    let server = stream("", &[]).await;
+    assert_eq!(ask(server, "type = \"never\"").await, Err("it is out of service".to_owned()));
 }

@@ -26,7 +26,8 @@ pub fn list(tables: Arc<Tables>) -> impl Iterator<Item = Connection> + Send {
         .chain((0..slots6).filter_map(move |index| connection::<V6>(&also, index)))
 }
 
-fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
+/// The connection in the slot of this index.
+pub(crate) fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
     let place = slot::<Tables, F>(tables, index)?;
     let meta = place.meta();
     if !meta.is_live() || meta.is_reply() {
@@ -42,7 +43,8 @@ fn connection<F: Address>(tables: &Tables, index: u32) -> Option<Connection> {
     let server = match destination {
         Some(destination) => address_of(destination),
         None if u32::from(entry.method) == method::BYPASS => F::ip(F::address([0; 4])),
-        None => return None,
+        // Another director told of it, and it waits for its destination.
+        None => F::ip(entry.address),
     };
     let (is_template, is_call) = (meta.is_template(), tuple.protocol == CALL);
     let shown = match is_template {

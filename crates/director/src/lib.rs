@@ -17,6 +17,7 @@
 //! - `totals`: statistics of all services together
 //! - [`explain`]: what the switch would do with a packet, and why
 //! - [`flow`]: whose packet a frame is
+//! - [`sync`]: connections synchronised with other directors
 //! - `fragments`: those that came before the first of their packet, and those that large packets leave in
 //! - `estimator`: rates, as IPVS computes them
 //! - [`run()`]: the loop that ties these together
@@ -42,6 +43,7 @@ mod proc;
 pub mod registry;
 mod run;
 pub mod settings;
+pub mod sync;
 pub mod tables;
 mod totals;
 

@@ -13,6 +13,7 @@ use crate::local_out::{self, LocalOut};
 use crate::proc;
 use crate::registry::{Registry, Watch, localities};
 use crate::settings;
+use crate::sync::Synchronisation;
 use crate::tables::Tables;
 use crate::totals::Totals;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
@@ -75,6 +76,9 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
                     reason: std::io::ErrorKind::ConnectionAborted.into(),
                 }),
             },
+            event = director.sync.next() => {
+                director.sync.handle(event, &director.registry, &director.tracker);
+            }
             _ = sweep.tick() => {
                 director.sweeper.sweep(&director.tables);
             }
@@ -85,6 +89,8 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
                     local_out.keep_settings();
                 }
                 director.registry.empty_trash();
+                // Those whose interface was not there.
+                let _told = director.sync.follow(&director.registry.daemons());
             }
             _ = forget.tick() => director.registry.forget_unwanted(),
             _ = terminate.recv() => break,
@@ -149,6 +155,7 @@ struct Director {
     sweeper: Sweeper,
     tracker: EgressTracker,
     events: UnboundedReceiver<Event>,
+    sync: Synchronisation,
     /// Interfaces to attach to; none: all that qualify.
     wanted: Vec<String>,
     interfaces: BTreeMap<u32, Interface>,
@@ -210,6 +217,9 @@ impl Director {
             None
         };
         let totals = Totals::new(&tables);
+        let mut sync = Synchronisation::new(Arc::clone(&tables), plane.importer, plane.changes);
+        // A daemon that does not start, which is told, is tried again.
+        let _told = sync.follow(&registry.daemons());
         let mut director = Director {
             tables,
             registry,
@@ -221,6 +231,7 @@ impl Director {
             sweeper: Sweeper::default(),
             tracker,
             events,
+            sync,
             wanted: config.interfaces.clone(),
             interfaces: BTreeMap::new(),
             adopted: plane.adopted,
@@ -351,7 +362,17 @@ impl Director {
             Request::GetTotals => Ok(Reply::Totals(self.totals.report(&self.tables))),
             Request::NewDaemon(daemon) => {
                 let mtu = self.mtu_of(&daemon.interface);
-                self.registry.start_daemon(&daemon, mtu).map(|()| Reply::Done)
+                self.registry.start_daemon(&daemon, mtu)?;
+                if let Err(error) = self.sync.follow(&self.registry.daemons()) {
+                    self.registry.stop_daemon(daemon.role)?;
+                    return Err(error);
+                }
+                Ok(Reply::Done)
+            }
+            request @ Request::DeleteDaemon(_) => {
+                let reply = self.registry.handle(request);
+                let _of_the_other_one = self.sync.follow(&self.registry.daemons());
+                reply
             }
             request => {
                 if request == Request::Zero(None) {
@@ -366,7 +387,7 @@ impl Director {
     }
 
     async fn explain(&self, probe: &Probe) -> Result<Reply, Errno> {
-        let ends = [probe.source.ip(), probe.destination.ip()];
+        let ends = probe.ends();
         let [from, to] = [self.tracker.find(ends[0]).await, self.tracker.find(ends[1]).await];
         let attached: Vec<u32> = self.attachments.all().map(|(index, _)| index).collect();
         let arrival = Arrival::new(probe, [&from, &to], &self.interfaces, &attached)?;
@@ -452,6 +473,7 @@ impl Director {
         for (index, mode) in self.attachments.all() {
             facts.push(fact(format!("interface {}", self.name_of(index)), format!("{mode} XDP")));
         }
+        facts.extend(self.sync.facts());
         facts
     }
 

@@ -64,11 +64,17 @@ impl Ipv4 {
         self
     }
 
-    /// Takes one hop off the TTL and mends the checksum (RFC 1141). The TTL must not be 0.
+    /// Takes one hop off the TTL, which must not be 0.
     #[inline(always)]
     pub fn decrement_ttl(&mut self) {
+        self.set_ttl(self.ttl.wrapping_sub(1));
+    }
+
+    /// Replaces the TTL and mends the checksum (RFC 1141).
+    #[inline(always)]
+    pub fn set_ttl(&mut self, ttl: u8) {
         let old = [self.ttl, self.protocol];
-        self.ttl = self.ttl.wrapping_sub(1);
+        self.ttl = ttl;
         self.checksum = checksum::update16(self.checksum, old, [self.ttl, self.protocol]);
     }
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use futures_util::FutureExt;
 use rlvs_cluster::director::{Director, Place};
-use rlvs_cluster::{Config, Order, plan};
+use rlvs_cluster::{Order, Source, plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -14,8 +15,20 @@ use tokio::sync::mpsc;
 #[derive(Debug, Args)]
 pub struct File {
     /// The configuration, see rlvs-cluster.toml(5).
-    #[arg(value_name = "FILE")]
-    path: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "lvs_cf")]
+    path: Option<PathBuf>,
+    /// Instead: go by Piranha's file, translated as `rlvs import` does it.
+    #[arg(long, value_name = "FILE", conflicts_with = "path")]
+    lvs_cf: Option<PathBuf>,
+}
+
+impl File {
+    fn source(self) -> Source {
+        match (self.path, self.lvs_cf) {
+            (_, Some(path)) => Source::LvsCf(path),
+            (path, None) => Source::Own(path.unwrap_or_default()),
+        }
+    }
 }
 
 /// Differences were found: as diff(1) has it.
@@ -24,14 +37,21 @@ const DIFFERENT: u8 = 1;
 const TROUBLE: u8 = 2;
 
 /// Checks real servers, and has the director use those that are up, until a signal.
-pub async fn run(File { path }: File) -> Result<ExitCode> {
+pub async fn run(file: File) -> Result<ExitCode> {
+    run_by(file.source(), Place::Here, std::future::pending()).await
+}
+
+/// The same by any file, with the director at a place, until a signal or until something `ends`.
+pub async fn run_by(source: Source, place: Place, ends: impl Future<Output = ()>) -> Result<ExitCode> {
     let (orders, to_cluster) = mpsc::channel(1);
     let mut reload = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
     let pass_on = async move {
+        let mut ends = std::pin::pin!(ends.fuse());
         loop {
             let order = tokio::select! {
+                () = &mut ends => Order::Stop,
                 _ = reload.recv() => Order::Reload,
                 _ = terminate.recv() => Order::Stop,
                 _ = interrupt.recv() => Order::Stop,
@@ -42,22 +62,23 @@ pub async fn run(File { path }: File) -> Result<ExitCode> {
         }
     };
     tokio::select! {
-        ended = rlvs_cluster::run(&path, Place::Here, to_cluster) => ended?,
+        ended = rlvs_cluster::run(source, place, to_cluster) => ended?,
         () = pass_on => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says whether a file can be used. Asks nobody.
-pub fn check(File { path }: &File) -> Result<ExitCode> {
-    let config = Config::read(path)?;
+pub fn check(file: File) -> Result<ExitCode> {
+    let source = file.source();
+    let (config, path) = (source.read()?, source.path());
     let servers = config.services.iter().map(|service| service.servers.len()).sum::<usize>();
     println!("{}: services: {}, real servers: {servers}", path.display(), config.services.len());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says what a file would change if all its servers were up.
-pub async fn diff(file: &File) -> ExitCode {
+pub async fn diff(file: File) -> ExitCode {
     match differences(file).await {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => DIFFERENT.into(),
@@ -68,8 +89,8 @@ pub async fn diff(file: &File) -> ExitCode {
     }
 }
 
-async fn differences(File { path }: &File) -> Result<usize> {
-    let config = Config::read(path)?;
+async fn differences(file: File) -> Result<usize> {
+    let config = file.source().read()?;
     let running = Director::new(Place::Here).running().await?;
     let changes = plan::changes(&config.concerned(running), &config.wanted());
     for change in &changes {

@@ -3,6 +3,7 @@
 mod cluster;
 mod drops;
 mod explain;
+mod import;
 mod ipvsadm;
 mod log;
 mod mark;
@@ -10,6 +11,7 @@ mod realserver;
 mod run;
 mod send_arp;
 mod status;
+mod sync;
 mod sysctl;
 
 use std::process::ExitCode;
@@ -37,10 +39,12 @@ enum Command {
     Check(cluster::File),
     /// Say what a cluster's file would change.
     Diff(cluster::File),
+    Import(import::Import),
     Status(status::Options),
     SendArp(send_arp::SendArp),
     Drops(drops::Drops),
     Explain(explain::Explain),
+    Sync(sync::Sync),
     Sysctl(sysctl::Sysctl),
     /// Say which packets carry which firewall mark, for `ipvsadm -f`.
     Mark(mark::Mark),
@@ -92,12 +96,14 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
         Command::Cluster(file) => cluster::run(file).await,
-        Command::Check(file) => cluster::check(&file),
-        Command::Diff(file) => Ok(cluster::diff(&file).await),
+        Command::Check(file) => cluster::check(file),
+        Command::Diff(file) => Ok(cluster::diff(file).await),
+        Command::Import(command) => Ok(import::run(&command)),
         Command::Status(options) => Ok(status::run(options).await),
         Command::SendArp(options) => send_arp::run(options).await,
         Command::Drops(command) => drops::run(command).await,
         Command::Explain(command) => explain::run(command).await,
+        Command::Sync(command) => sync::run(command).await,
         Command::Sysctl(command) => sysctl::run(command).await,
         Command::Mark(command) => mark::run(command).await,
         Command::Realserver(command) => realserver::run(command).await,

@@ -2,10 +2,15 @@
 
 use anyhow::Context;
 use clap::Args;
+use rlvs_cluster::Source;
+use rlvs_cluster::director::Place;
 use rlvs_director::config::Config;
-use rlvs_ipvs::{Server, ServerConfig};
+use rlvs_ipvs::{SOCKET_NAME, Server, ServerConfig};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::sync::oneshot;
+
+use crate::cluster;
 
 /// The words after `rlvs run`.
 #[derive(Args)]
@@ -19,6 +24,9 @@ pub struct Run {
     /// Read this configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Besides do what `rlvs cluster --lvs-cf` does: services, checks and addresses by Piranha's file.
+    #[arg(long, value_name = "FILE")]
+    lvs_cf: Option<PathBuf>,
 }
 
 pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
@@ -30,8 +38,25 @@ pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
         config.interfaces = words.interfaces;
     }
     config.local &= !words.no_local;
-    rlvs_director::run(&config).await?;
-    Ok(ExitCode::SUCCESS)
+    let Some(source) = words.lvs_cf.map(Source::LvsCf) else {
+        rlvs_director::run(&config).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    // A file that cannot be used is told before anything is attached.
+    source.read()?;
+    // A signal ends both. If the director ends for another reason, addresses must not stay here.
+    let (ending, ends) = oneshot::channel::<()>();
+    let director = async {
+        let ended = rlvs_director::run(&config).await;
+        drop(ending);
+        Ok(ended)
+    };
+    let cluster = cluster::run_by(source, Place::Socket(SOCKET_NAME.to_owned()), async {
+        let _it_ended = ends.await;
+    });
+    let (directed, code) = tokio::try_join!(director, cluster)?;
+    directed?;
+    Ok(code)
 }
 
 pub async fn detach() -> anyhow::Result<ExitCode> {

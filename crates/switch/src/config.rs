@@ -72,6 +72,8 @@ pub struct Config {
     pub generation: AtomicU32,
     /// CPUs that the counters are laid out for.
     pub cpus: AtomicU32,
+    /// Index of the interface by which the switch receives what the director itself sends; 0: by none.
+    pub local_in: AtomicU32,
     /// Ticks that a TCP connection lives after a packet, by state.
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
     /// Ticks that an SCTP association lives after a packet, by state.
@@ -100,7 +102,7 @@ pub struct Config {
     pub local_out: AtomicU32,
     /// Director only: what all counters together showed when everything was last zeroed.
     pub zero: [AtomicU64; 5],
-    /// Director only: the master daemon and the backup daemon.
+    /// The master daemon and the backup daemon.
     pub daemons: [SyncDaemon; 2],
 }
 
@@ -222,6 +224,20 @@ impl Config {
     pub fn is_standby(&self) -> bool {
         let [_, backup] = &self.daemons;
         self.settings.backup_only.load(order::PLAIN) != 0 && backup.started.load(order::PLAIN) != 0
+    }
+
+    /// Whether a master daemon runs, which is to hear of connections.
+    #[inline(always)]
+    pub fn has_master(&self) -> bool {
+        let [master, _] = &self.daemons;
+        master.started.load(order::PLAIN) != 0
+    }
+
+    /// Whether a master or a backup daemon runs.
+    #[inline(always)]
+    pub fn has_daemon(&self) -> bool {
+        let [master, backup] = &self.daemons;
+        master.started.load(order::PLAIN) | backup.started.load(order::PLAIN) != 0
     }
 
     /// Puts timeouts and settings to IPVS's default values.

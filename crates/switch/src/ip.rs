@@ -44,8 +44,13 @@ pub trait Ip: Keyed {
     fn is_loopback(address: Self::Address) -> bool;
     /// Whether a router may send the packet on in fragments.
     fn may_be_cut<P: Platform>(platform: &P, frame: &Frame) -> bool;
+    /// Says how many hops are left.
+    fn set_hops<P: Platform>(platform: &P, frame: &Frame, hops: u8) -> Option<()>;
     /// Takes one hop off; there must be one.
-    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
+    #[inline(always)]
+    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+        Self::set_hops(platform, frame, frame.hops.wrapping_sub(1))
+    }
     /// Replaces an address and takes one hop off; what the transport checksum must follow.
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: Self::Address) -> Option<Change>;
     /// Replaces an address in the header that an ICMP error quotes at `offset`, hops left alone; what the error's
@@ -122,9 +127,9 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+    fn set_hops<P: Platform>(platform: &P, frame: &Frame, hops: u8) -> Option<()> {
         let mut header = platform.read::<Ipv4>(frame.l3)?;
-        header.decrement_ttl();
+        header.set_ttl(hops);
         platform.write(frame.l3 + Ipv4::TTL, header.ttl)?;
         platform.write(frame.l3 + Ipv4::TTL + 2, header.checksum)
     }
@@ -219,8 +224,8 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
-        platform.write(frame.l3 + Ipv6::HOP_LIMIT, frame.hops.wrapping_sub(1))
+    fn set_hops<P: Platform>(platform: &P, frame: &Frame, hops: u8) -> Option<()> {
+        platform.write(frame.l3 + Ipv6::HOP_LIMIT, hops)
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::sip::CallKey;
 use crate::steps::Handover;
+use crate::sync::Change;
 use crate::table::{Bucket4, Bucket6};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -142,6 +143,10 @@ pub trait Platform: Edit {
     /// Gives the director a copy of this frame, a fragment with this key that came before the first of its packet: to be
     /// received again when that has come. Without room for it nothing is done.
     fn keep_fragment(&self, key: &FragmentKey);
+
+    /// Tells the director, while a synchronisation daemon runs. Without room for it nothing is done: the master walks the table,
+    /// too, and other packets ask for ways.
+    fn tell(&self, change: Change);
 
     /// Has the director send the frame by this interface, in fragments of at most `mtu` octets each; `is_own` as in
     /// [`crate::fragment::LargePacket`]. False if there is no room for it.

@@ -45,6 +45,13 @@ fn what_cannot_be_switched_is_told_why() -> Result<()> {
             "SCTP 192.168.0.100:4000 -> 192.168.0.1:53, INIT",
         ),
         ("tcp 172.16.0.1:80 192.168.0.100:4000 --flags syn|ack", "connection", "none is known"),
+        ("udp 192.168.0.100:4000 192.168.0.1:53 --fragment early", "connection", "until then this one waits"),
+        (
+            "tcp 192.168.0.1:80 192.168.0.100:4000 --icmp too-big",
+            "service",
+            "an ICMP error opens no connection",
+        ),
+        ("udp 192.168.0.100:4000 192.168.0.1:53 --mark 7", "service", "there is no mark 7 (IPv4)"),
     ] {
         let told = explain(&cluster, question)?;
         let line = told.lines().find(|line| line.starts_with(subject)).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! FTP: a real server behind the director, and clients that fetch in active and passive mode.
 
 use anyhow::{Context, Result, ensure};
-use rlvs_testbed::{Cluster, Family, Method, Process, real_server, with_port};
+use rlvs_testbed::{Cluster, Family, Method, Namespace, Process, real_server, with_port};
 
 /// More than a window: data connections carry more than their first packets.
 const OCTETS: usize = 200_000;
@@ -26,7 +26,10 @@ fn files_come_through_nat_in_every_mode() -> Result<()> {
             }
             let mut names = Vec::new();
             for _ in 0..2 {
-                names.push(fetch(&cluster, mode).with_context(|| format!("{family:?} {mode:?}"))?);
+                names.push(
+                    fetch(&cluster, &cluster.net.client, mode)
+                        .with_context(|| format!("{family:?} {mode:?}"))?,
+                );
             }
             names.sort();
             ensure!(names == ["rs1", "rs2"], "{family:?} {mode:?}: {names:?}");
@@ -41,6 +44,27 @@ fn files_come_through_nat_in_every_mode() -> Result<()> {
     Ok(())
 }
 
+/// A client on the director itself: its data connections leave, or come, by the same way.
+#[test]
+#[ignore = "needs root"]
+fn files_come_to_the_director() -> Result<()> {
+    for family in Family::ALL {
+        let cluster = Cluster::start(Method::Nat, family, 2)?;
+        let _servers = serve(&cluster)?;
+        add_service(&cluster, "-s rr")?;
+        for mode in [&["--ftp-pasv"][..], &["-P", "-"]] {
+            let mut names = Vec::new();
+            for _ in 0..2 {
+                let fetched = fetch(&cluster, &cluster.net.director, mode);
+                names.push(fetched.with_context(|| format!("{family:?} {mode:?}"))?);
+            }
+            names.sort();
+            ensure!(names == ["rs1", "rs2"], "{family:?} {mode:?}: {names:?}");
+        }
+    }
+    Ok(())
+}
+
 /// Without NAT nothing is read: persistence leads the data connections to the server of the control connection.
 #[test]
 #[ignore = "needs root"]
@@ -50,8 +74,10 @@ fn persistence_keeps_data_connections_with_their_server() -> Result<()> {
         let _servers = serve(&cluster)?;
         add_service(&cluster, "-s rr -p 60")?;
         for mode in [&["--ftp-pasv"][..], &["-P", "-"]] {
-            let first = fetch(&cluster, mode).with_context(|| format!("{method:?} {family:?} {mode:?}"))?;
-            let second = fetch(&cluster, mode).with_context(|| format!("{method:?} {family:?} {mode:?}"))?;
+            let first = fetch(&cluster, &cluster.net.client, mode)
+                .with_context(|| format!("{method:?} {family:?} {mode:?}"))?;
+            let second = fetch(&cluster, &cluster.net.client, mode)
+                .with_context(|| format!("{method:?} {family:?} {mode:?}"))?;
             ensure!(first == second, "{method:?} {family:?} {mode:?}: {first}, then {second}");
         }
     }
@@ -81,12 +107,12 @@ fn add_service(cluster: &Cluster, words: &str) -> Result<()> {
 }
 
 /// Fetches the file with curl; the server whose it was.
-fn fetch(cluster: &Cluster, mode: &[&str]) -> Result<String> {
+fn fetch(cluster: &Cluster, client: &Namespace, mode: &[&str]) -> Result<String> {
     let url = format!("ftp://{}/file", with_port(cluster.family.vip(), 21));
     let mut words = vec!["curl", "-sS", "-m", "20"];
     words.extend(mode);
     words.push(&url);
-    name_in(&cluster.net.client.output(&words)?)
+    name_in(&client.output(&words)?)
 }
 
 /// Fetches it with lftp, which asks for its length and date before that, passively and actively.

@@ -93,6 +93,33 @@ fn the_director_asks_with_direct_routing() -> Result<()> {
     Ok(())
 }
 
+/// What the director sends gets marks by the same rules; those that name an interface are about what comes by it.
+#[test]
+#[ignore = "needs root"]
+fn the_director_asks_by_mark() -> Result<()> {
+    for family in Family::ALL {
+        let cluster = Cluster::start(Method::Nat, family, 2)?;
+        let service = if family == Family::V4 { "-f 7" } else { "-f 7 -6" };
+        let mut servers = Vec::new();
+        cluster.ipvsadm(&format!("-A {service} -s rr"))?;
+        for (host, number) in cluster.net.servers.iter().zip(1..) {
+            let address = family.server(number);
+            servers.push(real_server::nginx(host, address, 81, &format!("rs{number}"))?);
+            cluster.ipvsadm(&format!("-a {service} -r {address} -m"))?;
+        }
+        let (host, vip) = (&cluster.net.director, family.vip());
+        let mark =
+            |rule: &str| rlvs(host, &format!("mark {rule} -p tcp -d {vip} --destination-port 81 --mark 7"));
+        mark("add -i wan")?;
+        assert!(load::curl(host, vip, 81, 1).is_err(), "{family:?}: it does not come by wan");
+        let halves = |times| Shares::from([("rs1".into(), times), ("rs2".into(), times)]);
+        assert_eq!(load::curl(&cluster.net.client, vip, 81, 2)?, halves(1), "{family:?}");
+        mark("add")?;
+        assert_eq!(load::curl(host, vip, 81, 4)?, halves(2), "{family:?}");
+    }
+    Ok(())
+}
+
 /// A client on the director is told as others are that nobody takes its connection.
 #[test]
 #[ignore = "needs root"]

@@ -54,6 +54,32 @@ fn a_mark_groups_addresses_and_ports() -> Result<()> {
     Ok(())
 }
 
+/// The cache's case: requests for servers elsewhere are to go by servers here, and without these go where they were going.
+#[test]
+#[ignore = "needs root"]
+fn without_servers_packets_go_where_they_were_going() -> Result<()> {
+    for family in Family::ALL {
+        let mut cluster = Cluster::start(Method::Nat, family, 1)?;
+        cluster.serve_http(0)?;
+        let elsewhere = family.server(1);
+        let (service, gateway) = match family {
+            Family::V4 => ("-f 7", "route add 172.16.0.0/24 via 192.168.0.254"),
+            Family::V6 => ("-f 7 -6", "-6 route add 2001:db8:16::/64 via 2001:db8::fe"),
+        };
+        cluster.net.client.ip(gateway)?;
+        cluster.ipvsadm(&format!("-A {service} -s rr"))?;
+        mark(&cluster, &format!("add -p tcp -d {elsewhere} --destination-port 80 --mark 7"))?;
+        let client = &cluster.net.client;
+        ensure!(load::curl(client, elsewhere, 80, 1).is_err(), "{family:?}: nobody is there for the mark");
+        rlvs(&cluster.net.director, "sysctl -w cache_bypass=1")?;
+        ensure!(load::curl(client, elsewhere, 80, 3)? == Shares::from([("rs1".into(), 3)]), "{family:?}");
+        let connections = cluster.ipvsadm("-L -n -c")?;
+        let of_three = connections.lines().filter(|line| line.starts_with("TCP")).count();
+        ensure!(of_three == 3, "{family:?}: {connections}");
+    }
+    Ok(())
+}
+
 /// A rule follows the interface that has its name.
 #[test]
 #[ignore = "needs root"]

@@ -72,6 +72,10 @@ steps! {
     ftp_deliver6 = FtpDeliver6,
     ftp_data = FtpData,
     ftp_data6 = FtpData6,
+    import = Import,
+    import6 = Import6,
+    import_reply = ImportReply,
+    import_reply6 = ImportReply6,
     reject = Reject,
     watch = Watch,
 }

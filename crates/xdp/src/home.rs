@@ -26,6 +26,7 @@ use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
+use rlvs_switch::sync::Change;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Edit, Memory, Platform, Step, Verdict, View, order};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -399,6 +400,15 @@ impl Platform for Kernel<xdp_md> {
             helpers::bpf_xdp_load_bytes(self.context, 0, frame, length as u32) == 0
         };
         if copied { entry.submit(0) } else { entry.discard(0) }
+    }
+
+    #[inline(always)]
+    fn tell(&self, change: Change) {
+        let Some(mut entry) = maps::CHANGES.reserve_untyped::<Change>(0) else { return };
+        // SAFETY: this entry is nobody else's until it is submitted.
+        unsafe { entry.as_mut_ptr().write(change) };
+        // The master polls: nobody need be woken.
+        entry.submit(BPF_RB_NO_WAKEUP as u64);
     }
 
     #[inline(always)]

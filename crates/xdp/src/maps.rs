@@ -28,6 +28,9 @@ const CALLS_MAX: usize = 1 << 13;
 /// Room for some 650 fragments that the director has not taken yet.
 const EARLY_OCTETS: usize = 1 << 20;
 
+/// Room for 65,536 changes, each with the ring's header.
+const CHANGES_OCTETS: usize = 1 << 20;
+
 /// Settings; one element.
 #[btf_map]
 pub static CONFIG: Array<Config, 1, MMAPABLE> = Array::new();
@@ -82,6 +85,10 @@ pub static CALLS: LruHashMap<CallKey, CallId, CALLS_MAX, 0> = LruHashMap::new();
 /// [`rlvs_switch::fragment::EarlyFragment`]s on their way to the director, which keeps them until the first of their packet has come.
 #[btf_map]
 pub static EARLY_FRAGMENTS: RingBuf<(), EARLY_OCTETS> = RingBuf::new();
+
+/// [`rlvs_switch::sync::Change`]s on their way to the director's master, while there is one.
+#[btf_map]
+pub static CHANGES: RingBuf<(), CHANGES_OCTETS> = RingBuf::new();
 
 /// [`rlvs_switch::fragment::LargePacket`]s on their way to the director, which sends them in fragments: some 250.
 #[btf_map]

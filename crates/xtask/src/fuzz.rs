@@ -1,5 +1,5 @@
 //! `cargo xtask fuzz`: random input for a time, on any stable compiler. What and how: `fuzz/src`, and the tests named
-//! `any_...` of `crates/rlvs`, for what can be read only inside that crate.
+//! `any_...` of `crates/rlvs` and `crates/cluster`, for what can be read only inside those.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const PROGRAM_TARGETS: [(&str, &[&str]); 3] = [
     ("control", &["crates/ipvs/src"]),
     ("sync", &["crates/ipvs/src/sync"]),
 ];
-/// ipvsadm's words, mark rules to import, `/proc`.
+/// ipvsadm's words, mark rules and other programs' configurations to import, `/proc`.
 const TEXTS: &str = "texts";
 /// Texts of each kind in one run of the tests: some seconds.
 const TEXTS_AT_ONCE: &str = "1000";
@@ -91,11 +91,12 @@ fn texts(project: &Path, seconds: u32) -> Result<()> {
     let (start, mut runs) = (Instant::now(), 0);
     while runs == 0 || start.elapsed() < Duration::from_secs(seconds.into()) {
         let mut tests = command::cargo(project);
-        tests.args(["test", "--quiet", "--package", "rlvs", "--bins", "any_"]);
+        tests.args(["test", "--quiet", "--package", "rlvs", "--package", "rlvs-cluster"]);
+        tests.args(["--bins", "--test", "import", "any_"]);
         tests.env("PROPTEST_CASES", TEXTS_AT_ONCE);
         ensure!(
             command::output(&mut tests).is_some(),
-            "a text was found: `PROPTEST_CASES={TEXTS_AT_ONCE} cargo test --package rlvs any_` shows it, and \
+            "a text was found: `PROPTEST_CASES={TEXTS_AT_ONCE} cargo test any_` shows it, and \
              proptest-regressions keeps it"
         );
         runs += 1;

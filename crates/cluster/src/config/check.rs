@@ -2,6 +2,7 @@
 
 mod kinds;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -43,11 +44,15 @@ pub struct Schedule {
     pub rise: u32,
     /// Failures in a row that take it out.
     pub fall: u32,
+    /// After each success, so many checks only connect over TCP. When that fails, the next one is whole again.
+    pub connects: u32,
 }
 
 /// What a check does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
+    /// Nothing, and fails: the server is out of service.
+    Never,
     /// Opens a TCP connection.
     Connect,
     /// Makes an HTTP request.
@@ -61,6 +66,15 @@ pub enum Probe {
     },
     /// Sends datagrams. Without anything expected, no ICMP error is a success.
     Datagram(Dialogue),
+    /// Binds to an LDAP server.
+    Ldap {
+        /// As whom.
+        bind: Ldap,
+        /// Over TLS.
+        tls: Option<Tls>,
+    },
+    /// Looks at a file of this machine.
+    File(Watch),
     /// Asks a DNS server over UDP.
     Dns(Dns),
     /// Sends an ICMP echo request.
@@ -89,6 +103,8 @@ pub struct Http {
     pub status: Vec<RangeInclusive<u16>>,
     /// What the body must contain.
     pub body: Option<Expected>,
+    /// What its digest must be.
+    pub digest: Option<Digest>,
     /// HTTPS.
     pub tls: Option<Tls>,
 }
@@ -110,6 +126,58 @@ pub struct Tls {
     pub name: Option<String>,
     /// The authorities trusted, in PEM. Without them any certificate will do.
     pub authorities: Option<PathBuf>,
+    /// Who the client is.
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate and those that lead to its authority, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+}
+
+/// The digest of a body, of its first mebioctet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Digest {
+    /// As keepalived's genhash makes it.
+    Md5([u8; 16]),
+    /// SHA-256.
+    Sha256([u8; 32]),
+}
+
+impl fmt::Display for Digest {
+    /// As the file has it, such as `md5:d41d8cd98f00b204e9800998ecf8427e`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, octets) = match self {
+            Self::Md5(octets) => ("md5", octets.as_slice()),
+            Self::Sha256(octets) => ("sha256", octets.as_slice()),
+        };
+        write!(f, "{name}:")?;
+        octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// A simple bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ldap {
+    /// A distinguished name; empty for nobody.
+    pub name: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// A file that says whether a server is to be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Its path; `%h` and `%p` in it stand for address and port.
+    pub path: String,
+    /// There must be one, or there must be none.
+    pub exists: bool,
+    /// Its content is the server's weight.
+    pub weigh: bool,
 }
 
 /// Steps of a conversation, one after the other.
@@ -240,8 +308,11 @@ fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
     let address = section.standard("address", "an address without a port").map(|address| address.value);
     let own = section.integer("port", 1..=u16::MAX);
     let (kind, probe) = kinds::probe(section)?;
-    let needs_port = !matches!(probe, Probe::Ping | Probe::Command { .. });
+    let needs_port = !matches!(probe, Probe::Never | Probe::Ping | Probe::File(_) | Probe::Command { .. });
     let port = own.or(port);
+    if schedule.connects > 0 && !matches!(probe, Probe::Http(_) | Probe::Stream { .. }) {
+        section.mistake("`connects` is for checks that talk over TCP");
+    }
     if needs_port && port.is_none() {
         section.mistake("neither service nor server have a port: the check needs `port`");
     }
@@ -261,6 +332,7 @@ fn schedule(section: &Section<'_>) -> Schedule {
         jitter: section.duration("jitter", milliseconds(0)..=hour).unwrap_or(interval / 10),
         rise: section.integer("rise", 1..=1_000_u32).unwrap_or(2),
         fall: section.integer("fall", 1..=1_000_u32).unwrap_or(2),
+        connects: section.integer("connects", 0..=1_000_000_u32).unwrap_or(0),
     };
     if schedule.retry > schedule.interval {
         section.mistake("`retry` is longer than `interval`");

@@ -1,6 +1,7 @@
 //! The configuration file, in TOML: what should be. Reading it checks all that can be checked without a network.
 
 mod check;
+mod heartbeat;
 mod mistake;
 mod section;
 mod service;
@@ -15,7 +16,11 @@ use toml::de::DeTable;
 
 use crate::plan::Setup;
 
-pub use check::{Check, Command, Dialogue, Dns, Expected, Http, Method, Probe, Record, Schedule, Step, Tls};
+pub use check::{
+    Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Schedule,
+    Step, Tls, Watch,
+};
+pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
 use section::Section;
@@ -32,6 +37,8 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// Virtual routers that are master together.
     pub groups: Vec<SyncGroup>,
+    /// Addresses that one of two machines has, by Piranha's protocol.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// Services that run and are not in the file.
@@ -168,8 +175,9 @@ impl Config {
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
+        let heartbeat = heartbeat::read(&file, &instances, notify.as_ref());
         file.finish();
-        Self { others, services, instances, groups }
+        Self { others, services, instances, groups, heartbeat }
     }
 }
 

@@ -242,6 +242,7 @@ fn impossible_checks_are_refused() {
         ("type = \"tcp\", interval = \"1s\", retry = \"2s\"", "longer than `interval`"),
         ("type = \"tcp\", interval = \"1ms\"", "must be 50ms to 3600s"),
         ("type = \"tcp\", rise = 0", "must be 1 to 1000"),
+        ("type = \"dns\", connects = 2", "`connects` is for"),
         ("type = \"tcp\", port = 65536", "must be 1 to 65535"),
     ] {
         let found = mistakes(&format!("[[service]]\ntcp = \"192.0.2.10:80\"\ncheck = {{ {keys} }}\n"));
@@ -398,4 +399,36 @@ fn draining_needs_a_time() {
     let text = text.replace("}]", ", drain = \"2m\" }]");
     let server = Config::parse(&text, Path::new("c.toml")).unwrap().services.remove(0).servers.remove(0);
     assert_eq!((server.drain, server.slow_start), (Duration::from_secs(120), Duration::from_secs(60)));
+}
+
+#[test]
+fn a_heartbeat_is_read() {
+    let text = r#"
+        [heartbeat]
+        primary = "192.0.2.2"
+        backup = "192.0.2.3"
+        keepalive = "500ms"
+        addresses = [{ address = "192.0.2.10/24", interface = "eth0" }, { address = "2001:db8::1", interface = "eth1" }]
+    "#;
+    let heartbeat = parse(text).unwrap().heartbeat.unwrap();
+    assert_eq!((heartbeat.port, heartbeat.private, heartbeat.monitor_links), (539, None, false));
+    assert_eq!(
+        (heartbeat.keepalive, heartbeat.deadtime),
+        (Duration::from_millis(500), Duration::from_secs(5))
+    );
+    let prefixes: Vec<_> = heartbeat.addresses.iter().map(|vip| vip.prefix).collect();
+    assert_eq!(prefixes, [24, 128]);
+    for (from, to, reason) in [
+        ("primary = \"192.0.2.2\"", "", "`primary` is missing"),
+        ("192.0.2.2", "fe80::1", "an IPv4 address"),
+        ("keepalive", "primary_private = \"10.0.0.1\"\nkeepalive", "or none of them"),
+        ("500ms", "5s", "longer than `keepalive`"),
+        ("192.0.2.10/24", "192.0.2.10/33", "an address such as"),
+        ("2001:db8::1\", interface = \"eth1", "192.0.2.10\", interface = \"eth0", "named twice"),
+        (", interface = \"eth1\"", "", "is missing"),
+        ("backup =", "standby =", "unknown key `standby`"),
+    ] {
+        let found = mistakes(&text.replacen(from, to, 1));
+        assert!(found.iter().any(|mistake| mistake.contains(reason)), "{to}: {found:?}");
+    }
 }

@@ -285,7 +285,7 @@ fn password(section: &Section<'_>, text: &Placed<&str>, version: Version) -> Opt
 }
 
 /// An address, and its prefix length if it is not that of a single host.
-fn vip(text: &str) -> Option<(IpAddr, u8)> {
+pub(super) fn vip(text: &str) -> Option<(IpAddr, u8)> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address.parse().ok()?, Some(prefix.parse().ok()?)),
         None => (text.parse().ok()?, None),

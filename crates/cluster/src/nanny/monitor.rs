@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::judge::{Judge, Ruling};
 use super::probe::Target;
-use crate::config::Check;
+use crate::config::{Check, Probe};
 
 /// A check that goes on until this is dropped, for the sake of `S`.
 #[derive(Debug)]
@@ -93,13 +93,21 @@ async fn watch<S: Clone>(
     let target = Target { address: check.address.unwrap_or(address), port: check.port };
     let mut judge = Judge::new(schedule.rise, schedule.fall);
     let mut last_weight = None;
+    // Checks that only connect, until the next whole one.
+    let mut connects = 0;
     // Not all at once at the start, nor ever after.
     tokio::time::sleep(up_to(schedule.jitter)).await;
     loop {
+        let probe = if connects == 0 { &check.probe } else { &Probe::Connect };
         let start = Instant::now();
-        let result = match tokio::time::timeout(schedule.timeout, target.probe(&check.probe)).await {
+        let result = match tokio::time::timeout(schedule.timeout, target.probe(probe)).await {
             Ok(result) => result.map_err(|failure| failure.to_string()),
             Err(_) => Err(format!("not done after {:?}", schedule.timeout)),
+        };
+        connects = match (&result, connects) {
+            (Err(_), _) => 0,
+            (Ok(_), 0) => schedule.connects,
+            (Ok(_), left) => left - 1,
         };
         let (at, failure) = (Instant::now(), result.as_ref().err().cloned());
         lock(&seen).last = Some(Report { at, took: at.duration_since(start), failure });

@@ -2,10 +2,11 @@
 //!
 //! [`machine`] is the protocol as a pure function of events, [`packet`] its messages. A [`Pulse`] is the task that runs
 //! virtual routers on this machine: it hears other machines, follows interfaces, moves addresses and tells neighbours
-//! ([`announce`]).
+//! ([`announce`]). A [`Heartbeat`] does the same for two machines by Piranha's protocol.
 
 pub mod announce;
 mod carrier;
+mod heartbeat;
 mod inspect;
 mod kernel;
 pub mod machine;
@@ -14,8 +15,10 @@ mod router;
 mod series;
 mod status;
 mod task;
+mod vips;
 mod wire;
 
+pub use heartbeat::Heartbeat;
 pub use kernel::Interface;
 pub use status::{InstanceStatus, PeerStatus};
 pub use task::{Pulse, PulseError};

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::announce::Announcer;
 use super::carrier::Carriers;
 use super::inspect::{Finding, inspect};
 use super::kernel::{Addresses, Interface};
@@ -14,6 +13,7 @@ use super::machine::{Action, Event, Machine, Rules, State};
 use super::packet::Advertisement;
 use super::series::Series;
 use super::status::{InstanceStatus, Peers};
+use super::vips::Vips;
 use super::wire::{Heard, Wire};
 use crate::config::{Check, Instance, Vip, Watched};
 use crate::notify::{Notice, Notifier};
@@ -35,12 +35,13 @@ pub(super) struct Router {
     since: Instant,
     reason: String,
     peers: Peers,
-    addresses: Addresses,
+    vips: Vips,
     notifier: Notifier,
 }
 
 impl Router {
     pub(super) fn new(instance: Instance, addresses: Addresses, notifier: Notifier) -> Self {
+        let vips = Vips::new(addresses, &instance.name);
         let machine = Machine::new(Rules::of(&instance));
         Self {
             instance,
@@ -54,7 +55,7 @@ impl Router {
             since: Instant::now(),
             reason: "it has not begun".into(),
             peers: Peers::default(),
-            addresses,
+            vips,
             notifier,
         }
     }
@@ -217,7 +218,7 @@ impl Router {
             return;
         }
         for vip in old.addresses.iter().filter(|vip| !self.has(vip)) {
-            self.take(vip).await;
+            self.vips.take(vip).await;
         }
         self.restore(now).await;
     }
@@ -313,15 +314,15 @@ impl Router {
 
     async fn enter(&mut self, now: Duration, state: State, reason: String) {
         if state == State::Master {
-            for vip in self.instance.addresses.clone() {
-                self.put(&vip).await;
+            for vip in &self.instance.addresses {
+                self.vips.put(vip).await;
             }
             self.announce(now);
         } else {
             self.announcements.end();
             // Also at the start: a process that was killed may have left them.
-            for vip in self.instance.addresses.clone() {
-                self.take(&vip).await;
+            for vip in &self.instance.addresses {
+                self.vips.take(vip).await;
             }
         }
         (self.since, self.reason) = (Instant::now(), reason.clone());
@@ -336,47 +337,8 @@ impl Router {
 
     /// Puts back what of its addresses is not there, and says so to neighbours.
     async fn restore(&mut self, now: Duration) {
-        let mut missing = Vec::new();
-        for vip in &self.instance.addresses {
-            let there =
-                Interface::look(&vip.interface).is_ok_and(|found| found.addresses.contains(&vip.address));
-            if !there {
-                missing.push(vip.clone());
-            }
-        }
-        for vip in &missing {
-            tracing::warn!(
-                "({}) {} is not on {}: putting it there",
-                self.instance.name,
-                vip.address,
-                vip.interface
-            );
-            self.put(vip).await;
-        }
-        if !missing.is_empty() {
+        if self.vips.restore(&self.instance.addresses).await {
             self.announce(now);
-        }
-    }
-
-    async fn put(&self, vip: &Vip) {
-        if let Err(error) = self.addresses.put(vip).await {
-            tracing::error!(
-                "({}) cannot put {} on {}: {error}",
-                self.instance.name,
-                vip.address,
-                vip.interface
-            );
-        }
-    }
-
-    async fn take(&self, vip: &Vip) {
-        if let Err(error) = self.addresses.take(vip).await {
-            tracing::error!(
-                "({}) cannot take {} off {}: {error}",
-                self.instance.name,
-                vip.address,
-                vip.interface
-            );
         }
     }
 
@@ -390,12 +352,8 @@ impl Router {
         if times == 0 {
             return;
         }
-        for vip in self.instance.addresses.clone() {
-            let sent = Announcer::open(&vip.interface)
-                .and_then(|mut announcer| (0..times).try_for_each(|_| announcer.send(vip.address)));
-            if let Err(error) = sent {
-                self.complain(format!("cannot announce {} on {}: {error}", vip.address, vip.interface));
-            }
+        if let Err(complaint) = self.vips.announce(&self.instance.addresses, times) {
+            self.complain(complaint);
         }
     }
 

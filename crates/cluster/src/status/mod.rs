@@ -11,6 +11,8 @@ mod time;
 
 use serde::{Deserialize, Serialize};
 
+use rlvs_ipvs::SOCKET_NAME;
+
 use crate::director::Place;
 use crate::notify::Health;
 use crate::pulse::InstanceStatus;
@@ -23,6 +25,7 @@ pub use time::Time;
 pub fn socket_name(place: &Place) -> String {
     match place {
         Place::Here => "rlvs/cluster".into(),
+        Place::Socket(director) if director == SOCKET_NAME => "rlvs/cluster".into(),
         Place::Socket(director) => format!("{director}/cluster"),
     }
 }

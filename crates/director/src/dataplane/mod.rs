@@ -24,6 +24,7 @@ use crate::fragments::{EarlyFragments, LargePackets};
 use crate::memory::{Mapped, Shared};
 use crate::object;
 use crate::registry::rooms;
+use crate::sync::Importer;
 use crate::tables::Tables;
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::{Program as Loaded, ProgramError, SchedClassifier, Xdp};
@@ -42,7 +43,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 19] = [
+const MAPS: [&str; 20] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -60,6 +61,7 @@ const MAPS: [&str; 19] = [
     "FRAGMENTS",
     "CALLS",
     "EARLY_FRAGMENTS",
+    "CHANGES",
     "LARGE_PACKETS",
     "STEPS",
 ];
@@ -82,6 +84,10 @@ pub struct DataPlane {
     pub samples: RingBuf<MapData>,
     /// Fragments that came before the first of their packet.
     pub early_fragments: EarlyFragments,
+    /// What the switch tells while synchronisation daemons run.
+    pub changes: RingBuf<MapData>,
+    /// Puts connections that others tell of into the table.
+    pub importer: Importer,
     /// Packets that are to leave in fragments.
     pub large_packets: LargePackets,
     /// Where the first step is attached.
@@ -144,11 +150,13 @@ impl DataPlane {
         set_up(&tables, cpus)?;
         let service_index = map(&mut ebpf, "SERVICE_INDEX")?;
         let (events, samples) = (map(&mut ebpf, "EVENTS")?, map(&mut ebpf, "SAMPLES")?);
+        let changes = map(&mut ebpf, "CHANGES")?;
         let (ring, records) = (map(&mut ebpf, "EARLY_FRAGMENTS")?, map(&mut ebpf, "FRAGMENTS")?);
         let large_packets = LargePackets::new(map(&mut ebpf, "LARGE_PACKETS")?);
         let same_programs = programs(&mut ebpf, &pins)?;
-        let early_fragments = EarlyFragments::new(ring, records, first_step(&pins)?);
-        let attachments = Attachments::adopt(first_step(&pins)?, &pins)?;
+        let early_fragments = EarlyFragments::new(ring, records, step(&pins, Program::Director)?);
+        let importer = Importer::new(step(&pins, Program::Import)?, step(&pins, Program::Import6)?);
+        let attachments = Attachments::adopt(step(&pins, Program::Director)?, &pins)?;
         let local_out = SchedClassifier::from_pin(pins.program(LOCAL_OUT))?;
         Ok(DataPlane {
             tables,
@@ -156,6 +164,8 @@ impl DataPlane {
             events,
             samples,
             early_fragments,
+            changes,
+            importer,
             large_packets,
             attachments,
             local_out,
@@ -249,8 +259,7 @@ fn programs(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, DirectorError> {
     }
     let mut steps: ProgramArray<MapData> = map(ebpf, "STEPS")?;
     for &step in Program::ALL {
-        let program = Xdp::from_pin(pins.program(step.name()), XdpAttachType::Interface)?;
-        steps.set(step as u32, program.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
+        steps.set(step as u32, self::step(pins, step)?.fd()?, 0).map_err(|error| unusable("STEPS", error))?;
     }
     pins.forget_other_programs();
     Ok(pinned)
@@ -277,9 +286,9 @@ fn load(ebpf: &mut Ebpf) -> Result<(), DirectorError> {
     })
 }
 
-/// The program of the first step.
-fn first_step(pins: &Pins) -> Result<Xdp, DirectorError> {
-    Ok(Xdp::from_pin(pins.program(Program::Director.name()), XdpAttachType::Interface)?)
+/// The program of a step.
+fn step(pins: &Pins, step: Program) -> Result<Xdp, DirectorError> {
+    Ok(Xdp::from_pin(pins.program(step.name()), XdpAttachType::Interface)?)
 }
 
 /// Tells a lack of privilege from other failures.

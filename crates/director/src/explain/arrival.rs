@@ -113,15 +113,9 @@ mod tests {
             source: "10.0.0.254".parse().unwrap(),
         });
         let arrival = |name: Option<&str>, from: &Path, attached: &[u32]| {
-            let probe = Probe {
-                protocol: Protocol::TCP,
-                source: "192.0.2.7:1".parse().unwrap(),
-                destination: "10.0.0.1:80".parse().unwrap(),
-                signal: 2,
-                length: 0,
-                hops: 64,
-                interface: name.map(String::from),
-            };
+            let (source, destination) = ("192.0.2.7:1".parse().unwrap(), "10.0.0.1:80".parse().unwrap());
+            let interface = name.map(String::from);
+            let probe = Probe { interface, ..Probe::new(Protocol::TCP, source, destination) };
             let arrival = Arrival::new(&probe, [from, &Path::Unresolved], &interfaces, attached);
             arrival.map(|a| (a.interface, a.vlan, a.macs[0][5], a.macs[1][5]))
         };

@@ -4,7 +4,7 @@ use super::choice::endpoint;
 use super::story::{Story, is_creation, service_name};
 use crate::connections::Address;
 use crate::flow::Flow;
-use rlvs_ipvs::Value;
+use rlvs_ipvs::{Form, Value};
 use rlvs_packet::ethernet::Mac;
 use rlvs_packet::icmp::Cause;
 use rlvs_switch::config::Config;
@@ -65,10 +65,18 @@ fn no_service<F: Family + Address>(story: &mut Story<'_, F>) {
             "not looked for: packets from port 20 are FTP's data, which its control connection arranges for"
                 .into()
         }
-        [] => "not looked for: a packet with these flags opens no connection".into(),
+        [] => format!("not looked for: {} opens no connection", what(story.form)),
         sought => format!("none: there is no {}", sought.join(", nor ")),
     };
     story.report.say("service", text, []);
+}
+
+fn what(form: Form) -> &'static str {
+    match form {
+        Form::Whole | Form::FirstFragment => "a packet with these flags",
+        Form::LaterFragment | Form::EarlyFragment => "a fragment other than the first",
+        Form::Error(..) => "an ICMP error",
+    }
 }
 
 /// The destination that the packet is for, and the way to it.

@@ -22,10 +22,17 @@ pub use overlay::Overlay;
 use crate::registry::{Registry, keys};
 use crate::tables::Tables;
 use report::Report;
-use rlvs_ipvs::{Errno, Finding, Probe, Protocol};
+use rlvs_ipvs::{Errno, Finding, Form, Probe, Protocol};
 use rlvs_switch::Verdict;
 use rlvs_switch::table::{Family, Tuple, V4, V6};
+use std::net::SocketAddr;
 use story::Story;
+
+/// Protocols of packets that can be asked about.
+const PROTOCOLS: [Protocol; 5] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Protocol::AH, Protocol::ESP];
+
+/// Octets that a packet that is asked about may carry.
+const PAYLOAD_MAX: usize = 1 << 15;
 
 /// What would become of a packet.
 #[derive(Debug)]
@@ -49,8 +56,8 @@ pub struct Interfaces<'a> {
 /// Explains what the switch would do with a packet that comes in like this. Changes nothing.
 ///
 /// # Errors
-/// EPROTONOSUPPORT if the protocol is none of TCP, UDP and SCTP, EAFNOSUPPORT if sender and receiver are of different
-/// families, EMSGSIZE if no frame is that long.
+/// EPROTONOSUPPORT if the protocol is none of TCP, UDP, SCTP, AH and ESP, EAFNOSUPPORT if not all addresses are of one
+/// family, EMSGSIZE if no packet carries that much.
 pub fn explain(
     tables: &Tables,
     registry: &Registry,
@@ -58,35 +65,55 @@ pub fn explain(
     arrival: &Arrival,
     interfaces: &Interfaces<'_>,
 ) -> Result<Explanation, Errno> {
-    if ![Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&probe.protocol) {
+    if !PROTOCOLS.contains(&probe.protocol) {
         return Err(Errno::PROTONOSUPPORT);
     }
-    if probe.source.is_ipv4() != probe.destination.is_ipv4() {
+    let [sender, receiver] = probe.ends();
+    if [probe.destination.ip(), sender, receiver].iter().any(|end| end.is_ipv4() != probe.source.is_ipv4()) {
         return Err(Errno::AFNOSUPPORT);
     }
+    if probe.payload.len() > PAYLOAD_MAX {
+        return Err(Errno::MSGSIZE);
+    }
     let frame = frame::frame(probe, arrival.macs, arrival.vlan);
-    let overlay = Overlay::new(tables, registry, arrival.interface, arrival.way, &frame);
+    let mut overlay =
+        Overlay::new(tables, registry, arrival.interface, arrival.way, &frame).marked(probe.mark);
+    if probe.form == Form::LaterFragment {
+        let ports = [probe.source, probe.destination].map(|end| end.port().to_be_bytes());
+        overlay = overlay.after_first(ports, probe.protocol.0 as u8);
+    }
     let mut report = Report::default();
     packet(&mut report, probe, arrival, interfaces);
     Ok(if probe.source.is_ipv4() {
-        Story::<V4>::new(&overlay, tuple(probe), interfaces, report).tell()
+        Story::<V4>::new(&overlay, tuple(probe), probe.form, interfaces, report).tell()
     } else {
-        Story::<V6>::new(&overlay, tuple(probe), interfaces, report).tell()
+        Story::<V6>::new(&overlay, tuple(probe), probe.form, interfaces, report).tell()
     })
 }
 
 fn packet(report: &mut Report, probe: &Probe, arrival: &Arrival, interfaces: &Interfaces<'_>) {
     let name = (interfaces.name)(arrival.interface);
     let signal = probe.signal_words();
-    let Probe { protocol, source, destination, hops, .. } = probe;
+    let Probe { source, destination, hops, .. } = probe;
+    let protocol = match probe.protocol {
+        Protocol::AH => "AH".into(),
+        Protocol::ESP => "ESP".into(),
+        protocol => protocol.to_string(),
+    };
+    let what = match probe.form {
+        Form::Whole => String::new(),
+        Form::FirstFragment => "first fragment of ".into(),
+        Form::LaterFragment | Form::EarlyFragment => "later fragment of ".into(),
+        Form::Error(problem, from) => format!("ICMP error {} from {from} about ", problem.name()),
+    };
     report.say(
         "packet",
         format!(
-            "{protocol} {source} -> {destination}{}, received by {name}",
+            "{what}{protocol} {source} -> {destination}{}, received by {name}",
             signal.as_ref().map(|words| format!(", {words}")).unwrap_or_default()
         ),
         [
-            ("protocol", protocol.to_string().into()),
+            ("protocol", protocol.as_str().into()),
             ("source", source.to_string().into()),
             ("destination", destination.to_string().into()),
             ("signal", signal.unwrap_or_default().into()),
@@ -100,13 +127,18 @@ fn packet(report: &mut Report, probe: &Probe, arrival: &Arrival, interfaces: &In
     }
 }
 
-/// What the packet's connection is found by.
+/// What the packet's connection is found by: an error's in the direction of the error, IPsec's as that of the exchange of its keys.
 fn tuple<F: Family>(probe: &Probe) -> Tuple<F> {
-    let address = |end: std::net::SocketAddr| F::address(keys::words(end.ip()));
+    let address = |end: SocketAddr| F::address(keys::words(end.ip()));
+    let [source, destination] = match probe.form {
+        Form::Error(..) => [probe.destination, probe.source],
+        _ => [probe.source, probe.destination],
+    };
+    let is_secured = [Protocol::AH, Protocol::ESP].contains(&probe.protocol);
     Tuple {
-        source: address(probe.source),
-        destination: address(probe.destination),
-        ports: [probe.source, probe.destination].map(|end| end.port().to_be_bytes()),
-        protocol: probe.protocol.0 as u8,
+        source: address(source),
+        destination: address(destination),
+        ports: [source, destination].map(|end| end.port().to_be_bytes()),
+        protocol: if is_secured { Protocol::UDP.0 as u8 } else { probe.protocol.0 as u8 },
     }
 }

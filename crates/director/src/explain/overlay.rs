@@ -6,7 +6,7 @@ use super::copies::Copies;
 use crate::registry::Registry;
 use crate::tables::Tables;
 use rlvs_switch::cell::AtomicU32;
-use rlvs_switch::config::{Config, Tick};
+use rlvs_switch::config::{Config, Tick, look_up};
 use rlvs_switch::counters::{Counters, Event};
 use rlvs_switch::destination::{Destination, Hop};
 use rlvs_switch::fragment::{FragmentKey, FragmentRecord, LARGE_MAX};
@@ -17,9 +17,11 @@ use rlvs_switch::scheduler::locality;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
+use rlvs_switch::sync::Change;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Memory, Platform, Verdict, View, order};
 use std::cell::{Cell, Ref, RefCell};
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering::SeqCst;
 use zerocopy::FromBytes;
 
@@ -45,6 +47,8 @@ pub struct Overlay<'a> {
     sought: RefCell<Vec<(ServiceKey, Option<u32>)>>,
     last_rule: Cell<Option<u32>>,
     fragmented_by: Cell<u32>,
+    mark: Option<NonZeroU32>,
+    first_fragment: Option<FragmentRecord>,
 }
 
 impl<'a> Overlay<'a> {
@@ -76,7 +80,52 @@ impl<'a> Overlay<'a> {
             sought: RefCell::default(),
             last_rule: Cell::default(),
             fragmented_by: Cell::default(),
+            mark: None,
+            first_fragment: None,
         }
+    }
+
+    /// The packet carries this mark, whatever mark rules say.
+    pub(super) fn marked(self, mark: Option<NonZeroU32>) -> Overlay<'a> {
+        if let (Some(_), Some(config)) = (mark, self.config()) {
+            // There is something to look up, even if no rule leads to it.
+            for look_ups in [&config.look_ups4, &config.look_ups6] {
+                look_ups.store(look_ups.load(order::PLAIN) | look_up::MARK, order::PLAIN);
+            }
+        }
+        Overlay { mark, ..self }
+    }
+
+    /// The packet's first fragment has come, with these ports of this protocol.
+    pub(super) fn after_first(self, ports: [[u8; 2]; 2], protocol: u8) -> Overlay<'a> {
+        let [[a, b], [c, d]] = ports;
+        let first_fragment = Some(FragmentRecord {
+            ports: u32::from_ne_bytes([a, b, c, d]),
+            protocol: protocol.into(),
+            expires: self.now.plus(1).0,
+            reserved: 0,
+        });
+        Overlay { first_fragment, ..self }
+    }
+
+    /// The mark that the packet carries already.
+    pub(super) fn mark(&self) -> Option<NonZeroU32> {
+        self.mark
+    }
+
+    /// Sees to it that the service is looked for by that mark, once rules have had their say.
+    pub(super) fn carry_mark(&self) {
+        if let Some(mark) = self.mark {
+            self.handover.mark.store(mark.get(), order::PLAIN);
+        }
+    }
+
+    /// The Call-ID that was read.
+    pub(super) fn call_id(&self) -> String {
+        let call = &self.handover.call;
+        let octets = call.words.iter().flat_map(|word| word.load(order::PLAIN).to_le_bytes());
+        let octets: Vec<u8> = octets.take(call.length.load(order::PLAIN) as usize).collect();
+        String::from_utf8_lossy(&octets).into_owned()
     }
 
     /// Runs the switch; what becomes of the frame.
@@ -184,9 +233,9 @@ impl View for Overlay<'_> {
         self.tables.mark_rules.get(index)
     }
 
-    /// Packets that are asked about are whole.
+    /// Only what is asked about has come.
     fn fragment(&self, _: &FragmentKey) -> Option<FragmentRecord> {
-        None
+        self.first_fragment
     }
 
     fn remember_fragment(&self, _: &FragmentKey, _: &FragmentRecord) {}
@@ -246,6 +295,8 @@ impl Platform for Overlay<'_> {
     }
 
     fn keep_fragment(&self, _: &FragmentKey) {}
+
+    fn tell(&self, _: Change) {}
 
     fn send_in_fragments(&self, interface: u32, _: u32, _: u32) -> bool {
         self.fragmented_by.set(interface);

@@ -6,7 +6,7 @@ use super::report::Report;
 use super::{Explanation, Interfaces, end};
 use crate::connections::{Address, address_of, last_expiry};
 use crate::registry::keys;
-use rlvs_ipvs::ServiceId;
+use rlvs_ipvs::{Form, ServiceId};
 use rlvs_switch::config::Tick;
 use rlvs_switch::mark::RULES_MAX;
 use rlvs_switch::scheduler::Scheduler;
@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 pub(super) struct Story<'a, F: Family> {
     pub(super) overlay: &'a Overlay<'a>,
     pub(super) tuple: Tuple<F>,
+    pub(super) form: Form,
     pub(super) interfaces: &'a Interfaces<'a>,
     pub(super) report: Report,
     pub(super) steps: Vec<Program>,
@@ -43,17 +44,21 @@ impl<'a, F: Family + Address> Story<'a, F> {
     pub(super) fn new(
         overlay: &'a Overlay<'a>,
         tuple: Tuple<F>,
+        form: Form,
         interfaces: &'a Interfaces<'a>,
         report: Report,
     ) -> Self {
-        Story { overlay, tuple, interfaces, report, steps: Vec::new(), known: None, choice: None }
+        Story { overlay, tuple, form, interfaces, report, steps: Vec::new(), known: None, choice: None }
     }
 
     /// Has the switch take its steps, and tells them.
     pub(super) fn tell(mut self) -> Explanation {
-        self.known = self.connection();
+        self.known = if self.form == Form::EarlyFragment { self.unknown_yet() } else { self.connection() };
         let overlay = self.overlay;
         let verdict = rlvs_switch::follow(overlay, |next| {
+            if next == Program::Open {
+                overlay.carry_mark();
+            }
             self.took(Some(next));
             self.steps.push(next);
         });
@@ -70,6 +75,7 @@ impl<'a, F: Family + Address> Story<'a, F> {
         match last {
             Program::Classify => self.mark(),
             Program::Open => self.service(),
+            Program::Call | Program::Call6 => self.call(next),
             Program::Persist | Program::Persist6 if first_time => self.template(next),
             Program::FtpData | Program::FtpData6 if next.is_some_and(is_creation) => self.ftp_data(),
             Program::Schedule => self.chosen(next),
@@ -78,6 +84,12 @@ impl<'a, F: Family + Address> Story<'a, F> {
         if next == Some(Program::Schedule) {
             self.choice = Choice::before(self.overlay, &self.tuple);
         }
+    }
+
+    fn unknown_yet(&mut self) -> Option<Known> {
+        let text = "not known before the packet's first fragment comes, which has the ports; until then this one waits";
+        self.report.say("connection", text, [("known", false.into())]);
+        None
     }
 
     /// The packet's own entry, as the first step looks for it.
@@ -138,7 +150,21 @@ impl<'a, F: Family + Address> Story<'a, F> {
         }
     }
 
+    fn call(&mut self, next: Option<Program>) {
+        let id = match next {
+            Some(Program::Persist | Program::Persist6) => self.overlay.call_id(),
+            _ => String::new(),
+        };
+        let text = if id.is_empty() { "the packet has no Call-ID" } else { id.as_str() };
+        self.report.say("call", text, [("call_id", id.as_str().into())]);
+    }
+
     fn mark(&mut self) {
+        if let Some(mark) = self.overlay.mark() {
+            let text = format!("{mark}, which the packet carries already");
+            self.report.say("mark", text, [("mark", mark.get().into()), ("rule", 0u32.into())]);
+            return;
+        }
         let mark = self.overlay.handed_over(|words| &words.mark);
         let number = self.overlay.last_rule().map_or(0, |index| index % RULES_MAX + 1);
         let (text, rule) = match mark {

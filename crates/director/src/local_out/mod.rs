@@ -75,6 +75,7 @@ impl LocalOut {
         attachments
             .attach(pair.inner, Mode::Generic)
             .map_err(|error| LocalOutError::Attach(Box::new(error)))?;
+        tables.settings().local_in.store(pair.inner, order::PUBLISH);
         tables.settings().local_out.store(pair.outer, order::PUBLISH);
         pair::warn_of_strict_filters();
         Ok(LocalOut { pair, filter: Filter::new(program), tables })

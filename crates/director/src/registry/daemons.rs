@@ -47,14 +47,14 @@ impl Registry {
         cells.port.store(if asked.port == 0 { PORT } else { asked.port }.into(), order::PLAIN);
         cells.ttl.store(if asked.ttl == 0 { TTL } else { asked.ttl }.into(), order::PLAIN);
         cells.started.store(1, order::PUBLISH);
-        tracing::warn!(
-            "noted: synchronisation daemon on {}; this director has none to run yet",
-            asked.interface
-        );
         Ok(())
     }
 
-    pub(super) fn stop_daemon(&mut self, role: DaemonRole) -> Result<(), Errno> {
+    /// Stops the daemon of this role.
+    ///
+    /// # Errors
+    /// ESRCH if there is none.
+    pub fn stop_daemon(&mut self, role: DaemonRole) -> Result<(), Errno> {
         let cells = self.cells(role);
         if cells.started.load(order::PLAIN) == 0 {
             return Err(Errno::SRCH);
@@ -64,7 +64,7 @@ impl Registry {
     }
 
     /// The daemons that are to run, the master first.
-    pub(super) fn daemons(&self) -> Vec<Daemon> {
+    pub fn daemons(&self) -> Vec<Daemon> {
         let roles = [DaemonRole::Master, DaemonRole::Backup];
         roles
             .into_iter()

@@ -36,7 +36,7 @@ pub(super) fn address(family: u8, words: [u32; 4]) -> IpAddr {
 }
 
 /// 4 or 6.
-pub(super) fn family(address: IpAddr) -> u8 {
+pub(crate) fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { 4 } else { 6 }
 }
 

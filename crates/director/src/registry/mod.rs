@@ -15,6 +15,7 @@ mod members;
 pub(crate) mod rooms;
 mod services;
 mod space;
+mod synced;
 
 use crate::dataplane::KeyOctets;
 use crate::estimator::Estimator;

@@ -7,8 +7,8 @@ use aya::Pod;
 use aya::maps::{Array, Map, PerCpuArray};
 use rlvs_director::explain::{Arrival, Explanation, Interfaces, Way, explain};
 use rlvs_ipvs::{
-    Destination, DestinationId, Errno, Family, FlagsChange, MarkRule, Probe, Protocol, Request, Service,
-    ServiceFlags, Value,
+    Destination, DestinationId, Errno, Family, FlagsChange, Form, IcmpProblem, MarkRule, Probe, Protocol,
+    Request, Service, ServiceFlags, Value,
 };
 use rlvs_packet::protocol::{SCTP, TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
@@ -18,7 +18,7 @@ use rlvs_switch::destination::method::{DIRECT_ROUTE, MASQUERADE, TUNNEL};
 use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE};
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::{Scheduler, locality};
-use rlvs_switch::simulation::{CLIENT_MAC, DIRECTOR_MAC, Packet, SERVER_SIDE};
+use rlvs_switch::simulation::{CLIENT_MAC, DIRECTOR_MAC, Packet, SERVER_SIDE, icmp_error};
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Verdict, destination, mark, order, service};
 use std::net::SocketAddr;
@@ -29,18 +29,20 @@ const SLOTS: u32 = 1 << 10;
 /// Asks about the packet.
 pub fn ask(kernel: &Kernel, packet: &Packet) -> Result<Explanation, Errno> {
     let probe = Probe {
-        protocol: Protocol(packet.protocol.into()),
-        source: packet.source,
-        destination: packet.destination,
         signal: packet.flags,
         length: packet.frame().len() as u16 - 14,
         hops: packet.hops,
-        interface: None,
+        may_fragment: !packet.dont_fragment,
+        ..Probe::new(Protocol(packet.protocol.into()), packet.source, packet.destination)
     };
+    ask_about(kernel, &probe)
+}
+
+fn ask_about(kernel: &Kernel, probe: &Probe) -> Result<Explanation, Errno> {
     let arrival = Arrival { interface: 1, vlan: 0, macs: [DIRECTOR_MAC, CLIENT_MAC], way: Way::Nowhere };
     let name = |index: u32| if index == SERVER_SIDE { "lan".to_owned() } else { format!("if{index}") };
     let interfaces = Interfaces { name: &name, is_attached: &|_| true };
-    explain(&kernel.tables, &kernel.registry, &probe, &arrival, &interfaces)
+    explain(&kernel.tables, &kernel.registry, probe, &arrival, &interfaces)
 }
 
 /// Asks, and has the packet switched, which must come to the same; the answer.
@@ -313,4 +315,95 @@ where
         Map::PerCpuArray(kernel.map(name)?).try_into().context(name.to_owned())?;
     let elements: Result<Vec<_>, _> = map.iter().collect();
     Ok(elements?.iter().flat_map(|cpus| cpus.concat()).collect())
+}
+
+/// Fragments, ICMP errors, IPsec, marks, payloads.
+#[test]
+fn no_kind_of_packet_is_beyond_it() {
+    run(SLOTS, |twins| {
+        for net in nets() {
+            let family = Family::of(net.vip.ip());
+            twins.add_service(UDP, net.vip, &[server(MASQUERADE, net.server)])?;
+            twins.to_server(&Packet::udp(net.client, net.vip));
+            let probe = Probe { length: 1400, ..Probe::new(Protocol::UDP, net.client, net.vip) };
+            let about = |form| Probe { form, ..probe.clone() };
+            let says = |twins: &Twins, probe: &Probe, subject: &str, what: &str| -> Result<Explanation> {
+                let told = ask_about(&twins.kernel, probe).map_err(|errno| anyhow::anyhow!("{errno}"))?;
+                ensure!(words(&told, subject).contains(what), "{subject}, {what}: {:#?}", told.findings);
+                Ok(told)
+            };
+
+            let sent =
+                format!("sent by lan to 02:00:00:00:01:01 as {}", if net.vip.is_ipv4() { "UDP" } else { "" });
+            for form in [Form::FirstFragment, Form::LaterFragment] {
+                says(twins, &about(form), "connection", "known, the packet is a request")?;
+                says(twins, &about(form), "verdict", &sent)?;
+            }
+            let early = says(twins, &about(Form::EarlyFragment), "connection", "until then this one waits")?;
+            ensure!(early.verdict == Verdict::Pass);
+            let unknown = Probe::new(Protocol::UDP, with_port(net.client, 9), net.vip);
+            let later = Probe { form: Form::LaterFragment, ..unknown.clone() };
+            says(twins, &later, "service", "a fragment other than the first opens no connection")?;
+
+            // From a router on the way of what the server answered, seen by the client's port.
+            let answer = Probe::new(Protocol::UDP, net.vip, net.client);
+            let router = if net.vip.is_ipv4() { "10.77.0.1" } else { "fd77::1" }.parse()?;
+            for (name, problem) in IcmpProblem::ALL {
+                let probe = Probe { form: Form::Error(problem, router), ..answer.clone() };
+                let told =
+                    says(twins, &probe, "packet", &format!("ICMP error {name} from {router} about UDP"))?;
+                ensure!(
+                    words(&told, "connection").contains("the packet is a request"),
+                    "{:#?}",
+                    told.findings
+                );
+                ensure!(words(&told, "verdict").starts_with("sent by lan"), "{:#?}", told.findings);
+                let quote = &Packet::udp(net.vip, net.client).frame()[14..];
+                let kind = if net.vip.is_ipv4() { (3, 4) } else { (2, 0) };
+                let error = icmp_error(router, net.vip.ip(), kind, 1280, quote);
+                ensure!(twins.kernel.receive(&error)?.0 == action_of(told.verdict));
+            }
+            let probe = Probe { form: Form::Error(IcmpProblem::TooBig, router), ..unknown };
+            says(twins, &probe, "service", "an ICMP error opens no connection")?;
+
+            let [client, ike] = [net.client, net.vip].map(|end| with_port(end, 500));
+            twins.add_service(UDP, ike, &[server(MASQUERADE, with_port(net.server, 500))])?;
+            twins.to_server(&Packet::udp(client, ike));
+            says(
+                twins,
+                &Probe::new(Protocol::ESP, client, ike),
+                "connection",
+                "known, the packet is a request",
+            )?;
+
+            let seven = NonZeroU32::new(7).context("mark")?;
+            twins.add_mark_service(seven, family, &[server(DIRECT_ROUTE, net.server)])?;
+            let marked = Probe::new(Protocol::UDP, net.client, with_port(net.vip, 4000));
+            says(twins, &marked, "service", "none: there is no UDP")?;
+            let marked = Probe { mark: Some(seven), ..marked };
+            says(twins, &marked, "mark", "7, which the packet carries already")?;
+            says(twins, &marked, "service", "found by the packet's mark")?;
+
+            let vip = with_port(net.vip, 5060);
+            let engine = Service {
+                flags: FlagsChange::to(ServiceFlags::PERSISTENT),
+                scheduler: "rr".into(),
+                timeout: 60,
+                persistence_engine: Some("sip".into()),
+                ..Service::new(service_id(UDP, vip))
+            };
+            twins.add_service(UDP, vip, &[server(DIRECT_ROUTE, with_port(net.server, 5060))])?;
+            twins.kernel.ask(Request::SetService(engine))?;
+            let payload = b"INVITE sip:a SIP/2.0\r\nCall-ID: 77@home\r\n\r\n".to_vec();
+            let call = Probe { payload, ..Probe::new(Protocol::UDP, net.client, vip) };
+            says(twins, &call, "call", "77@home")?;
+            says(twins, &call, "verdict", "sent by lan")?;
+            says(twins, &Probe { payload: Vec::new(), ..call }, "call", "the packet has no Call-ID")?;
+
+            let large = Probe { length: 1600, may_fragment: true, ..about(Form::Whole) };
+            let what = if net.vip.is_ipv4() { "sent: in fragments" } else { "too big for 1500" };
+            says(twins, &large, "verdict", what)?;
+        }
+        Ok(())
+    });
 }

@@ -16,6 +16,7 @@ use rlvs_director::egress::{self, Egress};
 use rlvs_director::explain::{Overlay, Way};
 use rlvs_director::namespace;
 use rlvs_director::registry::Registry;
+use rlvs_director::sync::Importer;
 use rlvs_director::tables::Tables;
 use rlvs_ipvs::{
     Destination, DestinationEntry, DestinationId, Errno, Family, FlagsChange, ForwardingMethod, Protocol,
@@ -51,6 +52,7 @@ pub struct Twins {
 pub struct Kernel {
     pub tables: Arc<Tables>,
     pub registry: Registry,
+    pub importer: Importer,
     /// What there is of a way to the receivers of packets.
     pub way: Way,
     pins: PathBuf,
@@ -213,7 +215,7 @@ impl Kernel {
         let registry = Registry::new(Arc::clone(&tables), plane.service_index);
         let pins = Path::new("/sys/fs/bpf/rlvs").join(namespace::name()?).join(format!("layout-{LAYOUT}"));
         let program = first_step(&pins)?;
-        Ok(Kernel { tables, registry, way: Way::Nowhere, pins, program })
+        Ok(Kernel { tables, registry, importer: plane.importer, way: Way::Nowhere, pins, program })
     }
 
     /// Sends a frame through the program: the XDP action, and the frame as it is then.

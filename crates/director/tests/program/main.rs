@@ -17,4 +17,5 @@ mod look_up;
 mod refusals;
 mod scheduling;
 mod stream;
+mod taken_over;
 mod uncommon;

@@ -1,12 +1,13 @@
 //! Probes and findings on the wire, in the family `RLVS`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 use rustix::io::Errno;
 
 use super::numbers::{INTERFACE_LENGTH, explain};
 use super::service::{address, address_bytes};
-use crate::model::{Detail, Family, Finding, Probe, Protocol, Value};
+use crate::model::{Detail, Family, Finding, Form, IcmpProblem, Probe, Protocol, Value};
 use crate::netlink::{Attribute, Writer, attributes};
 
 /// A probe's attributes.
@@ -26,6 +27,41 @@ pub(super) fn encode_probe(w: &mut Writer, probe: &Probe) {
     if let Some(interface) = &probe.interface {
         w.put_text(explain::INTERFACE, interface);
     }
+    if let Some(mark) = probe.mark {
+        w.put(explain::MARK, &mark.get().to_ne_bytes());
+    }
+    w.put(explain::PAYLOAD, &probe.payload);
+    w.put(explain::MAY_FRAGMENT, &[u8::from(probe.may_fragment)]);
+    w.put(explain::FORM, &[form_number(probe.form)]);
+    if let Form::Error(_, from) = probe.form {
+        w.put(explain::FROM, &address_bytes(from));
+    }
+}
+
+/// Forms by their numbers; behind them come ICMP errors, in the order of [`IcmpProblem::ALL`].
+const FORMS: [Form; 4] = [Form::Whole, Form::FirstFragment, Form::LaterFragment, Form::EarlyFragment];
+
+fn form_number(form: Form) -> u8 {
+    let number = match form {
+        Form::Error(problem, _) => {
+            let place = IcmpProblem::ALL.iter().position(|(_, known)| *known == problem);
+            place.map(|place| FORMS.len() + place)
+        }
+        form => FORMS.iter().position(|known| *known == form),
+    };
+    number.unwrap_or_default() as u8
+}
+
+/// The reverse of [`form_number`], with whom an error is from.
+fn form(number: u8, from: Option<IpAddr>) -> Option<Form> {
+    let number = usize::from(number);
+    match FORMS.get(number) {
+        Some(form) => Some(*form),
+        None => {
+            let (_, problem) = IcmpProblem::ALL.get(number - FORMS.len())?;
+            Some(Form::Error(*problem, from?))
+        }
+    }
 }
 
 /// The reverse of [`encode_probe`].
@@ -42,6 +78,12 @@ pub(super) fn decode_probe(attribute_bytes: &[u8]) -> Result<Probe, Errno> {
         Some(name) => Some(name.text(INTERFACE_LENGTH).ok_or(Errno::INVAL)?),
         None => None,
     };
+    let optional = |kind| self::find(attribute_bytes, kind);
+    let mark = match optional(explain::MARK) {
+        Some(mark) => NonZeroU32::new(mark.u32().ok_or(Errno::INVAL)?),
+        None => None,
+    };
+    let from = optional(explain::FROM).and_then(|from| address(family, from.value));
     Ok(Probe {
         protocol: Protocol(find(explain::PROTOCOL)?.u16().ok_or(Errno::INVAL)?),
         source: end(explain::SOURCE, explain::SOURCE_PORT)?,
@@ -50,6 +92,11 @@ pub(super) fn decode_probe(attribute_bytes: &[u8]) -> Result<Probe, Errno> {
         length: find(explain::LENGTH)?.u16().ok_or(Errno::INVAL)?,
         hops: find(explain::HOPS)?.u8().ok_or(Errno::INVAL)?,
         interface,
+        mark,
+        payload: optional(explain::PAYLOAD).map(|payload| payload.value.to_vec()).unwrap_or_default(),
+        may_fragment: optional(explain::MAY_FRAGMENT).and_then(|truth| truth.u8()).unwrap_or_default() != 0,
+        form: form(optional(explain::FORM).and_then(|form| form.u8()).unwrap_or_default(), from)
+            .ok_or(Errno::INVAL)?,
     })
 }
 
@@ -110,15 +157,21 @@ mod tests {
             any::<[(std::net::Ipv6Addr, u16); 2]>().prop_map(|ends| ends.map(SocketAddr::from)),
         ];
         let interface = proptest::option::of("[a-z0-9.]{0,15}");
-        (any::<u16>(), ends, any::<(u8, u16, u8)>(), interface).prop_map(
-            |(protocol, [source, destination], (signal, length, hops), interface)| Probe {
-                protocol: Protocol(protocol),
-                source,
-                destination,
-                signal,
-                length,
-                hops,
-                interface,
+        let rest = (any::<u32>(), any::<Vec<u8>>(), any::<bool>(), 0u8..8);
+        (any::<u16>(), ends, any::<(u8, u16, u8)>(), interface, rest).prop_map(
+            |(protocol, [source, destination], (signal, length, hops), interface, rest)| {
+                let (mark, payload, may_fragment, number) = rest;
+                Probe {
+                    signal,
+                    length,
+                    hops,
+                    interface,
+                    mark: NonZeroU32::new(mark),
+                    payload,
+                    may_fragment,
+                    form: form(number, Some(destination.ip())).unwrap(),
+                    ..Probe::new(Protocol(protocol), source, destination)
+                }
             },
         )
     }

@@ -165,6 +165,12 @@ pub mod explain {
     pub const TEXT: u16 = 75;
     pub const DETAIL: u16 = 76;
 
+    pub const MARK: u16 = 77;
+    pub const PAYLOAD: u16 = 78;
+    pub const MAY_FRAGMENT: u16 = 79;
+    pub const FORM: u16 = 80;
+    pub const FROM: u16 = 81;
+
     pub const NAME: u16 = 1;
     pub const NUMBER: u16 = 2;
     pub const WORD: u16 = 3;

@@ -1,13 +1,14 @@
 //! What the director would do with a packet: the question and the answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 use super::Protocol;
 
 /// A packet that somebody asks about. It need not have come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// TCP, UDP or SCTP.
+    /// TCP, UDP, SCTP, AH or ESP.
     pub protocol: Protocol,
     /// Sender.
     pub source: SocketAddr,
@@ -21,6 +22,58 @@ pub struct Probe {
     pub hops: u8,
     /// Name of the interface that it comes in by; `None`: the one by which the kernel would send to its sender.
     pub interface: Option<String>,
+    /// The mark that it carries already; `None`: mark rules decide.
+    pub mark: Option<NonZeroU32>,
+    /// What TCP or UDP carries.
+    pub payload: Vec<u8>,
+    /// With IPv4, whether it may be fragmented.
+    pub may_fragment: bool,
+    /// What of it comes.
+    pub form: Form,
+}
+
+/// What of a packet comes to the director.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its first fragment.
+    FirstFragment,
+    /// Another fragment, after the first.
+    LaterFragment,
+    /// Another fragment, before the first.
+    EarlyFragment,
+    /// An ICMP error about it, to its sender, from this address of the same family.
+    Error(IcmpProblem, IpAddr),
+}
+
+/// What an ICMP error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcmpProblem {
+    /// Nobody serves the port.
+    PortUnreachable,
+    /// There is no way to the host.
+    HostUnreachable,
+    /// The packet is too large for a link on its way.
+    TooBig,
+    /// The packet ran out of hops.
+    TimeExceeded,
+}
+
+impl IcmpProblem {
+    /// All of them, with their names.
+    pub const ALL: [(&str, IcmpProblem); 4] = [
+        ("port-unreachable", IcmpProblem::PortUnreachable),
+        ("host-unreachable", IcmpProblem::HostUnreachable),
+        ("too-big", IcmpProblem::TooBig),
+        ("time-exceeded", IcmpProblem::TimeExceeded),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, problem)| *problem == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// Names of TCP's flags (RFC 9293, 3.1), the lowest bit first.
@@ -41,6 +94,31 @@ const CHUNKS: [(&str, u8); 10] = [
 ];
 
 impl Probe {
+    /// The whole packet that opens a connection of this protocol, with nothing in it.
+    pub fn new(protocol: Protocol, source: SocketAddr, destination: SocketAddr) -> Probe {
+        Probe {
+            protocol,
+            source,
+            destination,
+            signal: Self::opening_signal(protocol),
+            length: 0,
+            hops: 64,
+            interface: None,
+            mark: None,
+            payload: Vec::new(),
+            may_fragment: false,
+            form: Form::Whole,
+        }
+    }
+
+    /// Who sends what comes, and to whom: of an ICMP error, not the packet's sender.
+    pub fn ends(&self) -> [IpAddr; 2] {
+        match self.form {
+            Form::Error(_, from) => [from, self.source.ip()],
+            _ => [self.source.ip(), self.destination.ip()],
+        }
+    }
+
     /// The signal of a packet of this protocol that opens a connection: SYN, INIT; a datagram has none.
     pub fn opening_signal(protocol: Protocol) -> u8 {
         match protocol {
@@ -167,13 +245,8 @@ mod tests {
     #[test]
     fn signals_have_words_and_back() {
         let probe = |protocol, signal| Probe {
-            protocol,
             signal,
-            source: "192.0.2.1:1024".parse().unwrap(),
-            destination: "10.0.0.1:80".parse().unwrap(),
-            length: 0,
-            hops: 64,
-            interface: None,
+            ..Probe::new(protocol, "192.0.2.1:1024".parse().unwrap(), "10.0.0.1:80".parse().unwrap())
         };
         for flags in 1..=255 {
             let words = probe(Protocol::TCP, flags).signal_words().unwrap();

@@ -14,7 +14,7 @@ pub use daemon::{Daemon, DaemonRole};
 pub use destination::{
     Destination, DestinationEntry, DestinationId, ForwardingMethod, Tunnel, TunnelFlags, TunnelType,
 };
-pub use explain::{Detail, Finding, Probe, SignalError, Value};
+pub use explain::{Detail, Finding, Form, IcmpProblem, Probe, SignalError, Value};
 pub use info::{EventCount, Fact, Info, MAX_TIMEOUT, Sample, Setting, Timeouts, VERSION};
 pub use mark::{MarkRule, MarkRuleEntry, MarkRuleError, MarkRuleId, Network, Ports};
 pub use service::{Family, FlagsChange, Netmask, Protocol, Service, ServiceEntry, ServiceFlags, ServiceId};

@@ -54,6 +54,10 @@ impl Protocol {
     pub const TCP: Self = Self(6);
     /// User Datagram Protocol.
     pub const UDP: Self = Self(17);
+    /// IPsec's Encapsulating Security Payload; no service is of that.
+    pub const ESP: Self = Self(50);
+    /// IPsec's Authentication Header, likewise.
+    pub const AH: Self = Self(51);
     /// Stream Control Transmission Protocol.
     pub const SCTP: Self = Self(132);
 }

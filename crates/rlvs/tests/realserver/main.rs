@@ -10,9 +10,11 @@
 #![cfg(feature = "privileged-tests")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests; what does not hold here is a failed test")]
 
+mod arp;
 mod lab;
 mod tunnel;
 
+use arp::askers;
 use lab::{Lab, echo, ip};
 use tunnel::Tunnel;
 
@@ -150,6 +152,38 @@ fn a_setting_changed_by_somebody_else_stays() {
     let said = lab.rlvs_must(&["remove"]).stdout;
     assert!(String::from_utf8_lossy(&said).contains("left alone"));
     assert!(lab.server_state().contains("all arp_ignore 2"));
+}
+
+/// The server must ask for the client's MAC before it answers as the VIP.
+#[test]
+fn no_arp_has_the_vip_as_its_sender() {
+    let lab = Lab::new("announce");
+    lab.rlvs_must(&["add", "--vip", VIP_V4]);
+    lab.client(&format!("route add {VIP_V4}/32 dev c1"));
+    let mac = lab.server_mac("s1");
+    lab.client(&format!("neigh replace {VIP_V4} lladdr {mac} dev c1 nud permanent"));
+    let vip = ip(VIP_V4);
+    assert_eq!(askers(&lab, &mac, || echo(&lab, vip).unwrap()), [ip("10.2.0.2")]);
+    for interface in ["all", "s1"] {
+        lab.server_sysctl(interface, "arp_announce", "0");
+    }
+    assert_eq!(askers(&lab, &mac, || echo(&lab, vip).unwrap()), [vip], "as the kernel does by itself");
+}
+
+#[test]
+fn a_strict_rp_filter_drops_what_comes_by_a_tunnel() {
+    let lab = Lab::new("strict");
+    lab.route_vip_through_director(VIP_V4);
+    lab.rlvs_must(&["add", "--tunnel", "--unwrap", "xdp", "--vip", VIP_V4]);
+    let tunnel = Tunnel::start(&lab.director, ip(VIP_V4), ip("10.3.0.2"));
+    echo(&lab, ip(VIP_V4)).unwrap();
+    // The way back to the client is by s1.
+    lab.server_sysctl("s0", "rp_filter", "1");
+    assert!(echo(&lab, ip(VIP_V4)).is_err());
+    assert!(!lab.rlvs(&["check"]).status.success());
+    lab.server_sysctl("s0", "rp_filter", "2");
+    echo(&lab, ip(VIP_V4)).unwrap();
+    assert!(tunnel.stop() > 100, "the packets went through the tunnel");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, cut_for, drop_for, encapsulate_for, reject_for};
+use crate::sync::{Change, change};
 use crate::table::lookup::Found;
 use crate::table::{Entry, Meta, Slot, Tuple, V4, slot, template};
 use rlvs_packet::icmp::Cause;
@@ -61,12 +62,16 @@ pub fn to_destination<P: Platform, F: Ip>(
     let hop = egress.hop();
     let verdict = match method {
         method::MASQUERADE => {
-            let rewritten =
-                nat::rewrite::<P, F>(platform, frame, Side::Destination, entry.address, entry.port);
-            // The answers of a server on the director itself come by way of `steps::local_out`.
-            rewritten.and_then(|()| {
-                if here { Some(Verdict::Pass) } else { link::send::<P, F>(platform, frame, &hop) }
-            })
+            let to = (Side::Destination, entry.address, entry.port);
+            if here {
+                // It has arrived. Its answers come by way of `steps::local_out`.
+                return match translate::<P, F>(platform, frame, to, true) {
+                    Some(()) => Step::Done(Verdict::Pass),
+                    None => drop_for(platform, Event::NoRoom),
+                };
+            }
+            let translated = translate::<P, F>(platform, frame, to, false);
+            translated.and_then(|()| link::send::<P, F>(platform, frame, &hop))
         }
         method::TUNNEL => tunnel::send_ipip::<P, F>(platform, frame, destination, egress, &hop),
         _ => F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop)),
@@ -117,16 +122,31 @@ pub fn to_client<P: Platform, F: Ip>(
     found: &Found<'_, F>,
     entry: &Entry<F>,
 ) -> Step {
-    if frame.hops <= 1 {
+    // From a server on the director itself: nobody passes it on here.
+    let from_here = platform.ingress() == config.local_in.load(order::PLAIN);
+    if frame.hops <= !from_here as u8 {
         return drop_for(platform, Event::TimeExceeded);
     }
     let hop = way_to_client(platform, config, frame, found, entry);
     if hop.interface == 0 {
         return drop_for(platform, Event::Unresolved);
     }
-    let verdict = nat::rewrite::<P, F>(platform, frame, Side::Source, entry.address, entry.port)
-        .and_then(|()| link::send::<P, F>(platform, frame, &hop));
+    let from = (Side::Source, entry.address, entry.port);
+    let translated = translate::<P, F>(platform, frame, from, from_here);
+    let verdict = translated.and_then(|()| link::send::<P, F>(platform, frame, &hop));
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
+}
+
+/// Replaces an address and its port, and takes one hop off, unless the packet is to keep them.
+#[inline(always)]
+fn translate<P: Platform, F: Ip>(
+    platform: &P,
+    frame: &Frame,
+    (side, address, port): (Side, F::Address, [u8; 2]),
+    keep_hops: bool,
+) -> Option<()> {
+    nat::rewrite::<P, F>(platform, frame, side, address, port)?;
+    if keep_hops { F::set_hops(platform, frame, frame.hops) } else { Some(()) }
 }
 
 /// Sends a packet on to whom it is addressed to: the kernel does, where the way is not known.
@@ -195,7 +215,10 @@ fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: 
             // Read again, not kept meanwhile: the stack is short.
             let Some(entry) = place.entry(Meta(meta)) else { return 0 };
             if entry.hop.interface == 0 {
-                // There may be one with the next packet.
+                // There may be one with the next packet, if the director has seen to it.
+                if config.has_daemon() {
+                    platform.tell(Change::new::<F>(index, change::NO_WAY));
+                }
                 return 0;
             }
             entry.hop

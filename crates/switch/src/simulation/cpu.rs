@@ -16,6 +16,7 @@ use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::sip::CallKey;
 use crate::steps::Handover;
+use crate::sync::Change;
 use crate::table::{Bucket4, Bucket6};
 use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -173,6 +174,10 @@ impl Platform for Cpu<'_> {
         {
             kept.push((*key, self.ingress, self.frame.octets()));
         }
+    }
+
+    fn tell(&self, change: Change) {
+        self.simulation.told().push(change);
     }
 
     fn send_in_fragments(&self, interface: u32, mtu: u32, is_own: u32) -> bool {

@@ -31,13 +31,15 @@ use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
 use crate::service::{Service, ServiceKey};
 use crate::sip::CallKey;
-use crate::steps::Handover;
+use crate::steps::{Handover, Program, Step};
+use crate::sync::{Change, Import};
 use crate::table::{Bucket4, Bucket6, STRIPES};
 use core::sync::atomic::Ordering::SeqCst;
 use rlvs_packet::ethernet::Mac;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// CPUs that a simulation has counters for.
 pub const CPUS: usize = 8;
@@ -80,6 +82,7 @@ pub struct Simulation {
     /// The director's own addresses.
     own: HashSet<IpAddr>,
     shown: Mutex<Vec<(Event, Vec<u8>)>>,
+    told: Mutex<Vec<Change>>,
     between: fn(),
 }
 
@@ -128,6 +131,7 @@ impl Simulation {
             routes: HashMap::new(),
             own: HashSet::new(),
             shown: Mutex::default(),
+            told: Mutex::default(),
             between: || {},
         };
         let config = &simulation.config;
@@ -208,6 +212,27 @@ impl Simulation {
     /// What whoever watches has been shown: why, and the frame.
     pub fn shown(&self) -> MutexGuard<'_, Vec<(Event, Vec<u8>)>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a master has been told.
+    pub fn told(&self) -> MutexGuard<'_, Vec<Change>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does with a connection that another director tells of, of this IP version, as the kernel's program does; what
+    /// became of it.
+    pub fn import(&self, family: u8, connection: &Import) -> (Verdict, Import) {
+        let cpu = Cpu::new(self, 0, CLIENT_SIDE, connection.as_bytes());
+        let mut program = if family == 6 { Program::Import6 } else { Program::Import };
+        loop {
+            match program.run(&cpu) {
+                Step::Next(next) => program = next,
+                Step::Done(verdict) => {
+                    let after = Import::read_from_bytes(&cpu.into_frame()).unwrap_or_default();
+                    return (verdict, after);
+                }
+            }
+        }
     }
 
     /// A CPU's counters of a destination.

@@ -98,6 +98,18 @@ pub fn is_established(protocol: u8, state: u8) -> bool {
     }
 }
 
+/// Whether IPVS tells other directors of a connection in this state: not before it is established.
+#[inline(always)]
+pub fn is_told(protocol: u8, state: u8) -> bool {
+    match protocol {
+        protocol::TCP => {
+            matches!(state, tcp::ESTABLISHED | tcp::FIN_WAIT | tcp::TIME_WAIT | tcp::CLOSE | tcp::CLOSE_WAIT)
+        }
+        protocol::SCTP => sctp::is_told(state),
+        _ => true,
+    }
+}
+
 /// When a connection that had a packet now expires.
 #[inline(always)]
 pub fn expiry(config: &Config, protocol: u8, state: u8, now: Tick) -> Tick {

@@ -86,6 +86,12 @@ pub fn is_active(state: u8) -> bool {
     state == ESTABLISHED
 }
 
+/// [`super::is_told`].
+#[inline(always)]
+pub fn is_told(state: u8) -> bool {
+    matches!(state, ESTABLISHED | SHUTDOWN_SENT | SHUTDOWN_RECEIVED | SHUTDOWN_ACK_SENT | CLOSED)
+}
+
 /// Whether a connection in this state has not been answered for by both sides.
 #[inline(always)]
 pub fn is_embryonic(state: u8) -> bool {

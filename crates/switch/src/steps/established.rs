@@ -16,6 +16,7 @@ use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state::sctp::{self, event};
 use crate::state::{self, Direction, tcp};
+use crate::sync::{Change, change};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
 use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
@@ -278,6 +279,9 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protoco
             continue;
         }
         move_between_counts(platform, destination, protocol, meta.state(), next);
+        if state::is_told(protocol, next) {
+            tell::<P, F>(platform, forward_index);
+        }
         if state::is_established(protocol, next)
             && let Some(template) = forward.controller()
         {
@@ -297,9 +301,23 @@ fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protoco
     this.meta().state() as u32
 }
 
+/// Has other directors hear of the connection or template in this slot, if there is a master to tell them.
+#[inline(always)]
+pub(super) fn tell<P: Platform, F: Ip>(platform: &P, slot: u32) {
+    if platform.config().is_some_and(Config::has_master) {
+        platform.tell(Change::new::<F>(slot, change::STATE));
+    }
+}
+
 /// A destination's active and inactive connections, when one of them goes from a state to another.
 #[inline(always)]
-fn move_between_counts<P: Platform>(platform: &P, destination: u32, protocol: u8, from: u8, to: u8) {
+pub(super) fn move_between_counts<P: Platform>(
+    platform: &P,
+    destination: u32,
+    protocol: u8,
+    from: u8,
+    to: u8,
+) {
     let (was, is) = (state::is_active(protocol, from), state::is_active(protocol, to));
     if was == is {
         return;

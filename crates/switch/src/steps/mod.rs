@@ -16,6 +16,7 @@ mod encapsulate;
 mod established;
 mod ftp;
 mod hash;
+mod import;
 mod local_out;
 mod locality;
 mod once;
@@ -164,6 +165,14 @@ programs! {
     FtpData = "ftp_data" => ftp::data,
     /// The same for IPv6.
     FtpData6 = "ftp_data6" => ftp::data6,
+    /// Not for packets: puts a connection that another director tells of ([`crate::sync::Import`]) into the table.
+    Import = "import" => import::import4,
+    /// The same for IPv6.
+    Import6 = "import6" => import::import6,
+    /// With NAT: the entry for the replies of that connection.
+    ImportReply = "import_reply" => import::import_reply4,
+    /// The same for IPv6.
+    ImportReply6 = "import_reply6" => import::import_reply6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,
     /// Shows the packet, which is dropped for the [`Handover::event`], to whoever watches.

@@ -1,6 +1,7 @@
 //! Persistence: a client's connections to a service go where its first one went, as long as its template lives.
 
 use super::create::try_again;
+use super::established::tell;
 use super::schedule::{leave_to_scheduler, program_for_chosen};
 use super::seen::{Seen, seen};
 use super::version::{next, program};
@@ -106,7 +107,11 @@ fn create_template_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
     };
     match insert::create(platform, config, &Half { tuple, entry }, Kind::Template, template::FRESH) {
         // Where it is found, as by any later connection of the client.
-        Outcome::Created(_) | Outcome::Exists => next::<F>(Program::Persist, Program::Persist6),
+        Outcome::Created(index) => {
+            tell::<P, F>(platform, index);
+            next::<F>(Program::Persist, Program::Persist6)
+        }
+        Outcome::Exists => next::<F>(Program::Persist, Program::Persist6),
         Outcome::Full => drop_for(platform, Event::TableFull),
         Outcome::Contended => {
             try_again(platform, program::<F>(Program::CreateTemplate, Program::CreateTemplate6))

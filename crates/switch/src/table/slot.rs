@@ -19,7 +19,7 @@ pub struct Slot<F: Family> {
     /// Index of the connection's other slot; the entry's own if it is alone.
     peer: AtomicU32,
     /// In a reply entry the hop's words; its spare bits hold the generation of routes that it was looked up in.
-    /// In a template the first one's lower half is its timeout in ticks.
+    /// In other entries the first one's upper half is [`Told`], and in a template its lower half the timeout in ticks.
     hop_start: AtomicU64,
     /// Lower half first. In the forward entry of an FTP control connection the first one is the client's mode ([`crate::ftp`]). In
     /// what is a controller the second one is the number of connections that it controls.
@@ -220,6 +220,42 @@ impl Binding {
     }
 }
 
+/// What a forward entry or a template keeps of the time when it was last synchronised with another director: its state then (8 bits), and
+/// when it was to expire, in [`Told::UNIT`]s (24 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told(u32);
+
+impl Told {
+    /// Never yet; what a new entry has.
+    pub const NEVER: Told = Told(0);
+    /// Ticks in a unit of time: a second.
+    pub const UNIT: u32 = 1 << 4;
+
+    /// Synchronised in this state, with this expiry.
+    #[inline(always)]
+    pub fn new(state: u8, expires: Tick) -> Told {
+        Told((state as u32) << 24 | (expires.0 / Self::UNIT) & 0xff_ffff)
+    }
+
+    /// The state.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
+    /// By how many ticks (whole units) the expiry has been put off since, if it is `expires` now; negative: it has come nearer.
+    pub fn moved(self, expires: Tick) -> i32 {
+        let by = (expires.0 / Self::UNIT).wrapping_sub(self.0) << 8;
+        (by as i32 >> 8) * Self::UNIT as i32
+    }
+
+    /// As the upper half of the word that it is kept in.
+    #[inline(always)]
+    pub(crate) fn pack(self) -> u64 {
+        (self.0 as u64) << 32
+    }
+}
+
 /// The port of a template that nobody is to find.
 pub const HIDDEN: [u8; 2] = [0xff; 2];
 
@@ -324,6 +360,26 @@ impl<F: Family> Slot<F> {
     #[inline(always)]
     pub fn is_in_control(&self, meta: Meta) -> bool {
         meta.is_controller() && self.controls().load(order::PLAIN) != 0
+    }
+
+    /// Of a forward entry or a template: when it was last synchronised.
+    #[inline(always)]
+    pub fn told(&self) -> Told {
+        Told((self.hop_start.load(order::PLAIN) >> 32) as u32)
+    }
+
+    /// Notes that it was synchronised just now; not if the slot's version is not `meta`'s any more. The switch may change the
+    /// word's other half at the same time.
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn set_told(&self, meta: Meta, told: Told) {
+        let change = |word: u64| self.still(meta).then_some(told.pack() | word & 0xffff_ffff);
+        let _gone = self.hop_start.fetch_update(order::PLAIN, order::PLAIN, change);
+    }
+
+    /// The same from within the switch, with the lower half. Of templates only for whoever holds them.
+    #[inline(always)]
+    pub(crate) fn import_told(&self, told: Told, timeout: u32) {
+        self.hop_start.store(told.pack() | timeout as u64, order::PLAIN);
     }
 
     /// Of a template: its timeout in ticks.

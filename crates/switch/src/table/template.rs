@@ -3,7 +3,8 @@
 use super::control::{HOLD_TRIES, hold, hold_idle};
 use super::family::Family;
 use super::slot;
-use super::slot::{Meta, Slot};
+use super::slot::{Meta, Slot, Told};
+use crate::config::Tick;
 use crate::platform::Memory;
 
 /// A template's state while no connection of it has shown packets both ways.
@@ -26,6 +27,30 @@ pub fn invalidate<M: Memory, F: Family>(memory: &M, index: u32, version: u32) ->
     }
     place.hide();
     memory.add(&place.meta, Meta::PAIRED);
+    1
+}
+
+/// Gives the template state and timeout that another director tells of, and lets its time start anew: 1; 0 if it is gone.
+#[inline(never)]
+pub fn import<M: Memory, F: Family>(
+    memory: &M,
+    index: u32,
+    version_and_state: u32,
+    now: u32,
+    timeout: u32,
+) -> u32 {
+    let Some(place) = slot::<M, F>(memory, index) else { return 0 };
+    let (version, state) = (version_and_state >> 16, version_and_state as u8);
+    if hold(memory, place, version).is_none() {
+        return 0;
+    }
+    let expires = Tick(now).plus(timeout);
+    place.import_told(Told::new(state, expires), timeout);
+    place.refresh(expires);
+    memory.add(&place.meta, Meta::PAIRED);
+    if state & ASSURED != 0 {
+        assure::<M, F>(memory, index);
+    }
     1
 }
 

@@ -3,12 +3,12 @@
 use crate::fixture::*;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, SYN};
-use rlvs_switch::Verdict;
 use rlvs_switch::destination::{Egress, Hop};
 use rlvs_switch::mark::Rule;
 use rlvs_switch::scheduler::Scheduler;
-use rlvs_switch::simulation::{CLIENT_SIDE, Cpu, Packet, Server, Simulation, icmp_error};
+use rlvs_switch::simulation::{CLIENT_SIDE, Cpu, Packet, SERVER_SIDE, Server, Simulation, icmp_error};
 use rlvs_switch::steps::local_out;
+use rlvs_switch::{Memory, Verdict, order};
 
 /// A director that is its services' server itself.
 fn serving(net: Net) -> Simulation {
@@ -31,6 +31,17 @@ fn a_server_on_the_director_gets_the_packet_at_its_address() {
             assert_eq!((got.inner().source, got.inner().destination), (net.client.ip(), net.server.ip()));
             assert_eq!(got.ports(), Some((net.client.port(), net.server.port())));
             assert_eq!(got.to, request.macs[0], "it is for this machine as before");
+            assert_eq!(got.inner().hops, request.hops, "it has arrived");
+
+            // Its answer starts here; one of another machine would be passed on.
+            let (source, destination) = (net.server, net.client);
+            let reply = Packet { source, destination, flags: SYN | ACK, ..request.clone() };
+            for (local_in, hops) in [(SERVER_SIDE, 64), (0, 63)] {
+                simulation.config().unwrap().local_in.store(local_in, order::PLAIN);
+                let (verdict, frame) = simulation.receive_from(SERVER_SIDE, &reply.frame());
+                assert_eq!(verdict, Verdict::Redirect(CLIENT_SIDE));
+                assert_eq!(sound(&frame).inner().hops, hops);
+            }
         }
         simulation.audit().unwrap();
     }

@@ -15,6 +15,7 @@ mod fixture;
 mod foreign;
 mod fragments;
 mod ftp;
+mod imported;
 mod ipsec;
 mod large;
 mod life;

@@ -2,12 +2,16 @@
 
 use rlvs_packet::protocol::TCP;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
+use rlvs_switch::config::Tick;
+use rlvs_switch::destination::method;
 use rlvs_switch::run;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{CLIENT_SIDE, Cpu, Packet, SERVER_SIDE, Server, Simulation};
+use rlvs_switch::state::tcp;
+use rlvs_switch::sync::Import;
 use shuttle::Runner;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 const ORDERS: usize = 400;
@@ -47,6 +51,8 @@ enum Act {
     Reply(u8, u8),
     /// Time passes, and the director sweeps.
     Sweep(u32),
+    /// Another director tells of the client's connection to VIP 1 in this state, with this server.
+    Import(u8, u8),
 }
 
 impl Act {
@@ -59,8 +65,34 @@ impl Act {
                 simulation.sweep();
                 return;
             }
+            Act::Import(from, state) => {
+                simulation.import(4, &told_of(server(from), state));
+                return;
+            }
         };
         run(&Cpu::new(simulation, cpu, interface, &packet.frame()));
+    }
+}
+
+/// The client's connection to VIP 1, as another director tells of it. Server 1 was added first.
+fn told_of(server: SocketAddr, state: u8) -> Import {
+    let words = |at: SocketAddr| match at.ip() {
+        IpAddr::V4(ip) => [u32::from_ne_bytes(ip.octets()), 0, 0, 0],
+        IpAddr::V6(_) => unreachable!("the world is of IPv4"),
+    };
+    let [a, b] = [client(), vip(1)].map(|at| at.port().to_be_bytes());
+    Import {
+        client: words(client()),
+        virtual_address: words(vip(1)),
+        server: words(server),
+        ports: [a, b],
+        server_port: server.port().to_be_bytes(),
+        protocol: TCP,
+        method: method::MASQUERADE as u8,
+        destination: words(server)[0].to_ne_bytes()[3] as u32 - 1,
+        state: state.into(),
+        timeout: Tick::in_seconds(60),
+        ..Import::default()
     }
 }
 
@@ -108,6 +140,20 @@ fn persistent_world() -> Simulation {
     let mut simulation = world(Server::nat);
     simulation.make_persistent(0, 30, u32::MAX);
     simulation
+}
+
+#[test]
+fn a_connection_is_told_of_while_its_packets_come() {
+    const REQUESTS: &[Act] = &[Act::Request(1, SYN), Act::Request(1, ACK)];
+    const SAME: &[Act] = &[Act::Import(2, tcp::ESTABLISHED), Act::Import(2, tcp::CLOSE)];
+    const OTHER: &[Act] = &[Act::Import(1, tcp::ESTABLISHED), Act::Import(2, tcp::FIN_WAIT)];
+    race(Server::nat, &[], &[REQUESTS, SAME, &[Act::Reply(2, SYN | ACK), Act::Reply(2, RST)]]);
+    race(Server::nat, &[Act::Request(1, SYN)], &[REQUESTS, OTHER, SAME]);
+    race(
+        Server::nat,
+        &[Act::Import(2, tcp::ESTABLISHED)],
+        &[REQUESTS, OTHER, &[Act::Sweep(61), Act::Sweep(100)]],
+    );
 }
 
 #[test]

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use regex::bytes::Regex;
 
-use super::{Dialogue, Dns, Expected, Http, Method, Probe, Record, Step, Tls, command};
+use super::{
+    Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Step, Tls, Watch, command,
+};
 use crate::config::section::Section;
 
 #[derive(Clone, Copy)]
 enum Kind {
+    Never,
     Tcp,
     Tls,
     Udp,
@@ -18,12 +21,15 @@ enum Kind {
     Dns,
     Ping,
     Command,
+    Ldap,
+    Ldaps,
+    File,
     /// A conversation that everybody knows: what is sent, and the pattern of the answer, in turn.
     Known(&'static [(&'static [u8], &'static str)]),
 }
 
 /// The kinds by their names. Answers of several lines are awaited to the last one, in which a blank follows the number.
-const KINDS: [(&str, Kind); 18] = [
+const KINDS: [(&str, Kind); 22] = [
     ("tcp", Kind::Tcp),
     ("tls", Kind::Tls),
     ("udp", Kind::Udp),
@@ -32,6 +38,10 @@ const KINDS: [(&str, Kind); 18] = [
     ("dns", Kind::Dns),
     ("ping", Kind::Ping),
     ("command", Kind::Command),
+    ("never", Kind::Never),
+    ("ldap", Kind::Ldap),
+    ("ldaps", Kind::Ldaps),
+    ("file", Kind::File),
     // RFC 5321.
     (
         "smtp",
@@ -70,6 +80,7 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
         return None;
     };
     let probe = match kind {
+        Kind::Never => Probe::Never,
         Kind::Tcp => stream(section, None),
         Kind::Tls => {
             let tls = tls(section);
@@ -93,6 +104,12 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
             output: section.text("output").map(|text| text.value.to_owned()),
             weigh: section.flag("weigh").unwrap_or(false),
         },
+        Kind::Ldap => Probe::Ldap { bind: ldap(section), tls: None },
+        Kind::Ldaps => {
+            let tls = tls(section);
+            Probe::Ldap { bind: ldap(section), tls: Some(tls) }
+        }
+        Kind::File => Probe::File(file(section)?),
         Kind::Known(steps) => {
             let step = |(send, pattern): &(&[u8], &str)| {
                 Some(Step { send: send.to_vec(), expect: Some(Expected::Pattern(Regex::new(pattern).ok()?)) })
@@ -111,7 +128,12 @@ fn stream(section: &Section<'_>, tls: Option<Tls>) -> Probe {
 
 /// `send` and `expect` or `expect_regex`: a conversation of one step.
 fn dialogue(section: &Section<'_>) -> Dialogue {
-    let send = section.text("send").map(|text| text.value.as_bytes().to_vec());
+    let text = section.text("send").map(|text| text.value.as_bytes().to_vec());
+    let hex = section.parsed("send_hex", "octets of two hexadecimal digits each", octets);
+    if let (Some(_), Some(hex)) = (&text, &hex) {
+        section.mistake_at(&hex.place, "there are both `send` and `send_hex`");
+    }
+    let send = text.or(hex.map(|hex| hex.value));
     let expect = expected(section, "expect", "expect_regex");
     if send.is_none() && expect.is_none() {
         return Dialogue::default();
@@ -131,7 +153,8 @@ fn http(section: &Section<'_>, tls: Option<Tls>) -> Http {
     let status =
         section.all_parsed("status", "a status such as \"200\", or a range such as \"200-299\"", statuses);
     let body = expected(section, "body", "body_regex");
-    if body.is_some() && method == Method::Head {
+    let digest = section.parsed("digest", "\"md5:\" or \"sha256:\" and hexadecimal digits", digest);
+    if (body.is_some() || digest.is_some()) && method == Method::Head {
         section.mistake("an answer to HEAD has no body to look into");
     }
     let any = vec![200..=299];
@@ -141,8 +164,53 @@ fn http(section: &Section<'_>, tls: Option<Tls>) -> Http {
         host: host.map(|host| host.value),
         status: if status.is_empty() { any } else { status.into_iter().map(|status| status.value).collect() },
         body,
+        digest: digest.map(|digest| digest.value),
         tls,
     }
+}
+
+fn digest(text: &str) -> Option<Digest> {
+    let (name, digits) = text.split_once(':')?;
+    match name {
+        "md5" => octets(digits)?.try_into().ok().map(Digest::Md5),
+        "sha256" => octets(digits)?.try_into().ok().map(Digest::Sha256),
+        _ => None,
+    }
+}
+
+/// Octets of two hexadecimal digits each; blanks between them are for readers.
+fn octets(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| Some(c.to_digit(16)? as u8)).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0 && !digits.is_empty())?;
+    Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+fn ldap(section: &Section<'_>) -> Ldap {
+    let text = |key| {
+        let text =
+            section.parsed(key, "at most 1,024 octets", |text| (text.len() <= 1024).then(|| text.to_owned()));
+        text.map(|text| text.value).unwrap_or_default()
+    };
+    let (name, password) = (text("name"), text("password"));
+    // A name without a password would be nobody, and succeed (RFC 4513, 5.1.2).
+    if name.is_empty() != password.is_empty() {
+        section.mistake("`name` and `password` go together");
+    }
+    Ldap { name, password }
+}
+
+fn file(section: &Section<'_>) -> Option<Watch> {
+    let path =
+        section.parsed("path", "an absolute path", |text| text.starts_with('/').then(|| text.to_owned()));
+    if path.is_none() && !section.has("path") {
+        section.mistake("`path` is missing: which file");
+    }
+    let (exists, weigh) = (section.flag("exists").unwrap_or(true), section.flag("weigh").unwrap_or(false));
+    if weigh && !exists {
+        section.mistake("a file that is not there has no weight");
+    }
+    Some(Watch { path: path?.value, exists, weigh })
 }
 
 fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
@@ -155,10 +223,21 @@ fn tls(section: &Section<'_>) -> Tls {
     let name = section.parsed("tls_name", "a host's name or an address", |text| {
         rustls::pki_types::ServerName::try_from(text).ok().map(|_| text.to_owned())
     });
-    let authorities = section.parsed("ca", "the absolute path of a file in PEM", |text| {
-        text.starts_with('/').then(|| PathBuf::from(text))
-    });
-    Tls { name: name.map(|name| name.value), authorities: authorities.map(|path| path.value) }
+    let path = |key| {
+        let path = section.parsed(key, "the absolute path of a file in PEM", |text| {
+            text.starts_with('/').then(|| PathBuf::from(text))
+        });
+        path.map(|path| path.value)
+    };
+    let identity = match (path("certificate"), path("key")) {
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        (None, None) => None,
+        _ => {
+            section.mistake("a client has both `certificate` and `key`, or neither");
+            None
+        }
+    };
+    Tls { name: name.map(|name| name.value), authorities: path("ca"), identity }
 }
 
 fn dns(section: &Section<'_>) -> Dns {

@@ -16,8 +16,7 @@ pub(super) async fn probe(
     output: Option<&str>,
     weigh: bool,
 ) -> Result<Option<i32>, Failure> {
-    let (address, port) = (target.address.to_string(), target.port.to_string());
-    let arguments = command.arguments.iter().map(|word| word.replace("%h", &address).replace("%p", &port));
+    let arguments = command.arguments.iter().map(|word| target.filled_in(word));
     let mut process = Process::new(&command.program);
     process.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     process.stdout(if output.is_some() { Stdio::piped() } else { Stdio::null() });

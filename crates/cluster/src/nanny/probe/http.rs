@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Failure, Target, beginning, tls};
-use crate::config::{Http, Method};
+use crate::config::{Digest, Http, Method};
 
 /// As much of a body as is looked into.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -49,7 +49,9 @@ async fn judge(wanted: &Http, response: Response<Incoming>) -> Result<(), Failur
     if !wanted.status.iter().any(|range| range.contains(&status)) {
         return Err(Failure::Status(status));
     }
-    let Some(expected) = &wanted.body else { return Ok(()) };
+    if wanted.body.is_none() && wanted.digest.is_none() {
+        return Ok(());
+    }
     let mut body = response.into_body();
     let mut content = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -61,5 +63,16 @@ async fn judge(wanted: &Http, response: Response<Incoming>) -> Result<(), Failur
         }
     }
     // Once, at the end: looking again after each part would take the square of the time.
-    if expected.is_in(&content) { Ok(()) } else { Err(Failure::Unexpected(beginning(&content))) }
+    if wanted.body.as_ref().is_some_and(|expected| !expected.is_in(&content)) {
+        return Err(Failure::Unexpected(beginning(&content)));
+    }
+    let Some(digest) = &wanted.digest else { return Ok(()) };
+    let found = match digest {
+        Digest::Md5(_) => Digest::Md5(md5::compute(&content).0),
+        Digest::Sha256(_) => {
+            let found = ring::digest::digest(&ring::digest::SHA256, &content);
+            Digest::Sha256(found.as_ref().try_into().map_err(|_| Failure::Malformed)?)
+        }
+    };
+    if found == *digest { Ok(()) } else { Err(Failure::Digest(found.to_string())) }
 }

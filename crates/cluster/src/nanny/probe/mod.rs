@@ -3,7 +3,9 @@
 mod command;
 mod dialogue;
 mod dns;
+mod file;
 mod http;
+mod ldap;
 mod ping;
 mod tls;
 
@@ -27,6 +29,9 @@ pub struct Target {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
+    /// It is not asked.
+    #[error("it is out of service")]
+    OutOfService,
     /// A socket or a program failed.
     #[error("cannot {action}: {reason}")]
     Io {
@@ -56,6 +61,20 @@ pub enum Failure {
     /// A DNS server answers with an error.
     #[error("DNS says {0}")]
     Dns(String),
+    /// An LDAP server refuses a bind.
+    #[error("LDAP says {code}{}", explained(*.code, .text))]
+    Ldap {
+        /// RFC 4511, appendix A.
+        code: u8,
+        /// What it says to people.
+        text: String,
+    },
+    /// A body has another digest.
+    #[error("the body's digest is {0}")]
+    Digest(String),
+    /// A file's verdict.
+    #[error("{0}")]
+    File(String),
     /// A program's verdict.
     #[error("the program ended with {0}")]
     Exit(std::process::ExitStatus),
@@ -68,6 +87,7 @@ impl Target {
     /// [`Failure`] if it does not serve.
     pub async fn probe(&self, probe: &Probe) -> Result<Option<i32>, Failure> {
         match probe {
+            Probe::Never => Err(Failure::OutOfService),
             Probe::Connect => self.connect().await.map(|_| None),
             Probe::Http(request) => http::probe(self, request).await.map(|()| None),
             Probe::Stream { dialogue, tls: None } => {
@@ -81,6 +101,11 @@ impl Target {
                 dialogue::over_datagrams(self.socket().await?, dialogue).await.map(|()| None)
             }
             Probe::Dns(question) => dns::probe(self.socket().await?, question).await.map(|()| None),
+            Probe::Ldap { bind, tls: None } => ldap::probe(self.connect().await?, bind).await.map(|()| None),
+            Probe::Ldap { bind, tls: Some(tls) } => {
+                ldap::probe(tls::handshake(self, tls).await?, bind).await.map(|()| None)
+            }
+            Probe::File(file) => file::probe(self, file).await,
             Probe::Ping => ping::probe(self.address).await.map(|()| None),
             Probe::Command { command, output, weigh } => {
                 command::probe(self, command, output.as_deref(), *weigh).await
@@ -90,6 +115,11 @@ impl Target {
 
     fn endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
+    }
+
+    /// A word of the file with its `%h` and `%p`.
+    fn filled_in(&self, word: &str) -> String {
+        word.replace("%h", &self.address.to_string()).replace("%p", &self.port.to_string())
     }
 
     async fn connect(&self) -> Result<TcpStream, Failure> {
@@ -104,6 +134,20 @@ impl Target {
         socket.connect(self.endpoint()).await.map_err(io("find a route"))?;
         Ok(socket)
     }
+}
+
+fn explained(code: u8, text: &str) -> String {
+    let name = match code {
+        _ if !text.is_empty() => text,
+        32 => "no such object",
+        48 => "inappropriate authentication",
+        49 => "invalid credentials",
+        51 => "busy",
+        52 => "unavailable",
+        53 => "unwilling to perform",
+        _ => return String::new(),
+    };
+    format!(" ({name})")
 }
 
 fn io(action: &'static str) -> impl Fn(io::Error) -> Failure {

@@ -1,11 +1,12 @@
 //! TLS, with any certificate or one of a trusted authority.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -33,14 +34,24 @@ fn config(tls: &Tls) -> Result<ClientConfig, Failure> {
         None => config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            let unreadable = |error| Failure::Tls(format!("cannot read {}: {error}", path.display()));
+            let unreadable = |error| unreadable(path, &error);
             for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
                 roots.add(certificate.map_err(unreadable)?).map_err(failure)?;
             }
             config.with_root_certificates(roots)
         }
     };
-    Ok(config.with_no_client_auth())
+    let Some(identity) = &tls.identity else { return Ok(config.with_no_client_auth()) };
+    let certificates = CertificateDer::pem_file_iter(&identity.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(&identity.certificate, &error))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&identity.key).map_err(|error| unreadable(&identity.key, &error))?;
+    config.with_client_auth_cert(certificates, key).map_err(failure)
+}
+
+fn unreadable(path: &Path, error: &pem::Error) -> Failure {
+    Failure::Tls(format!("cannot read {}: {error}", path.display()))
 }
 
 fn failure(reason: impl ToString) -> Failure {
