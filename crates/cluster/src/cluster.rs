@@ -12,14 +12,16 @@ use crate::config::{Check, Config, Others};
 use crate::director::{Director, Place};
 use crate::nanny::rounds::Subject;
 use crate::nanny::{Event, News, Pool, Rounds, Verdict};
-use crate::notify::{Health, Notice, Notifier};
+use crate::notify::{Health, Messengers, Notice, Notifier};
 use crate::plan::{self, Change, Setup};
 use crate::pulse::{Heartbeat, Pulse, PulseError};
-use crate::source::{Source, SourceError};
+use crate::source::{Source, SourceError, Watcher};
 use crate::status::{self, Question, Status, Time, overview};
 
 /// How soon a director that could not be asked is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a file that is to be read again by itself is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often the director is asked whether a server that leaves still has connections.
 const LEAVING: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,7 @@ pub enum ClusterError {
 /// What a file makes of a director: the services to have, and what is known about their servers.
 struct Cluster {
     source: Source,
+    watcher: Watcher,
     config: Config,
     pools: Vec<Pool>,
     rounds: Rounds,
@@ -67,6 +70,7 @@ struct Cluster {
     /// Whether no virtual router has a network.
     cut_off: watch::Sender<bool>,
     notifier: Notifier,
+    messengers: Messengers,
     /// When all is to be compared with the director again, because a request failed.
     settle_at: Option<Instant>,
     /// When a weight rises, or a server that leaves is looked at.
@@ -108,6 +112,7 @@ pub async fn run(
     let server = status::Server::start(&name, asker, notifier.followers());
     let server = server.inspect_err(|reason| tracing::warn!("no status on @{name}: {reason}")).ok();
     let mut cluster = Cluster {
+        watcher: Watcher::new(source.path()),
         source,
         config: Config::default(),
         pools: Vec::new(),
@@ -116,6 +121,7 @@ pub async fn run(
         pulse: None,
         heartbeat: None,
         cut_off,
+        messengers: Messengers::new(&notifier.followers()),
         notifier,
         settle_at: None,
         advance_at: None,
@@ -131,17 +137,20 @@ pub async fn run(
     if let Some(heartbeat) = cluster.heartbeat.take() {
         heartbeat.stop().await;
     }
-    // Programs and followers are still told of the end.
-    drop(cluster);
+    // Programs, followers and recipients are still told of the end.
+    let Cluster { messengers, notifier, .. } = cluster;
+    drop(notifier);
     if let Some(server) = server {
         server.stop().await;
     }
+    messengers.finish().await;
     let _told = calls.await;
     result
 }
 
 impl Cluster {
     async fn live(&mut self, mut config: Config, mut ears: Ears) -> Result<(), ClusterError> {
+        self.messengers.set(&config.recipients);
         // Other machines are waited for by nobody: addresses do not depend on a director.
         self.beat(&config).await?;
         loop {
@@ -160,7 +169,10 @@ impl Cluster {
                 Some(question) = ears.questions.recv() => self.answer(question).await,
                 order = ears.orders.recv() => match order {
                     Some(Order::Reload) => match self.source.read() {
-                        Ok(new) => config = new,
+                        Ok(new) => {
+                            self.beat(&new).await?;
+                            config = new;
+                        }
                         Err(error) => tracing::error!("not reloaded: {error}"),
                     },
                     Some(Order::Stop) | None => return Ok(()),
@@ -168,9 +180,15 @@ impl Cluster {
             }
         }
         tracing::info!("ready: {}", self.summary());
+        let mut look = tokio::time::interval(LOOK);
         loop {
             let (settle, advance) = (until(self.settle_at), until(self.advance_at));
             tokio::select! {
+                _ = look.tick(), if self.config.auto_reload => {
+                    if self.watcher.has_changed(self.source.path()) {
+                        self.reload().await;
+                    }
+                }
                 order = ears.orders.recv() => match order {
                     Some(Order::Reload) => self.reload().await,
                     Some(Order::Stop) | None => return Ok(()),
@@ -224,12 +242,19 @@ impl Cluster {
     }
 
     async fn answer(&self, question: Question) {
+        let asker = match question {
+            Question::Status(asker) => asker,
+            Question::Alive(asker) => {
+                let _asker_has_left = asker.send(());
+                return;
+            }
+        };
         let mut instances = match &self.pulse {
             Some(pulse) => pulse.status().await,
             None => Vec::new(),
         };
         instances.extend(self.heartbeat.as_ref().map(Heartbeat::status));
-        let _asker_has_left = question.send(Status {
+        let _asker_has_left = asker.send(Status {
             file: self.source.path().display().to_string(),
             since: self.since,
             read: self.read,
@@ -245,8 +270,7 @@ impl Cluster {
         if config.services.is_empty() && config.others == Others::Keep && self.config.services.is_empty() {
             // It is about virtual routers only: no director is needed.
             self.beat(&config).await?;
-            self.config = config;
-            self.read = Time::now();
+            self.adopt(config);
             return Ok(());
         }
         let running = self.director.running().await?;
@@ -280,14 +304,18 @@ impl Cluster {
             self.notifier.tell(None, Notice::Change { change: change.to_string(), reason: None });
         }
         self.beat(&config).await?;
-        self.config = config;
+        self.adopt(config);
         self.pools = pools;
-        self.read = Time::now();
         (self.settle_at, self.trouble) = (None, None);
         self.check();
         self.catch_up().await;
         self.plan_advance();
         Ok(())
+    }
+
+    fn adopt(&mut self, config: Config) {
+        self.messengers.set(&config.recipients);
+        (self.config, self.read) = (config, Time::now());
     }
 
     /// Makes the checks of the file in effect; none while this machine has no network. What they would say then is nothing about the

@@ -13,6 +13,7 @@ pub mod import;
 pub mod nanny;
 pub mod notify;
 pub mod plan;
+mod program;
 pub mod pulse;
 mod source;
 pub mod status;

@@ -100,6 +100,20 @@ async fn a_file_that_is_refused_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_changed_file_is_read_by_itself_if_it_says_so() {
+    let text = |weight| {
+        format!(
+            "auto_reload = true\n[[service]]\ntcp = \"192.0.2.1:80\"\nstart = \"up\"\nserver = {{ address = \"127.0.0.1\", weight = {weight} }}\n"
+        )
+    };
+    let scene = Scene::start("auto-reload", &text(1));
+    scene.wait_for(&["TCP 192.0.2.1:80 wlc: 127.0.0.1:80=1".to_owned()]).await;
+    std::fs::write(&scene.file, text(7)).unwrap();
+    scene.wait_for(&["TCP 192.0.2.1:80 wlc: 127.0.0.1:80=7".to_owned()]).await;
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn a_file_that_is_refused_at_the_start_is_an_error() {
     for (test, content, reason) in [
         ("bad-file", "zork = 1", "unknown key `zork`"),

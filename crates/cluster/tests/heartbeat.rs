@@ -29,7 +29,7 @@ impl Scene {
     fn new(more: &str) -> Result<Self> {
         let (lan, hosts) = (Lan::new("segment")?, [Namespace::new("primary")?, Namespace::new("backup")?]);
         let text = format!(
-            "primary = 10.7.0.1\nbackup = 10.7.0.2\nbackup_active = 1\nheartbeat = 1\nkeepalive = 1\ndeadtime = 3\n\
+            "primary = 10.7.0.1\nbackup = 10.7.0.2\nbackup_active = 1\nheartbeat = 1\nkeepalive = 1\ndeadtime = 4\n\
              network = nat\nnat_router = 10.7.0.254 eth0:2\nnat_nmask = 255.255.255.0\n{more}\n\
              active_cmd = \"echo up >> /run/told\"\ninactive_cmd = \"echo down >> /run/told\"\n\
              virtual web {{\nactive = 1\naddress = 10.7.0.100 eth0:1\nvip_nmask = 255.255.255.0\nport = 80\n}}\n"
@@ -121,7 +121,20 @@ fn one_of_two_routers_has_the_addresses() -> Result<()> {
         ensure!(told == "down\n", "{told}");
         Ok(())
     })?;
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(5));
+    scene.wait_for_active(1)?;
+    // A file that is read again moves addresses, and nobody takes over meanwhile.
+    let text = scene.hosts[1].output(&["cat", FILE])?;
+    for moved in [true, false] {
+        let changed = if moved { text.replace("10.7.0.100 ", "10.7.0.101 ") } else { text.clone() };
+        scene.hosts[1].write(FILE, &changed)?;
+        scene.routers[1].as_ref().context("it does not run")?.orders.blocking_send(Order::Reload)?;
+        wait::until_ok(LIMIT, || {
+            let all = scene.hosts[1].output(&["ip", "-brief", "address", "show"])?;
+            ensure!(all.contains("10.7.0.101/") == moved && all.contains("10.7.0.100/") != moved, "{all}");
+            Ok(())
+        })?;
+    }
     scene.wait_for_active(1)?;
     // Who stops says so.
     scene.stop(1)?;
@@ -155,7 +168,7 @@ fn a_lost_carrier_makes_a_standby_and_of_two_active_ones_the_primary_remains() -
     scene.lan.connect(1, false)?;
     scene.wait_for_active(1)?;
     scene.lan.connect(1, true)?;
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(5));
     scene.wait_for_active(1)?;
     // A firewall between them that nobody sees: both are active, until it is gone.
     let rules = ["nft add table ip cut", "nft add chain ip cut in { type filter hook input priority 0 ; }"];

@@ -134,6 +134,7 @@ const PARTS: &[&str] = &[
     "    request=/ a\n",
     "    fallback=127.0.0.1\n",
     "fallbackcommand=x\n",
+    "    real=web:80 masq\n",
     "quiescent=yes\n",
     "    persistent=9\n",
     "    netmask=1\n",

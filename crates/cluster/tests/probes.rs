@@ -332,6 +332,32 @@ async fn programs_get_address_and_port_and_decide_by_their_status_or_their_words
     assert!(error.starts_with("cannot run the program"), "{error}");
 }
 
+/// Programs have none of the sets of capabilities that count, and cannot get them by the programs that they call.
+const POWERLESS: &str =
+    "[ $(grep -cE '^Cap(Inh|Prm|Eff|Amb):\\\\s0+$|^NoNewPrivs:\\\\s1$' /proc/self/status) = 5 ]";
+
+fn script(script: &str, programs: &str) -> String {
+    format!("type = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n{programs}")
+}
+
+#[tokio::test]
+async fn programs_have_no_capabilities() {
+    let server = "127.0.0.1:81".parse().unwrap();
+    assert_eq!(ask(server, &script(POWERLESS, "")).await, Ok(None));
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn programs_may_be_somebody_elses_or_keep_capabilities() {
+    let server = "127.0.0.1:81".parse().unwrap();
+    let nobody = format!("{POWERLESS} && [ $(id -u):$(id -G) = 65534:65534 ]");
+    assert_eq!(ask(server, &script(&nobody, "[programs]\nuser = \"nobody\"")).await, Ok(None));
+    let able = "[ $(grep -cE '^Cap(Prm|Eff):\\\\s0+$' /proc/self/status) = 0 ]";
+    assert_eq!(ask(server, &script(able, "[programs]\ncapabilities = \"keep\"")).await, Ok(None));
+    // This thread is still who it was.
+    assert!(rustix::process::geteuid().is_root());
+}
+
 /// A program that does not end in time is killed with its children.
 #[tokio::test]
 async fn a_program_that_hangs_leaves_nothing_behind() {

@@ -7,6 +7,7 @@ use rlvs_ipvs::{MarkRule, Readers};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The whole file.
@@ -26,6 +27,8 @@ pub struct Config {
     pub marks: Vec<MarkRule>,
     /// IPVS's files of `/proc`.
     pub proc: Proc,
+    /// Synchronisation with other directors.
+    pub sync: Sync,
     /// `[sysctl]`: values of IPVS's sysctls for a data plane that is new, by name.
     pub sysctl: BTreeMap<String, SettingValue>,
 }
@@ -39,6 +42,7 @@ impl Default for Config {
             control: Control::default(),
             marks: Vec::new(),
             proc: Proc::default(),
+            sync: Sync::default(),
             sysctl: BTreeMap::new(),
         }
     }
@@ -56,6 +60,14 @@ impl Default for Proc {
     fn default() -> Self {
         Proc { mount: PathBuf::from("/run/rlvs/proc") }
     }
+}
+
+/// `[sync]`: with whom connections are synchronised.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sync {
+    /// Addresses that synchronisation daemons send to, and alone receive from, in the place of their group.
+    pub peers: Vec<IpAddr>,
 }
 
 /// A sysctl's value in the file.
@@ -223,6 +235,13 @@ mod tests {
         );
         let error = parse("[tables]\nservices = 0").unwrap_err();
         assert_eq!(error, "rlvs.toml: tables.services = 0: must be 1 to 65536");
+    }
+
+    #[test]
+    fn peers_are_addresses() {
+        let peers = parse("[sync]\npeers = [\"10.0.0.1\", \"fd00::1\"]").unwrap().sync.peers;
+        assert_eq!(peers, ["10.0.0.1", "fd00::1"].map(|peer| peer.parse::<IpAddr>().unwrap()));
+        assert!(parse("[sync]\npeers = [\"director2\"]").unwrap_err().contains("line 2"));
     }
 
     #[test]

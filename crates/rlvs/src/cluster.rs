@@ -3,15 +3,26 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use crate::service;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures_util::FutureExt;
 use rlvs_cluster::director::{Director, Place};
-use rlvs_cluster::{Order, Source, plan};
+use rlvs_cluster::{Order, Source, plan, pulse, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// The words after `rlvs cluster`, `rlvs check` and `rlvs diff`.
+/// The words after `rlvs cluster`.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    file: File,
+    /// Take off the virtual addresses that a killed cluster has left in this network namespace, and end.
+    #[arg(long, exclusive = true)]
+    clean: bool,
+}
+
+/// The words after `rlvs check` and `rlvs diff`.
 #[derive(Debug, Args)]
 pub struct File {
     /// The configuration, see rlvs-cluster.toml(5).
@@ -37,12 +48,16 @@ const DIFFERENT: u8 = 1;
 const TROUBLE: u8 = 2;
 
 /// Checks real servers, and has the director use those that are up, until a signal.
-pub async fn run(file: File) -> Result<ExitCode> {
-    run_by(file.source(), Place::Here, std::future::pending()).await
+pub async fn run(options: Options) -> Result<ExitCode> {
+    if options.clean {
+        return clean().await;
+    }
+    run_by(options.file.source(), Place::Here, std::future::pending()).await
 }
 
 /// The same by any file, with the director at a place, until a signal or until something `ends`.
 pub async fn run_by(source: Source, place: Place, ends: impl Future<Output = ()>) -> Result<ExitCode> {
+    let name = status::socket_name(&place);
     let (orders, to_cluster) = mpsc::channel(1);
     let mut reload = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
@@ -56,6 +71,9 @@ pub async fn run_by(source: Source, place: Place, ends: impl Future<Output = ()>
                 _ = terminate.recv() => Order::Stop,
                 _ = interrupt.recv() => Order::Stop,
             };
+            if order == Order::Stop {
+                service::ends();
+            }
             if orders.send(order).await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -64,6 +82,25 @@ pub async fn run_by(source: Source, place: Place, ends: impl Future<Output = ()>
     tokio::select! {
         ended = rlvs_cluster::run(source, place, to_cluster) => ended?,
         () = pass_on => {}
+        () = service::report(async || answers(&name).await) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether our own loop goes round. Another cluster may have the socket.
+async fn answers(name: &str) -> bool {
+    status::ask_alive(name).await.is_ok_and(|process| process == std::process::id())
+}
+
+async fn clean() -> Result<ExitCode> {
+    let name = status::socket_name(&Place::Here);
+    if let Ok(process) = status::ask_alive(&name).await {
+        bail!(
+            "process {process} runs a cluster here, and needs its addresses; stop it, which takes them off"
+        );
+    }
+    for (address, prefix, interface) in pulse::clean().await? {
+        println!("{address}/{prefix} is off {interface}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! `rlvs import`: other programs' configurations as a file for `rlvs cluster`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,7 +45,7 @@ fn print(Import { file, from, config_id }: &Import) -> Result<usize> {
     let format =
         format.context("it does not look like any program's configuration: say whose it is by --from")?;
     let translation = translate(format, &text, file, config_id.as_deref())?;
-    print!("{}", translation.text);
+    std::io::stdout().write_all(translation.text.as_bytes()).context("cannot print the translation")?;
     for problem in &translation.problems {
         eprintln!("not translated: {problem}");
     }

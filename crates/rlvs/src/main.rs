@@ -10,6 +10,7 @@ mod mark;
 mod realserver;
 mod run;
 mod send_arp;
+mod service;
 mod status;
 mod sync;
 mod sysctl;
@@ -34,7 +35,7 @@ enum Command {
     /// Take the switch off all interfaces and forget services and connections.
     Detach,
     /// By a file, check real servers, have the director use those that are up, and speak VRRP, in the foreground.
-    Cluster(cluster::File),
+    Cluster(cluster::Options),
     /// Say whether a cluster's file can be used, and if not, where and why.
     Check(cluster::File),
     /// Say what a cluster's file would change.
@@ -95,7 +96,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(command) => run::run(command).await,
         Command::Detach => run::detach().await,
-        Command::Cluster(file) => cluster::run(file).await,
+        Command::Cluster(options) => cluster::run(options).await,
         Command::Check(file) => cluster::check(file),
         Command::Diff(file) => Ok(cluster::diff(file).await),
         Command::Import(command) => Ok(import::run(&command)),

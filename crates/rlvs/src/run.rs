@@ -5,12 +5,13 @@ use clap::Args;
 use rlvs_cluster::Source;
 use rlvs_cluster::director::Place;
 use rlvs_director::config::Config;
-use rlvs_ipvs::{SOCKET_NAME, Server, ServerConfig};
+use rlvs_ipvs::{Client, SOCKET_NAME, Server, ServerConfig};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::cluster;
+use crate::{cluster, service};
 
 /// The words after `rlvs run`.
 #[derive(Args)]
@@ -39,7 +40,11 @@ pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
     }
     config.local &= !words.no_local;
     let Some(source) = words.lvs_cf.map(Source::LvsCf) else {
-        rlvs_director::run(&config).await?;
+        tokio::select! {
+            ended = rlvs_director::run(&config) => ended?,
+            () = service::report(answers) => {}
+            failed = ignore_hangup() => return failed,
+        }
         return Ok(ExitCode::SUCCESS);
     };
     // A file that cannot be used is told before anything is attached.
@@ -57,6 +62,23 @@ pub async fn run(words: Run) -> anyhow::Result<ExitCode> {
     let (directed, code) = tokio::try_join!(director, cluster)?;
     directed?;
     Ok(code)
+}
+
+/// A signal that means "read your file again" to other daemons must not end this one.
+async fn ignore_hangup() -> anyhow::Result<ExitCode> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+    loop {
+        hangup.recv().await;
+        tracing::warn!(
+            "SIGHUP: the file is read at the start only; restart to have it read, the switch goes on meanwhile"
+        );
+    }
+}
+
+/// Whether our own loop answers as it answers others.
+async fn answers() -> bool {
+    let Ok(mut client) = Client::connect_rlvs(SOCKET_NAME).await else { return false };
+    client.timeouts().await.is_ok()
 }
 
 pub async fn detach() -> anyhow::Result<ExitCode> {

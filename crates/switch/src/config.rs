@@ -74,6 +74,8 @@ pub struct Config {
     pub cpus: AtomicU32,
     /// Index of the interface by which the switch receives what the director itself sends; 0: by none.
     pub local_in: AtomicU32,
+    /// The least MTU of the director's interfaces: no larger packets get by all of them.
+    pub least_mtu: AtomicU32,
     /// Ticks that a TCP connection lives after a packet, by state.
     pub tcp_timeouts: [AtomicU32; tcp::STATES],
     /// Ticks that an SCTP association lives after a packet, by state.
@@ -250,6 +252,7 @@ impl Config {
         }
         self.udp_timeout.store(Tick::in_seconds(udp::TIMEOUT), order::PLAIN);
         self.errors_per_tick.store(ERRORS_PER_TICK, order::PLAIN);
+        self.least_mtu.store(u32::MAX, order::PLAIN);
         self.unprivileged_port_start.store(UNPRIVILEGED_PORT_START, order::PLAIN);
         self.settings.conn_reuse_mode.store(1, order::PLAIN);
         for cell in [&self.settings.lblc_expiration, &self.settings.lblcr_expiration] {

@@ -80,7 +80,14 @@ pub trait Ip: Keyed {
     fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()>;
     /// [`Platform::forwards4`] or the same for IPv6.
     fn forwards<P: Platform>(platform: &P, source: Self::Address, destination: Self::Address) -> bool;
-    /// How the kernel would send a packet of this length on.
+    /// [`Platform::narrow4`] or the same for IPv6.
+    fn narrow<P: Platform>(
+        platform: &P,
+        source: Self::Address,
+        destination: Self::Address,
+        length: u16,
+    ) -> Option<u32>;
+    /// How the kernel would send a packet of this length on; 0: of any.
     fn route<P: Platform>(
         platform: &P,
         source: Self::Address,
@@ -202,6 +209,11 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn narrow<P: Platform>(platform: &P, source: u32, destination: u32, length: u16) -> Option<u32> {
+        platform.narrow4(source, destination, length)
+    }
+
+    #[inline(always)]
     fn route<P: Platform>(platform: &P, source: u32, destination: u32, length: u16) -> Option<Hop> {
         platform.route4(source, destination, length)
     }
@@ -286,6 +298,16 @@ impl Ip for V6 {
     #[inline(always)]
     fn forwards<P: Platform>(platform: &P, source: [u64; 2], destination: [u64; 2]) -> bool {
         platform.forwards6(source, destination)
+    }
+
+    #[inline(always)]
+    fn narrow<P: Platform>(
+        platform: &P,
+        source: [u64; 2],
+        destination: [u64; 2],
+        length: u16,
+    ) -> Option<u32> {
+        platform.narrow6(source, destination, length)
     }
 
     #[inline(always)]

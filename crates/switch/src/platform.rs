@@ -158,11 +158,16 @@ pub trait Platform: Edit {
     /// Gives a copy of the frame's beginning to whoever watches; `event` is the number of what happened to it.
     fn show(&self, event: u32);
 
-    /// How the kernel would send a packet of this length on: for replies, whose receivers are not among the
+    /// How the kernel would send a packet of this length on (0: of any): for replies, whose receivers are not among the
     /// destinations. `None` if it has no route, or no neighbour yet.
     fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop>;
     /// The same for IPv6.
     fn route6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop>;
+
+    /// What the kernel's way for such packets carries, if that is less than this length.
+    fn narrow4(&self, source: u32, destination: u32, length: u16) -> Option<u32>;
+    /// The same for IPv6.
+    fn narrow6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<u32>;
 
     /// Whether the kernel has a route to another machine for such packets: it does not keep them itself, or drop them as nobody's.
     fn forwards4(&self, source: u32, destination: u32) -> bool;

@@ -130,6 +130,37 @@ fn datagrams_are_fragmented_for_a_narrow_way() -> Result<()> {
     Ok(())
 }
 
+/// Real servers on a network of larger frames than the clients'.
+#[test]
+#[ignore = "needs root"]
+fn large_replies_are_fragmented_or_their_sender_is_told() -> Result<()> {
+    for family in Family::ALL {
+        let mut cluster = Cluster::start(Method::Nat, family, 1)?;
+        let network = &cluster.net.server_network;
+        network.switch().ip("link set port1 mtu 2000\nlink set port2 mtu 2000\nlink set bridge mtu 2000")?;
+        for host in [&cluster.net.director, &cluster.net.servers[0]] {
+            host.ip("link set lan mtu 2000")?;
+        }
+        cluster.serve_iperf3()?;
+        if family == Family::V4 {
+            // Without "don't fragment": in one packet, then in two, the first of which fills the large frames.
+            cluster.net.servers[0].sysctl("net.ipv4.ip_no_pmtu_disc=1")?;
+            for octets in [1900, 3000] {
+                let (came, all) = load::iperf3_udp(&cluster.net.client, family.vip(), 5201, octets, true)?;
+                ensure!(all > 10 && came * 2 > all, "{octets}: {came} of {all}");
+            }
+            let drops = rlvs(&cluster.net.director, "drops")?;
+            ensure!(fragmented(&drops) > Some(100), "{drops}");
+            cluster.net.servers[0].sysctl("net.ipv4.ip_no_pmtu_disc=0")?;
+        }
+        // The server is told, and iperf3 ends at that.
+        let _ended = load::iperf3_udp(&cluster.net.client, family.vip(), 5201, 1900, true);
+        let route = cluster.net.servers[0].output(&["ip", "route", "get", &family.client().to_string()])?;
+        ensure!(route.contains("mtu 1500"), "{family:?}: {route}");
+    }
+    Ok(())
+}
+
 fn fragmented(drops: &str) -> Option<u32> {
     let line = drops.lines().find(|line| line.contains("sent: in fragments"))?;
     line.split_whitespace().next()?.parse().ok()

@@ -60,6 +60,8 @@ steps! {
     encapsulate = Encapsulate,
     encapsulate6 = Encapsulate6,
     cut = Cut,
+    fit = Fit,
+    fit6 = Fit6,
     ftp_command = FtpCommand,
     ftp_command6 = FtpCommand6,
     ftp_answer = FtpAnswer,

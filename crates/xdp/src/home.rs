@@ -7,8 +7,8 @@ use crate::maps;
 use core::ops::ControlFlow;
 
 use aya_ebpf::bindings::{
-    BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_RB_NO_WAKEUP, bpf_fib_lookup, xdp_action,
-    xdp_md,
+    BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_RB_NO_WAKEUP,
+    bpf_fib_lookup, xdp_action, xdp_md,
 };
 use aya_ebpf::helpers;
 use aya_ebpf::programs::XdpContext;
@@ -154,6 +154,18 @@ impl Kernel<xdp_md> {
             return None;
         }
         Some(Hop::new(query.ifindex, aligned(&query.dmac), aligned(&query.smac), 0))
+    }
+}
+
+impl Kernel<xdp_md> {
+    /// The MTU of the way, if the packet is larger.
+    #[inline(always)]
+    fn narrow(&self, query: &mut bpf_fib_lookup) -> Option<u32> {
+        if self.answer(query) != BPF_FIB_LKUP_RET_FRAG_NEEDED as i64 {
+            return None;
+        }
+        // SAFETY: an integer, under whichever name.
+        Some(unsafe { query.__bindgen_anon_1.mtu_result } as u32)
     }
 }
 
@@ -468,6 +480,16 @@ impl Platform for Kernel<xdp_md> {
     #[inline(always)]
     fn route4(&self, source: u32, destination: u32, length: u16) -> Option<Hop> {
         self.look_up_route(query4(source, destination, length)?)
+    }
+
+    #[inline(always)]
+    fn narrow4(&self, source: u32, destination: u32, length: u16) -> Option<u32> {
+        self.narrow(query4(source, destination, length)?)
+    }
+
+    #[inline(always)]
+    fn narrow6(&self, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<u32> {
+        self.narrow(query6(source, destination, length)?)
     }
 
     #[inline(always)]

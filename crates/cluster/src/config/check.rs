@@ -263,6 +263,28 @@ pub struct Command {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// As whom.
+    pub run_as: RunAs,
+}
+
+/// What a program may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunAs {
+    /// Who it is, if not who this process is.
+    pub user: Option<Account>,
+    /// It has the capabilities that this process has. Otherwise it has none, and cannot get any.
+    pub keep_capabilities: bool,
+}
+
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user's number.
+    pub user: u32,
+    /// The number of the user's own group.
+    pub group: u32,
+    /// The numbers of all groups.
+    pub groups: Vec<u32>,
 }
 
 /// The checks of a section. `port` is asked where a check names none.
@@ -300,7 +322,7 @@ pub(super) fn command(section: &Section<'_>, key: &'static str) -> Option<Comman
         return None;
     }
     let program = PathBuf::from(words.remove(0));
-    Some(Command { program, arguments: words })
+    Some(Command { program, arguments: words, run_as: RunAs::default() })
 }
 
 fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {

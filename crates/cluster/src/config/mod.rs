@@ -3,6 +3,8 @@
 mod check;
 mod heartbeat;
 mod mistake;
+mod programs;
+mod recipients;
 mod section;
 mod service;
 mod value;
@@ -17,12 +19,13 @@ use toml::de::DeTable;
 use crate::plan::Setup;
 
 pub use check::{
-    Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Schedule,
-    Step, Tls, Watch,
+    Account, Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record,
+    RunAs, Schedule, Step, Tls, Watch,
 };
 pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
+pub use recipients::{Mail, Recipient, Webhook};
 use section::Section;
 pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 
@@ -31,6 +34,8 @@ pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 pub struct Config {
     /// What becomes of services that run and are not in the file.
     pub others: Others,
+    /// The file is read again when its content has changed, without being told.
+    pub auto_reload: bool,
     /// The services, in their order.
     pub services: Vec<Service>,
     /// The virtual routers, in their order, each name once.
@@ -39,6 +44,8 @@ pub struct Config {
     pub groups: Vec<SyncGroup>,
     /// Addresses that one of two machines has, by Piranha's protocol.
     pub heartbeat: Option<Heartbeat>,
+    /// Who else is told of events.
+    pub recipients: Vec<Recipient>,
 }
 
 /// Services that run and are not in the file.
@@ -171,13 +178,18 @@ impl Config {
     fn of(file: Section<'_>) -> Self {
         let others = [("keep", Others::Keep), ("delete", Others::Delete)];
         let others = file.choice("other_services", &others).unwrap_or_default();
+        let auto_reload = file.flag("auto_reload").unwrap_or(false);
         let notify = check::command(&file, "notify");
         let services = service::all(&file, notify.as_ref());
         let instances = vrrp::instances(&file, notify.as_ref());
         let groups = vrrp::groups(&file, &instances, notify.as_ref());
         let heartbeat = heartbeat::read(&file, &instances, notify.as_ref());
+        let recipients = recipients::all(&file);
+        let run_as = programs::run_as(&file);
         file.finish();
-        Self { others, services, instances, groups, heartbeat }
+        let mut config = Self { others, auto_reload, services, instances, groups, heartbeat, recipients };
+        programs::all(&mut config).for_each(|program| program.run_as = run_as.clone());
+        config
     }
 }
 

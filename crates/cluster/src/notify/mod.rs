@@ -1,9 +1,10 @@
-//! Tells what has happened: the log, whoever follows the status, and programs of the operator.
+//! Tells what has happened: the log, whoever follows the status, programs of the operator, mail and webhooks.
 //!
 //! A program gets what happened as its last arguments: `SERVER` or `SERVICE`, the service's name, for a server its address
 //! and port, and then `UP` or `DOWN`; or `INSTANCE`, a virtual router's name, its state and its priority; or `GROUP`, a
 //! group's name and its state. Programs run one after the other, in the order of events.
 
+mod messenger;
 mod notice;
 
 use std::process::Stdio;
@@ -13,8 +14,10 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::config::Command;
+use crate::program;
 use crate::status::Time;
 
+pub(crate) use messenger::Messengers;
 pub use notice::{Dated, Health, Notice};
 
 /// Longer than this no program may keep the next one waiting.
@@ -62,13 +65,14 @@ impl Notifier {
 }
 
 async fn call(command: &Command, words: &[String]) {
-    let program = command.program.display();
+    let name = command.program.display();
     let mut process = tokio::process::Command::new(&command.program);
     process.args(&command.arguments).args(words).stdin(Stdio::null()).kill_on_drop(true);
-    match tokio::time::timeout(LIMIT, process.status()).await {
+    let running = program::run(&command.run_as, async move { process.status().await });
+    match tokio::time::timeout(LIMIT, running).await {
         Ok(Ok(status)) if status.success() => {}
-        Ok(Ok(status)) => tracing::warn!("{program} {} ended with {status}", words.join(" ")),
-        Ok(Err(error)) => tracing::error!("cannot call {program}: {error}"),
-        Err(_) => tracing::error!("{program} {} ran for {LIMIT:?} and was killed", words.join(" ")),
+        Ok(Ok(status)) => tracing::warn!("{name} {} ended with {status}", words.join(" ")),
+        Ok(Err(error)) => tracing::error!("cannot call {name}: {error}"),
+        Err(_) => tracing::error!("{name} {} ran for {LIMIT:?} and was killed", words.join(" ")),
     }
 }

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::IpAddr;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol};
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::net::if_::{InterfaceFlags, if_indextoname, if_nametoindex};
 use nix::sys::socket::LinkAddr;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, MulticastGroup};
@@ -93,6 +93,9 @@ impl Listener {
     }
 }
 
+/// Marks the addresses that we have put somewhere (IFA_PROTO, Linux 5.18). Others have no meaning for this number.
+const OURS: AddressProtocol = AddressProtocol::Other(76);
+
 /// Puts addresses on interfaces.
 #[derive(Clone)]
 pub(super) struct Addresses {
@@ -125,9 +128,29 @@ impl Addresses {
         tolerate(gone, libc::ENODEV)
     }
 
+    /// Takes all addresses off that a process of ours has put somewhere; these, with their prefix lengths and interfaces.
+    pub(super) async fn take_all(&self) -> Result<Vec<(IpAddr, u8, String)>, rtnetlink::Error> {
+        let found: Vec<AddressMessage> = self.requests.address().get().execute().try_collect().await?;
+        let is_ours = |attribute: &AddressAttribute| *attribute == AddressAttribute::Protocol(OURS);
+        let mut taken = Vec::new();
+        for message in found.into_iter().filter(|message| message.attributes.iter().any(is_ours)) {
+            let (prefix, index) = (message.header.prefix_len, message.header.index);
+            let address = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            });
+            tolerate(self.requests.address().del(message).execute().await, libc::EADDRNOTAVAIL)?;
+            let name = if_indextoname(index).map(|name| name.to_string_lossy().into_owned());
+            let name = name.unwrap_or_else(|_| format!("interface {index}"));
+            taken.extend(address.map(|address| (address, prefix, name)));
+        }
+        Ok(taken)
+    }
+
     fn request(&self, vip: &Vip) -> rtnetlink::AddressAddRequest {
         let index = if_nametoindex(vip.interface.as_str()).unwrap_or(0);
         let mut request = self.requests.address().add(index, vip.address, vip.prefix);
+        request.message_mut().attributes.push(AddressAttribute::Protocol(OURS));
         // No broadcast address of the virtual one: it is not there to be heard by it.
         request
             .message_mut()

@@ -56,6 +56,16 @@ pub async fn ask(name: &str) -> Result<Status, StatusError> {
     serde_json::from_str(&line).map_err(|reason| StatusError::Words { name: name.into(), reason })
 }
 
+/// Asks which process answers; its loop is at work then.
+///
+/// # Errors
+/// [`StatusError`]
+pub async fn ask_alive(name: &str) -> Result<u32, StatusError> {
+    let closed = || StatusError::Closed(name.into());
+    let line = Conversation::start(name, "alive").await?.line().await?.ok_or_else(closed)?;
+    line.parse().map_err(|_| closed())
+}
+
 /// Hears of events.
 #[derive(Debug)]
 pub struct Follow(Conversation);

@@ -1,7 +1,7 @@
 //! What a running cluster says of itself when it is asked: who is master, who serves, and why.
 //!
 //! It is asked on a Unix socket ([`socket_name`]) that belongs to a network namespace, as the director's does, by a
-//! line of text: `status` is answered with a [`Status`], `follow` with a [`Dated`](crate::notify::Dated) notice for each
+//! line of text: `status` is answered with a [`Status`], `alive` by a process whose main loop goes round with its id, `follow` with a [`Dated`](crate::notify::Dated) notice for each
 //! event from then on, as JSON, a line each.
 
 mod client;
@@ -17,7 +17,7 @@ use crate::director::Place;
 use crate::notify::Health;
 use crate::pulse::InstanceStatus;
 
-pub use client::{Follow, StatusError, ask};
+pub use client::{Follow, StatusError, ask, ask_alive};
 pub(crate) use server::{Question, Server};
 pub use time::Time;
 

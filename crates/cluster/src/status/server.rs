@@ -22,8 +22,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A question is not longer than this.
 const LONGEST: u64 = 64;
 
-/// Somebody wants to know the status.
-pub(crate) type Question = oneshot::Sender<Status>;
+/// Somebody wants to know something.
+pub(crate) enum Question {
+    /// The status.
+    Status(oneshot::Sender<Status>),
+    /// Whether anybody answers at all.
+    Alive(oneshot::Sender<()>),
+}
 
 /// Clients are answered while this is there.
 pub(crate) struct Server {
@@ -98,10 +103,17 @@ async fn attend(
     match question.trim_end() {
         "status" => {
             let (asker, answer) = oneshot::channel();
-            if questions.send(asker).await.is_ok()
+            if questions.send(Question::Status(asker)).await.is_ok()
                 && let Ok(status) = answer.await
             {
                 writer.write_all(&line(&status)?).await?;
+            }
+            Ok(())
+        }
+        "alive" => {
+            let (asker, answer) = oneshot::channel();
+            if questions.send(Question::Alive(asker)).await.is_ok() && answer.await.is_ok() {
+                writer.write_all(format!("{}\n", std::process::id()).as_bytes()).await?;
             }
             Ok(())
         }
@@ -127,7 +139,7 @@ async fn attend(
                 writer.write_all(&line(&notice)?).await?;
             }
         }
-        _ => writer.write_all(b"{\"error\":\"the question must be status or follow\"}\n").await,
+        _ => writer.write_all(b"{\"error\":\"the question must be status, alive or follow\"}\n").await,
     }
 }
 

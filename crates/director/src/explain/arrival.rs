@@ -22,8 +22,8 @@ pub struct Arrival {
 /// The kernel's way to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By this hop.
-    Via(Hop),
+    /// By this hop, which carries so many octets from the IP header on.
+    Via(Hop, u32),
     /// There is a route, but its next station is not known yet.
     Unresolved,
     /// The address is the director's own, or nobody's.
@@ -68,7 +68,10 @@ impl Arrival {
 
 fn way(path: &Path) -> Way {
     match path {
-        Path::Via(e) => Way::Via(Hop::new(e.interface, e.destination_mac, e.source_mac, e.vlan.unwrap_or(0))),
+        Path::Via(e) => {
+            let hop = Hop::new(e.interface, e.destination_mac, e.source_mac, e.vlan.unwrap_or(0));
+            Way::Via(hop, e.mtu)
+        }
         Path::Unresolved => Way::Unresolved,
         Path::Local | Path::Unreachable(_) => Way::Nowhere,
     }

@@ -160,8 +160,15 @@ impl<'a> Overlay<'a> {
 
     fn hop(&self) -> Option<Hop> {
         match self.way {
-            Way::Via(hop) => Some(hop),
+            Way::Via(hop, _) => Some(hop),
             Way::Unresolved | Way::Nowhere => None,
+        }
+    }
+
+    fn narrow(&self, length: u16) -> Option<u32> {
+        match self.way {
+            Way::Via(_, mtu) if mtu < length.into() => Some(mtu),
+            _ => None,
         }
     }
 
@@ -309,6 +316,14 @@ impl Platform for Overlay<'_> {
 
     fn route4(&self, _source: u32, _destination: u32, _length: u16) -> Option<Hop> {
         self.hop()
+    }
+
+    fn narrow4(&self, _source: u32, _destination: u32, length: u16) -> Option<u32> {
+        self.narrow(length)
+    }
+
+    fn narrow6(&self, _source: [u64; 2], _destination: [u64; 2], length: u16) -> Option<u32> {
+        self.narrow(length)
     }
 
     fn forwards4(&self, _source: u32, _destination: u32) -> bool {

@@ -13,6 +13,7 @@ use rlvs_ipvs::{Daemon, Fact};
 use rlvs_switch::config::Config;
 use rlvs_switch::table::{V4, V6, WAYS};
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -55,12 +56,13 @@ impl Backup {
     pub(super) fn start(
         daemon: &Daemon,
         config: &Config,
+        peers: &[IpAddr],
         inbox: &mpsc::Sender<Datagram>,
     ) -> io::Result<Backup> {
         let backup = Backup {
             daemon: daemon.clone(),
-            senders: senders(daemon, config)?,
-            _receivers: receivers(daemon, config, inbox)?,
+            senders: senders(daemon, config, peers)?,
+            _receivers: receivers(daemon, config, peers, inbox)?,
             masters: Masters::default(),
             asked: None,
             to_ask: true,

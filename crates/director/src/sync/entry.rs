@@ -40,7 +40,7 @@ pub(super) fn export<F: Address>(tables: &Tables, index: u32) -> Option<SyncedCo
     if u32::from(entry.method) != method::MASQUERADE {
         more |= flag::NO_OUTPUT;
     }
-    if !is_template && !state::is_active(protocol, state) {
+    if is_template || !state::is_active(protocol, state) {
         more |= flag::INACTIVE;
     }
     let virtual_server = match virtual_server.address {

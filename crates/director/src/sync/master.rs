@@ -18,6 +18,7 @@ use rlvs_switch::{Memory, order, state};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -48,6 +49,8 @@ pub(super) struct Master {
     /// By port, as the senders.
     writers: Vec<Writer>,
     outbox: VecDeque<(usize, Vec<u8>)>,
+    /// Messages sent, by port.
+    sent: Vec<u64>,
     /// Drawn when it started.
     number: u64,
     /// Where the walk goes on: a slot of the IPv4 table, or behind those one of the other.
@@ -65,9 +68,13 @@ struct Whole {
     connections: u64,
 }
 
+impl Whole {
+    /// From where the walk is once round; the walk knows how far that is.
+    const NEW: Whole = Whole { left: usize::MAX, connections: 0 };
+}
+
 #[derive(Default)]
 struct Counts {
-    messages: u64,
     connections: u64,
     unsent: u64,
     asked: u64,
@@ -92,15 +99,17 @@ impl Master {
     pub(super) fn start(
         daemon: &Daemon,
         config: &Config,
+        peers: &[IpAddr],
         inbox: &mpsc::Sender<Datagram>,
     ) -> io::Result<Master> {
-        let senders = senders(daemon, config)?;
-        let _receivers = receivers(daemon, config, inbox)?;
+        let senders = senders(daemon, config, peers)?;
+        let _receivers = receivers(daemon, config, peers, inbox)?;
         let mut number = [0; 8];
         getrandom(&mut number, GetRandomFlags::empty())?;
         tracing::info!("synchronisation: master on {}", daemon.interface);
         let mut master = Master {
             daemon: daemon.clone(),
+            sent: vec![0; senders.len()],
             senders,
             _receivers,
             version: Version::One,
@@ -108,7 +117,8 @@ impl Master {
             outbox: VecDeque::new(),
             number: u64::from_ne_bytes(number),
             next: 0,
-            whole: None,
+            // Backups of another kind do not ask.
+            whole: Some(Whole::NEW),
             alive: Instant::now(),
             counts: Counts::default(),
         };
@@ -125,8 +135,7 @@ impl Master {
     pub(super) fn receive(&mut self, datagram: &Datagram) {
         if Note::read(&datagram.octets, self.daemon.sync_id) == Some(Note::Ask) {
             self.counts.asked += 1;
-            // From here once round; the walk knows how far that is.
-            self.whole = Some(Whole { left: usize::MAX, connections: 0 });
+            self.whole = Some(Whole::NEW);
         }
     }
 
@@ -144,11 +153,12 @@ impl Master {
         self.set_version(version(config));
         self.walk(tables);
         self.pack();
-        if self.alive.elapsed() >= ALIVE {
-            self.alive = Instant::now();
-            self.note(Note::Alive { master: self.number, messages: self.counts.messages });
-        }
         self.send(config.director.sync_qlen_max.load(order::PLAIN) as usize);
+        // Only when nothing waits: the numbers are those of what was sent before.
+        if self.alive.elapsed() >= ALIVE && self.outbox.is_empty() {
+            self.alive = Instant::now();
+            self.tell_alive();
+        }
     }
 
     fn set_version(&mut self, version: Version) {
@@ -186,7 +196,8 @@ impl Master {
             let connections = whole.connections;
             self.whole = None;
             self.pack();
-            self.note(Note::Whole { master: self.number, connections });
+            let note = Note::Whole { master: self.number, connections };
+            self.outbox.push_back((0, note.write(self.daemon.sync_id as u8)));
         }
     }
 
@@ -224,8 +235,12 @@ impl Master {
         }
     }
 
-    fn note(&mut self, note: Note) {
-        self.outbox.push_back((0, note.write(self.daemon.sync_id as u8)));
+    fn tell_alive(&self) {
+        for (sender, messages) in self.senders.iter().zip(&self.sent) {
+            let note = Note::Alive { master: self.number, messages: *messages };
+            // The next one says the same.
+            let _not_sent = sender.send(&note.write(self.daemon.sync_id as u8));
+        }
     }
 
     /// Sends what the sockets take; of the rest at most so many messages wait.
@@ -233,7 +248,12 @@ impl Master {
         while let Some((port, message)) = self.outbox.pop_front() {
             let Some(sender) = self.senders.get(port) else { continue };
             match sender.send(&message) {
-                Ok(()) => self.counts.messages += u64::from(Note::read(&message, 0).is_none()),
+                Ok(()) if Note::read(&message, 0).is_some() => {}
+                Ok(()) => {
+                    if let Some(sent) = self.sent.get_mut(port) {
+                        *sent += 1;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.outbox.push_front((port, message));
                     break;
@@ -257,7 +277,7 @@ impl Master {
             fact(name("interface"), &self.daemon.interface),
             fact(name("id"), self.daemon.sync_id),
             fact(name("connections sent"), self.counts.connections),
-            fact(name("messages sent"), self.counts.messages),
+            fact(name("messages sent"), self.sent.iter().sum::<u64>()),
             fact(name("messages not sent"), self.counts.unsent),
             fact(name("messages waiting"), self.outbox.len()),
             fact(name("whole tables asked for"), self.counts.asked),

@@ -27,6 +27,7 @@ use backup::Backup;
 use master::Master;
 use rlvs_ipvs::{Daemon, DaemonRole, Errno, Fact};
 use rlvs_switch::sync::{Change, change};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -48,6 +49,8 @@ pub struct Synchronisation {
     tables: Arc<Tables>,
     importer: Importer,
     changes: RingBuf<MapData>,
+    /// Who is to hear in the place of the group, if there are any.
+    peers: Vec<IpAddr>,
     master: Option<Master>,
     backup: Option<Backup>,
     inbox: mpsc::Receiver<Datagram>,
@@ -70,13 +73,18 @@ pub enum Event {
 /// What came by a daemon's socket.
 pub struct Datagram {
     role: DaemonRole,
-    from: std::net::SocketAddr,
+    from: SocketAddr,
     octets: Vec<u8>,
 }
 
 impl Synchronisation {
-    /// No daemons yet. Must be called within a tokio runtime.
-    pub fn new(tables: Arc<Tables>, importer: Importer, changes: RingBuf<MapData>) -> Synchronisation {
+    /// No daemons yet; with `peers` they speak with these alone, without with their groups. Must be called within a tokio runtime.
+    pub fn new(
+        tables: Arc<Tables>,
+        importer: Importer,
+        changes: RingBuf<MapData>,
+        peers: &[IpAddr],
+    ) -> Synchronisation {
         let (to_inbox, inbox) = mpsc::channel(DATAGRAMS);
         let mut pace = interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,6 +94,7 @@ impl Synchronisation {
             tables,
             importer,
             changes,
+            peers: peers.to_vec(),
             master,
             backup,
             inbox,
@@ -112,13 +121,13 @@ impl Synchronisation {
         }
         let (config, mut failure) = (self.tables.settings(), None);
         if let (Some(daemon), None) = (master, &self.master) {
-            match Master::start(daemon, config, &self.to_inbox) {
+            match Master::start(daemon, config, &self.peers, &self.to_inbox) {
                 Ok(master) => self.master = Some(master),
                 Err(error) => failure = Some((daemon, error)),
             }
         }
         if let (Some(daemon), None) = (backup, &self.backup) {
-            match Backup::start(daemon, config, &self.to_inbox) {
+            match Backup::start(daemon, config, &self.peers, &self.to_inbox) {
                 Ok(backup) => self.backup = Some(backup),
                 Err(error) => failure = Some((daemon, error)),
             }

@@ -5,23 +5,26 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 /// Senders that are told apart at a time.
-const SENDERS: usize = 64;
+const SENDERS: usize = 256;
 
 /// What came from whom.
 #[derive(Debug, Default)]
-pub(super) struct Masters(HashMap<SocketAddr, Master>);
+pub(super) struct Masters {
+    /// A master has a sender for each of its ports.
+    senders: HashMap<SocketAddr, Sender>,
+    /// By their numbers, those of this kind: connections that they had when they had told of all.
+    masters: HashMap<u64, Option<u64>>,
+}
 
 #[derive(Debug, Default)]
-struct Master {
+struct Sender {
     /// Messages that came from it.
     messages: u64,
-    /// Its number, if it is a director of this kind.
-    number: Option<u64>,
+    /// Its master's number, if that is a director of this kind.
+    master: Option<u64>,
     /// What it had sent, less what had come, when it was first heard of.
     before: u64,
     lost: u64,
-    /// Connections that it had when it had told of all.
-    whole: Option<u64>,
 }
 
 /// What follows from a note.
@@ -36,58 +39,63 @@ pub(super) enum News {
 impl Masters {
     /// A message came.
     pub(super) fn message(&mut self, from: SocketAddr) {
-        if let Some(master) = self.of(from) {
-            master.messages += 1;
+        if let Some(sender) = self.sender(from) {
+            sender.messages += 1;
         }
     }
 
     /// A note came.
     pub(super) fn note(&mut self, from: SocketAddr, note: Note) -> News {
-        let Some(master) = self.of(from) else { return News::Nothing };
         match note {
             Note::Ask => News::Nothing,
-            Note::Whole { connections, .. } => {
-                master.whole = Some(connections);
+            Note::Whole { master, connections } => {
+                if let Some(whole) = self.masters.get_mut(&master) {
+                    *whole = Some(connections);
+                }
                 News::Nothing
             }
-            Note::Alive { master: number, messages } => {
-                if master.number != Some(number) {
-                    let before = messages.wrapping_sub(master.messages);
-                    *master = Master {
-                        number: Some(number),
-                        before,
-                        messages: master.messages,
-                        ..Master::default()
-                    };
-                    return News::Gap;
-                }
-                let lost = messages.wrapping_sub(master.before).wrapping_sub(master.messages);
-                // Other ports' messages may come after this note.
-                let lost = if lost > messages { 0 } else { lost };
-                let more = lost > master.lost;
-                master.lost = master.lost.max(lost);
-                if more { News::Gap } else { News::Nothing }
-            }
+            Note::Alive { master, messages } => self.alive(from, master, messages),
         }
+    }
+
+    fn alive(&mut self, from: SocketAddr, master: u64, messages: u64) -> News {
+        let Some(sender) = self.sender(from) else { return News::Nothing };
+        if sender.master != Some(master) {
+            let before = messages.wrapping_sub(sender.messages);
+            let former = std::mem::replace(
+                sender,
+                Sender { master: Some(master), before, messages: sender.messages, lost: 0 },
+            );
+            if let Some(former) = former.master {
+                self.masters.remove(&former);
+            }
+            let is_new = !self.masters.contains_key(&master);
+            self.masters.entry(master).or_default();
+            return if is_new { News::Gap } else { News::Nothing };
+        }
+        let lost = messages.wrapping_sub(sender.before).saturating_sub(sender.messages);
+        let more = lost > sender.lost;
+        sender.lost = lost.max(sender.lost);
+        if more { News::Gap } else { News::Nothing }
     }
 
     /// Messages that were sent but did not come.
     pub(super) fn lost(&self) -> u64 {
-        self.0.values().map(|master| master.lost).sum()
+        self.senders.values().map(|sender| sender.lost).sum()
     }
 
-    /// Connections of the masters that have told of all; `None` if there is none of this kind, or one has not yet.
+    /// Connections of the masters, if all have told of all; `None` if there is none of this kind, or one has not yet.
     pub(super) fn whole(&self) -> Option<u64> {
-        let mut known = self.0.values().filter(|master| master.number.is_some()).map(|master| master.whole);
-        let first = known.next()??;
-        known.try_fold(first, |sum, whole| Some(sum + whole?))
+        let mut all = self.masters.values();
+        let first = (*all.next()?)?;
+        all.try_fold(first, |sum, whole| Some(sum + (*whole)?))
     }
 
-    fn of(&mut self, from: SocketAddr) -> Option<&mut Master> {
-        if self.0.len() >= SENDERS && !self.0.contains_key(&from) {
+    fn sender(&mut self, from: SocketAddr) -> Option<&mut Sender> {
+        if self.senders.len() >= SENDERS && !self.senders.contains_key(&from) {
             return None;
         }
-        Some(self.0.entry(from).or_default())
+        Some(self.senders.entry(from).or_default())
     }
 }
 
@@ -116,6 +124,18 @@ mod tests {
         // Another one in its place.
         assert_eq!(masters.note(from, Note::Alive { master: 8, messages: 0 }), News::Gap);
         assert_eq!((masters.whole(), masters.lost()), (None, 0));
+    }
+
+    #[test]
+    fn a_master_s_ports_are_one_master() {
+        let [one, two] = ["192.0.2.1:4000", "192.0.2.1:4001"].map(|from| from.parse().unwrap());
+        let mut masters = Masters::default();
+        assert_eq!([one, two].map(|from| masters.note(from, alive(0))), [News::Gap, News::Nothing]);
+        masters.message(one);
+        assert_eq!([(one, 1), (two, 0)].map(|(from, n)| masters.note(from, alive(n))), [News::Nothing; 2]);
+        masters.note(one, Note::Whole { master: 7, connections: 9 });
+        assert_eq!((masters.whole(), masters.lost()), (Some(9), 0));
+        assert_eq!(masters.note(two, alive(1)), News::Gap);
     }
 
     #[test]

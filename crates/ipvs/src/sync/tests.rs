@@ -72,6 +72,57 @@ fn golden_messages_are_read_and_written() {
     assert_eq!(written(Version::Zero, &[connection()]), zero);
 }
 
+/// What Linux 6.1.0-56's IPVS sent: connections of a service on port 80 over IPv6 and IPv4, of a persistent one on port 81, and its
+/// template, first fresh, then assured, with each packet.
+const OF_LINUX: [&str; 2] = [
+    "00 07 01 28 07 01 00 00 01 06 00 48 00 00 00 00 00 01 ad 24 00 50 1f 90 \
+     00 00 00 00 00 00 03 84 fd 01 00 00 00 00 00 00 00 00 00 00 00 00 00 01 \
+     fd 01 00 00 00 00 00 00 00 00 00 00 00 00 02 00 fd 02 00 00 00 00 00 00 \
+     00 00 00 00 00 00 00 01 00 06 00 24 00 00 00 00 00 01 8b 80 00 50 1f 90 \
+     00 00 00 00 00 00 03 84 0a 01 00 01 0a 01 00 c8 0a 02 00 01 00 06 00 24 \
+     00 00 11 00 00 00 00 00 00 51 1f 90 00 00 00 00 00 00 01 2c 0a 01 00 01 \
+     0a 01 00 c8 0a 02 00 01 00 06 00 24 00 00 11 00 00 01 00 00 00 51 1f 90 \
+     00 00 00 00 00 00 01 2c 0a 01 00 01 0a 01 00 c8 0a 02 00 01 00 06 00 24 \
+     00 00 00 00 00 01 9a 84 00 51 1f 90 00 00 00 00 00 00 03 84 0a 01 00 01 \
+     0a 01 00 c8 0a 02 00 01 00 06 00 24 00 00 11 00 00 01 00 00 00 51 1f 90 \
+     00 00 00 00 00 00 01 2c 0a 01 00 01 0a 01 00 c8 0a 02 00 01 00 06 00 24 \
+     00 00 11 00 00 01 00 00 00 51 1f 90 00 00 00 00 00 00 01 2c 0a 01 00 01 \
+     0a 01 00 c8 0a 02 00 01",
+    "03 07 00 4c 00 06 bc 88 00 50 1f 90 0a 01 00 01 0a 01 00 c8 0a 02 00 01 \
+     00 00 00 01 00 06 c0 26 00 51 1f 90 0a 01 00 01 0a 01 00 c8 0a 02 00 01 \
+     00 00 00 01 00 06 00 00 00 51 1f 90 0a 01 00 01 0a 01 00 c8 0a 02 00 01 \
+     11 00 00 01",
+];
+
+#[test]
+fn what_linux_sends_is_read_and_written_the_same() {
+    for (message, version, entries) in [(OF_LINUX[0], Version::One, 7), (OF_LINUX[1], Version::Zero, 3)] {
+        let message = octets(message);
+        let connections: Vec<_> = read(&message, 7).unwrap().map(Result::unwrap).collect();
+        assert_eq!(connections.len(), entries);
+        assert_eq!(written(version, &connections), message);
+    }
+    let one: Vec<_> = all(&octets(OF_LINUX[0])).into_iter().map(Result::unwrap).collect();
+    let established = SyncedConnection {
+        client: end("fd01::1", 44324),
+        virtual_server: end("fd01::200", 80),
+        destination: end("fd02::1", 8080),
+        ..connection()
+    };
+    assert_eq!(one[0], established);
+    let template = SyncedConnection {
+        flags: flag::TEMPLATE | flag::INACTIVE,
+        state: 1,
+        client: end("10.1.0.1", 0),
+        virtual_server: end("10.1.0.200", 81),
+        destination: end("10.2.0.1", 8080),
+        timeout: 300,
+        ..connection()
+    };
+    assert_eq!((one[2].state, &one[3]), (0, &template));
+    assert_eq!(all(&octets(OF_LINUX[1]))[2], Ok(SyncedConnection { timeout: 0, ..template }));
+}
+
 #[test]
 fn messages_of_a_wrong_size_or_id_are_refused() {
     for message in golden() {

@@ -13,7 +13,7 @@ use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::steps::{Step, cut_for, drop_for, encapsulate_for, reject_for};
+use crate::steps::{Step, cut_for, drop_for, encapsulate_for, fit_for, reject_for};
 use crate::sync::{Change, change};
 use crate::table::lookup::Found;
 use crate::table::{Entry, Meta, Slot, Tuple, V4, slot, template};
@@ -127,14 +127,54 @@ pub fn to_client<P: Platform, F: Ip>(
     if frame.hops <= !from_here as u8 {
         return drop_for(platform, Event::TimeExceeded);
     }
-    let hop = way_to_client(platform, config, frame, found, entry);
+    if frame.length > config.least_mtu.load(order::PLAIN) {
+        return fit_for::<P, F>(platform, found.index);
+    }
+    to_client_by_way(platform, config, frame, found, entry, None)
+}
+
+/// Sends a reply that may be too large for the way to the client: whole, in fragments, or not, and its sender is told.
+#[inline(always)]
+pub fn to_client_if_it_fits<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    found: &Found<'_, F>,
+    entry: &Entry<F>,
+    client: F::Address,
+) -> Step {
+    let narrow = F::narrow(platform, entry.address, client, frame.length as u16);
+    if let Some(mtu) = narrow
+        && !F::may_be_cut(platform, frame)
+    {
+        platform.count(Event::TooBig);
+        return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
+    }
+    to_client_by_way(platform, config, frame, found, entry, narrow)
+}
+
+/// Sends a reply to the client; with an MTU, in fragments of that size.
+#[inline(always)]
+fn to_client_by_way<P: Platform, F: Ip>(
+    platform: &P,
+    config: &Config,
+    frame: &Frame,
+    found: &Found<'_, F>,
+    entry: &Entry<F>,
+    narrow: Option<u32>,
+) -> Step {
+    let hop = way_to_client(platform, config, found, entry);
     if hop.interface == 0 {
         return drop_for(platform, Event::Unresolved);
     }
     let from = (Side::Source, entry.address, entry.port);
+    let from_here = platform.ingress() == config.local_in.load(order::PLAIN);
     let translated = translate::<P, F>(platform, frame, from, from_here);
-    let verdict = translated.and_then(|()| link::send::<P, F>(platform, frame, &hop));
-    verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
+    match (translated.and_then(|()| link::send::<P, F>(platform, frame, &hop)), narrow) {
+        (None, _) => drop_for(platform, Event::NoRoom),
+        (Some(verdict), None) => Step::Done(verdict),
+        (Some(_), Some(mtu)) => link::leave_in_fragments(platform, &hop, mtu, false),
+    }
 }
 
 /// Replaces an address and its port, and takes one hop off, unless the packet is to keep them.
@@ -183,22 +223,21 @@ pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: 
 fn way_to_client<P: Platform, F: Ip>(
     platform: &P,
     config: &Config,
-    frame: &Frame,
     found: &Found<'_, F>,
     entry: &Entry<F>,
 ) -> Hop {
     if entry.hop.generation() == config.generation() {
         return entry.hop;
     }
-    look_up_way::<P, F>(platform, found.index, found.meta.0, frame.length);
+    look_up_way::<P, F>(platform, found.index, found.meta.0);
     found.slot.entry(found.meta).map_or(entry.hop, |entry| entry.hop)
 }
 
-/// Puts the way that the kernel has now into the reply entry in the slot `index`, found with this `meta`, for a packet of this length. Where
+/// Puts the way that the kernel has now into the reply entry in the slot `index`, found with this `meta`. Where
 /// the kernel has no answer, the way that the request came stays. Scalars only, for it is a BPF function of its own:
 /// its callers' stack has no room for the query.
 #[inline(never)]
-fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: u32) -> u32 {
+fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32) -> u32 {
     let (Some(config), Some(place)) = (platform.config(), slot::<P, F>(platform, index)) else { return 0 };
     let generation = config.generation();
     let (Some(tuple), Some(entry)) = (place.tuple(Meta(meta)), place.entry(Meta(meta))) else { return 0 };
@@ -208,7 +247,7 @@ fn look_up_way<P: Platform, F: Ip>(platform: &P, index: u32, meta: u32, length: 
         // The first reply of a connection always comes this way.
         template::assure::<P, F>(platform, template);
     }
-    let hop = match F::route(platform, entry.address, tuple.destination, length as u16) {
+    let hop = match F::route(platform, entry.address, tuple.destination, 0) {
         Some(hop) => hop,
         None => {
             platform.count(Event::ReplyMirrored);

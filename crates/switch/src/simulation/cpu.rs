@@ -208,6 +208,14 @@ impl Platform for Cpu<'_> {
         self.simulation.routes.get(&to).copied()
     }
 
+    fn narrow4(&self, _source: u32, destination: u32, length: u16) -> Option<u32> {
+        self.simulation.narrow(IpAddr::V4(Ipv4Addr::from(destination.to_ne_bytes())), length)
+    }
+
+    fn narrow6(&self, _source: [u64; 2], destination: [u64; 2], length: u16) -> Option<u32> {
+        self.simulation.narrow(IpAddr::V6(Ipv6Addr::from(octets(destination))), length)
+    }
+
     fn forwards4(&self, _source: u32, destination: u32) -> bool {
         !self.simulation.own.contains(&IpAddr::V4(Ipv4Addr::from(destination.to_ne_bytes())))
     }

@@ -79,6 +79,8 @@ pub struct Simulation {
     /// Where the sequence of random numbers is.
     random: AtomicU64,
     routes: HashMap<IpAddr, Hop>,
+    /// What ways carry; what is not here carries all.
+    mtus: HashMap<IpAddr, u32>,
     /// The director's own addresses.
     own: HashSet<IpAddr>,
     shown: Mutex<Vec<(Event, Vec<u8>)>>,
@@ -129,6 +131,7 @@ impl Simulation {
             clock: AtomicU32::new(u32::MAX - 20),
             random: AtomicU64::new(seed),
             routes: HashMap::new(),
+            mtus: HashMap::new(),
             own: HashSet::new(),
             shown: Mutex::default(),
             told: Mutex::default(),
@@ -156,6 +159,16 @@ impl Simulation {
     pub fn set_route(&mut self, to: IpAddr, hop: Hop) {
         self.routes.insert(to, hop);
         self.config.generation.fetch_add(1, SeqCst);
+    }
+
+    /// The kernel's way to an address carries so much from now on.
+    pub fn set_mtu(&mut self, to: IpAddr, mtu: u32) {
+        self.mtus.insert(to, mtu);
+        self.config.least_mtu.fetch_min(mtu, SeqCst);
+    }
+
+    fn narrow(&self, to: IpAddr, length: u16) -> Option<u32> {
+        self.mtus.get(&to).copied().filter(|mtu| *mtu < length.into())
     }
 
     /// Gives the director an address of its own: no packets to it are forwarded.

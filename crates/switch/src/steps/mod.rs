@@ -14,6 +14,7 @@ mod cut;
 mod deliver;
 mod encapsulate;
 mod established;
+mod fit;
 mod ftp;
 mod hash;
 mod import;
@@ -141,6 +142,10 @@ programs! {
     Encapsulate6 = "encapsulate6" => encapsulate::encapsulate6,
     /// Sends an IPv4 packet to the [`Handover::destination`] in fragments, by NAT or direct routing.
     Cut = "cut" => cut::cut,
+    /// Sends the reply of the [`Handover::connection`], which is larger than some interface takes, to the client.
+    Fit = "fit" => fit::fit,
+    /// The same for IPv6.
+    Fit6 = "fit6" => fit::fit6,
     /// Reads a client's packet of an FTP control connection over NAT.
     FtpCommand = "ftp_command" => ftp::command,
     /// The same for IPv6.
@@ -191,7 +196,7 @@ pub struct Handover {
     pub list: AtomicU32,
     /// Index of the destination that was chosen, or that the packet goes to.
     pub destination: AtomicU32,
-    /// Index of a slot: the connection's forward entry.
+    /// Index of a slot: the connection's forward entry; of a reply that may be too large, its reply entry.
     pub connection: AtomicU32,
     /// [`Cause::pack`].
     pub cause: AtomicU32,
@@ -360,6 +365,13 @@ pub(crate) fn cut_for<P: Platform, F: Family>(platform: &P, entry: &Entry<F>) ->
     hand_over(platform, |words| &words.address, F::words(entry.address)[0]);
     hand_over(platform, |words| &words.port, u16::from_ne_bytes(entry.port) as u32);
     Step::Next(Program::Cut)
+}
+
+/// The reply, whose entry is in this slot, may be too large for the way to its client.
+#[inline(always)]
+pub(crate) fn fit_for<P: Platform, F: Family>(platform: &P, index: u32) -> Step {
+    hand_over(platform, |words| &words.connection, index);
+    version::next::<F>(Program::Fit, Program::Fit6)
 }
 
 #[inline(always)]

@@ -1,12 +1,12 @@
 //! Packets that are too large for the way to their destination, and leave in fragments.
 
 use crate::fixture::*;
-use rlvs_packet::tcp::SYN;
+use rlvs_packet::tcp::{ACK, SYN};
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::tunnel::{CHECKSUM, GRE, GUE, IPIP};
 use rlvs_switch::fragment::LARGE_MAX;
 use rlvs_switch::service::flag::ONE_PACKET;
-use rlvs_switch::simulation::{Packet, SERVER_SIDE, Server, Simulation, icmp_error};
+use rlvs_switch::simulation::{CLIENT_SIDE, Packet, SERVER_SIDE, Server, Simulation, Transport, icmp_error};
 use rlvs_switch::{Memory, Verdict, order};
 
 const MTU: u32 = 1000;
@@ -135,4 +135,42 @@ fn what_the_director_cannot_take_is_dropped_and_counted() {
     assert_eq!(narrow.receive(&too_large).0, Verdict::Drop);
     assert_eq!((narrow.events(Event::Fragmented), narrow.events(Event::NotFragmented)), (0, 1));
     assert!(narrow.large().is_empty());
+}
+
+#[test]
+fn replies_are_fragmented_or_refused_like_requests() {
+    for net in [v4(), v6()] {
+        let mut simulation = director(net, &Server::nat(net.server));
+        to_server(&simulation, &Packet::tcp(net.client, net.vip, SYN));
+        let reply = |length: usize, dont_fragment| {
+            let headers = if net.vip.is_ipv4() { 40 } else { 60 };
+            let payload = vec![7; length - headers];
+            Packet { payload, dont_fragment, ..Packet::tcp(net.server, net.client, SYN | ACK) }.frame()
+        };
+        let mtu = 1400;
+        let (verdict, whole) = simulation.receive_from(SERVER_SIDE, &reply(mtu + 1, false));
+        assert_eq!(verdict, Verdict::Redirect(CLIENT_SIDE));
+        // Of another way; this one carries all.
+        simulation.set_mtu("192.0.2.1".parse().unwrap(), mtu as u32);
+        assert_eq!(simulation.receive_from(SERVER_SIDE, &reply(mtu + 1, false)), (verdict, whole.clone()));
+
+        simulation.set_mtu(net.client.ip(), mtu as u32);
+        assert_eq!(simulation.receive_from(SERVER_SIDE, &reply(mtu, true)).0, verdict);
+        let refused = if net.vip.is_ipv4() {
+            assert_eq!(simulation.receive_from(SERVER_SIDE, &reply(mtu + 1, false)).0, Verdict::Drop);
+            let large = simulation.large().pop().unwrap();
+            assert_eq!((large.interface, large.mtu, large.is_own), (CLIENT_SIDE, mtu as u32, false));
+            assert_eq!(large.frame, whole);
+            reply(mtu + 1, true)
+        } else {
+            reply(mtu + 1, false)
+        };
+        let (verdict, error) = simulation.receive_from(SERVER_SIDE, &refused);
+        assert_eq!(verdict, Verdict::Transmit, "back to the real server");
+        let error = sound(&error);
+        let Transport::Icmp { word, .. } = error.transport else { panic!("no ICMP error: {error:?}") };
+        assert_eq!((word, error.inner().destination), (mtu as u32, net.server.ip()));
+        assert_eq!(simulation.events(Event::ReplyMirrored), 1, "only the first looks for a way");
+        simulation.audit().unwrap();
+    }
 }

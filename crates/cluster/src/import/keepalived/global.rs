@@ -94,6 +94,8 @@ pub(super) struct Globals {
     pub(super) announce: Announce,
     scripts: HashMap<String, Script>,
     pub(super) sync_groups: Vec<SyncGroup>,
+    /// How long interfaces may be without a carrier.
+    pub(super) delays: HashMap<String, Duration>,
     /// Files of the certificate that checks over TLS show, and its key.
     pub(super) identity: Option<(String, String)>,
     /// Blocks of `virtual_server_group`.
@@ -141,6 +143,7 @@ impl Globals {
                 "virtual_server_group" => {
                     globals.server_groups.insert(name, statement.block().to_vec());
                 }
+                "interface_up_down_delays" => globals.delays(context, statement),
                 "SSL" => globals.identity = identity(context, statement),
                 "vrrp_sync_group" => globals.sync_groups.push(sync_group(statement)),
                 _ => {}
@@ -166,6 +169,15 @@ impl Globals {
     /// The group that an instance is in.
     pub(super) fn group_of(&self, instance: &str) -> Option<&SyncGroup> {
         self.sync_groups.iter().find(|group| group.members.iter().any(|member| member == instance))
+    }
+
+    /// `interface_up_down_delays { IF DOWN [UP] }`.
+    fn delays(&mut self, context: &mut Context, block: &Statement) {
+        for line in block.block() {
+            if let Some(delay) = context.timer(line) {
+                self.delays.insert(line.keyword().to_owned(), delay);
+            }
+        }
     }
 
     fn definitions(&mut self, context: &mut Context, global: &Statement) {

@@ -23,7 +23,7 @@ use super::{ImportError, Problem, Translation};
 use context::Context;
 use global::Globals;
 
-const UNTRANSLATED: [(&str, &str); 10] = [
+const UNTRANSLATED: [(&str, &str); 9] = [
     ("static_ipaddress", "put them on the interface by your network configuration"),
     ("static_routes", "put them into your network configuration"),
     ("static_rules", "put them into your network configuration"),
@@ -33,7 +33,6 @@ const UNTRANSLATED: [(&str, &str); 10] = [
     ("bfd_instance", "there is no BFD"),
     ("garp_group", "announcements are not paced"),
     ("linkbeat_interfaces", "the kernel tells of carriers"),
-    ("interface_up_down_delays", "changes count after 20 ms"),
 ];
 
 /// `config_id`: whose lines that begin with `@` count.
@@ -47,7 +46,12 @@ pub(super) fn translate(text: &str, path: &Path, config_id: &str) -> Result<Tran
     let globals = Globals::collect(&mut context, &statements);
     for statement in &statements {
         match statement.keyword() {
-            "global_defs" | "SSL" | "vrrp_script" | "virtual_server_group" | "vrrp_sync_group" => {}
+            "global_defs"
+            | "SSL"
+            | "interface_up_down_delays"
+            | "vrrp_script"
+            | "virtual_server_group"
+            | "vrrp_sync_group" => {}
             "vrrp_instance" => vrrp::instance(&mut context, &globals, statement),
             "virtual_server" => virtual_server::translate(&mut context, &globals, statement),
             _ => context.other(statement, &UNTRANSLATED),

@@ -160,7 +160,7 @@ fn a_group_is_many_services() {
 #[test]
 fn an_instance_with_everything() {
     let instance = instance(
-        "global_defs {\n router_id here\n vrrp_version 3\n vrrp_garp_master_refresh 60\n}\n\
+        "interface_up_down_delays {\n eth0 0.3\n}\nglobal_defs {\n router_id here\n vrrp_version 3\n vrrp_garp_master_refresh 60\n}\n\
          vrrp_script well {\n script \"/bin/well 1\"\n interval 2\n weight -20\n fall 3\n}\n\
          vrrp_instance VI_1 {\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 150\n advert_int 0.2\n \
          nopreempt\n unicast_src_ip 192.0.2.2\n unicast_peer {\n 192.0.2.3\n 192.0.2.4\n }\n authentication {\n \
@@ -175,6 +175,7 @@ fn an_instance_with_everything() {
         (Version::V3, 155, Duration::from_millis(200))
     );
     assert!(!instance.preempt);
+    assert_eq!(instance.debounce, Duration::from_millis(300));
     assert_eq!(instance.source, Some([192, 0, 2, 2].into()));
     assert_eq!((instance.peers.len(), instance.password), (2, None));
     let vips: Vec<_> =

@@ -98,6 +98,8 @@ pub(super) fn instance(context: &mut Context, globals: &Globals, definition: &St
     block.set("name", name);
     let interface = instance.interface.clone().or_else(|| globals.default_interface.clone());
     block.set_some("interface", interface.clone());
+    let delay = interface.as_ref().and_then(|interface| globals.delays.get(interface));
+    block.set_some("debounce", delay.copied());
     block.set_some("id", instance.id.map(u16::from));
     let is_v6 = instance.addresses.iter().any(|address| address.contains(':'));
     let version = instance.version.or(globals.version).filter(|_| !is_v6);

@@ -23,10 +23,9 @@ use crate::plan;
 use model::{Address, Fallback, Method, Other, Protocol, Real, Settings, Virtual};
 
 /// What to do about directives without a counterpart. Those that are not here change nothing that we do.
-const HELP: [(&str, &str); 13] = [
+const HELP: [(&str, &str); 12] = [
     ("callback", "call the program, then `kill -HUP`"),
     ("execute", "translate that file, too; one `rlvs cluster` can do for both"),
-    ("autoreload", "send `rlvs cluster` SIGHUP when the file has changed"),
     ("checkcount", "`fall` says how many failures it takes"),
     ("cleanstop", "services and servers stay when `rlvs cluster` ends"),
     ("emailalert", "a `notify` program can send mail"),
@@ -59,11 +58,24 @@ pub(super) fn translate(text: &str, path: &Path) -> Result<Translation, ImportEr
     let name: Arc<Path> = path.into();
     let place = |line| Place { file: Arc::clone(&name), line };
     let file = read::read(text).map_err(|faults| {
-        let problem = |(line, what): (usize, read::Fault)| Problem { place: place(line), what, help: None };
+        let problem = |(line, what)| Problem { place: place(line), what, help: None };
         ImportError::Malformed(faults.into_iter().map(problem).collect())
     })?;
     let mut translator = Translator { place: &place, draft: Draft::default() };
     translator.others(file.others.iter());
+    for (line, name) in &file.names {
+        let help = format!("names are not looked up: write the address, which `getent hosts {name}` knows");
+        translator.draft.problem(
+            &place(*line),
+            format!("the line names the host {name}, and is left out"),
+            help,
+        );
+    }
+    if let Some(line) = file.autoreload {
+        let mut block = Block::new("", &place(line), "autoreload");
+        block.set("auto_reload", true);
+        translator.draft.blocks.push(block);
+    }
     for service in &file.virtuals {
         // A bind is the one check that logs in.
         let used = |other: &&Other| {
@@ -85,7 +97,7 @@ impl Translator<'_> {
         for Other { line, name, value } in others {
             let known = HELP.iter().find(|(known, _)| known == name);
             // What turns something off that is off.
-            let idle = matches!((name.as_str(), value.as_str()), ("autoreload" | "cleanstop", "no"));
+            let idle = matches!((name.as_str(), value.as_str()), ("cleanstop", "no"));
             if let Some((_, help)) = known.filter(|_| !idle) {
                 self.draft.problem(&(self.place)(*line), format!("{name} = {value}"), *help);
             }

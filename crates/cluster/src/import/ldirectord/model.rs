@@ -6,6 +6,10 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct File {
     pub(super) settings: Settings,
+    /// The line that turns it on.
+    pub(super) autoreload: Option<usize>,
+    /// Lines that were left out because they name a host.
+    pub(super) names: Vec<(usize, String)>,
     /// Directives without a counterpart, for the whole file.
     pub(super) others: Vec<Other>,
     pub(super) virtuals: Vec<Virtual>,

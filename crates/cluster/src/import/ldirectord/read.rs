@@ -8,7 +8,7 @@ use super::model::{
 use crate::import::range::{between, number};
 
 /// What has a meaning and no counterpart, and may be said for the whole file only, or anywhere.
-const GLOBAL: [&str; 4] = ["autoreload", "callback", "execute", "logfile"];
+const GLOBAL: [&str; 3] = ["callback", "execute", "logfile"];
 const ANYWHERE: [&str; 9] = [
     "checkcount",
     "cleanstop",
@@ -24,13 +24,25 @@ const ANYWHERE: [&str; 9] = [
 const VIRTUAL: [&str; 7] = ["login", "passwd", "database", "secret", "monitorfile", "servicename", "comment"];
 
 /// What is wrong with a line.
-pub(super) type Fault = String;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// ldirectord would not take it, either.
+    Wrong(String),
+    /// It names a host, whose address only a name server knows.
+    HostName(String),
+}
+
+impl<T: Into<String>> From<T> for Fault {
+    fn from(what: T) -> Self {
+        Self::Wrong(what.into())
+    }
+}
 
 /// Reads a text.
 ///
 /// # Errors
 /// All faults, with their lines; at least one.
-pub(super) fn read(text: &str) -> Result<File, Vec<(usize, Fault)>> {
+pub(super) fn read(text: &str) -> Result<File, Vec<(usize, String)>> {
     let mut file = File::default();
     let mut faults = Vec::new();
     // None: no block is open. Some(false): one that could not be read.
@@ -67,9 +79,13 @@ pub(super) fn read(text: &str) -> Result<File, Vec<(usize, Fault)>> {
             },
             // Of a service that could not be read.
             (true, _, Some(false)) => Ok(()),
-            (true, _, None) => Err("an indented line belongs to a `virtual`, and there is none".to_owned()),
+            (true, _, None) => Err("an indented line belongs to a `virtual`, and there is none".into()),
         };
-        faults.extend(result.err().map(|fault| (line, fault)));
+        match result {
+            Ok(()) => {}
+            Err(Fault::Wrong(what)) => faults.push((line, what)),
+            Err(Fault::HostName(name)) => file.names.push((line, name)),
+        }
     }
     if faults.is_empty() { Ok(file) } else { Err(faults) }
 }
@@ -102,9 +118,10 @@ fn global(file: &mut File, line: usize, name: &str, value: &str) -> Result<(), F
     }
     match name {
         "fork" => _ = flag(value)?,
+        "autoreload" => file.autoreload = flag(value)?.then_some(line),
         "maintenancedir" => file.settings.maintenancedir = Some(unquoted(value).to_owned()),
         _ if GLOBAL.contains(&name) || ANYWHERE.contains(&name) => file.others.push(other(line, name, value)),
-        _ => return Err(format!("unknown directive `{name}`")),
+        _ => return Err(format!("unknown directive `{name}`").into()),
     }
     Ok(())
 }
@@ -151,7 +168,7 @@ fn of_virtual(service: &mut Virtual, line: usize, name: &str, value: &str) -> Re
             service.head = match unquoted(value).to_ascii_uppercase().as_str() {
                 "GET" => false,
                 "HEAD" => true,
-                _ => return Err("httpmethod is GET or HEAD".to_owned()),
+                _ => return Err("httpmethod is GET or HEAD".into()),
             };
         }
         "virtualhost" => service.virtualhost = Some(unquoted(value).to_owned()),
@@ -163,7 +180,7 @@ fn of_virtual(service: &mut Virtual, line: usize, name: &str, value: &str) -> Re
                 mask.parse::<Ipv4Addr>().is_ok() || mask.parse::<u8>().is_ok_and(|length| length <= 128);
             service.netmask = good.then(|| mask.to_owned());
             if !good {
-                return Err("a mask is expected, or for IPv6 a length".to_owned());
+                return Err("a mask is expected, or for IPv6 a length".into());
             }
         }
         "protocol" => {
@@ -171,7 +188,7 @@ fn of_virtual(service: &mut Virtual, line: usize, name: &str, value: &str) -> Re
                 ("tcp", Address::Ip(..)) => Protocol::Tcp,
                 ("udp", Address::Ip(..)) => Protocol::Udp,
                 ("fwm", Address::Mark(_)) => Protocol::Mark,
-                _ => return Err("protocol is tcp or udp, and fwm with a mark only".to_owned()),
+                _ => return Err("protocol is tcp or udp, and fwm with a mark only".into()),
             };
             service.protocol = Some(protocol);
         }
@@ -179,7 +196,7 @@ fn of_virtual(service: &mut Virtual, line: usize, name: &str, value: &str) -> Re
         _ if VIRTUAL.contains(&name) || ANYWHERE.contains(&name) => {
             service.others.push(other(line, name, value));
         }
-        _ => return Err(format!("unknown directive `{name}`, or not for a virtual service")),
+        _ => return Err(format!("unknown directive `{name}`, or not for a virtual service").into()),
     }
     Ok(())
 }
@@ -197,7 +214,7 @@ fn real(line: usize, value: &str) -> Result<Real, Fault> {
                 [request, between, receive, more] if between.trim().trim_matches(',').trim().is_empty() => {
                     (Some((*request).to_owned()), Some((*receive).to_owned()), *more)
                 }
-                _ => return Err("two texts are expected: \"REQUEST\", \"RECEIVE\"".to_owned()),
+                _ => return Err("two texts are expected: \"REQUEST\", \"RECEIVE\"".into()),
             }
         }
         None => (None, None, ""),
@@ -250,7 +267,7 @@ fn method(word: &str) -> Result<Method, Fault> {
         "gate" => Ok(Method::Gate),
         "masq" => Ok(Method::Masq),
         "ipip" => Ok(Method::Ipip),
-        _ => Err(format!("gate, masq or ipip is expected, not {word}")),
+        _ => Err(format!("gate, masq or ipip is expected, not {word}").into()),
     }
 }
 
@@ -270,7 +287,7 @@ fn check_type(value: &str) -> Result<CheckType, Fault> {
 fn service_name(name: &str) -> Result<String, Fault> {
     let own = ["simpletcp", "none"];
     let known = own.contains(&name) || SERVICES.iter().take(19).any(|(known, _)| *known == name);
-    if known { Ok(name.to_owned()) } else { Err(format!("unknown service `{name}`")) }
+    if known { Ok(name.to_owned()) } else { Err(format!("unknown service `{name}`").into()) }
 }
 
 /// An address, and a port by its number or a name; IPv6 in brackets if there is a port.
@@ -284,27 +301,36 @@ fn endpoint(text: &str) -> Result<(IpAddr, Option<u16>), Fault> {
     }
     let (address, name) = text.rsplit_once(':').unwrap_or((text, ""));
     let bare = address.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(address);
-    let address = bare.parse().map_err(|_| format!("{address} is no address; names are not looked up"))?;
+    let address = bare.parse().map_err(|_| match is_host(address) {
+        true => Fault::HostName(address.to_owned()),
+        false => format!("{address} is no address").into(),
+    })?;
     Ok((address, Some(port(name)?)))
+}
+
+/// Letters, digits, hyphens and dots (RFC 1123, 2.1), and more than digits and dots.
+fn is_host(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    text.chars().all(good) && text.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 fn port(text: &str) -> Result<u16, Fault> {
     let text = unquoted(text);
     let named = || SERVICES.iter().find(|(name, _)| *name == text).map(|(_, port)| *port);
     let port = text.parse().ok().filter(|port| *port != 0).or_else(named);
-    port.ok_or_else(|| format!("{text} is no port; write its number"))
+    port.ok_or_else(|| format!("{text} is no port; write its number").into())
 }
 
 fn positive(value: &str) -> Result<u32, Fault> {
     let number = unquoted(value).parse().ok().filter(|number| *number != 0);
-    number.ok_or_else(|| format!("{value} is no number of at least 1"))
+    number.ok_or_else(|| format!("{value} is no number of at least 1").into())
 }
 
 fn flag(value: &str) -> Result<bool, Fault> {
     match unquoted(value) {
         "yes" => Ok(true),
         "no" => Ok(false),
-        _ => Err("yes or no is expected".to_owned()),
+        _ => Err("yes or no is expected".into()),
     }
 }
 

@@ -61,7 +61,7 @@ fn seconds(seconds: u64) -> Duration {
 #[test]
 fn the_sample_is_four_services() {
     let (config, problems, text) = translated(SAMPLE);
-    assert_eq!(problems, ["5: autoreload = yes"], "{text}");
+    assert_eq!((problems, config.auto_reload), (vec![], true), "{text}");
     let [web, dns, tls, marked] = config.services.as_slice() else { panic!("{text}") };
 
     assert_eq!((web.name.as_str(), web.service.scheduler.as_str()), ("TCP 192.0.2.10:80", "rr"));
@@ -180,12 +180,31 @@ fn a_port_that_direct_routing_cannot_change_is_asked_all_the_same() {
 }
 
 #[test]
+fn a_host_s_name_costs_its_line_only() {
+    let (config, problems, _) = translated(
+        "virtual=www.example.org:80\n    real=10.0.0.1:80 masq\n\
+         virtual=192.0.2.1:80\n    real=web-1:80 masq\n    real=10.0.0.2:80 masq\n    fallback=spare:80\n",
+    );
+    let [service] = config.services.as_slice() else { panic!("{config:?}") };
+    assert_eq!((service.servers.len(), &service.sorry_server), (1, &None));
+    let lines: Vec<_> = problems.iter().map(|problem| problem.split(',').next().unwrap()).collect();
+    assert_eq!(
+        lines,
+        [
+            "1: the line names the host www.example.org",
+            "4: the line names the host web-1",
+            "6: the line names the host spare"
+        ]
+    );
+}
+
+#[test]
 fn what_ldirectord_would_refuse_is_refused() {
     for (text, expected) in [
         ("checktimeout=none\n", "1: none is no number of at least 1"),
         ("bogus=1\n", "1: unknown directive `bogus`"),
         ("virtual=192.0.2.1\n", "1: a port is expected behind the address"),
-        ("virtual=www:80\n", "1: www is no address; names are not looked up"),
+        ("virtual=10.0.0.300:80\n", "1: 10.0.0.300 is no address"),
         ("    real=10.0.0.1:80 gate\n", "1: an indented line belongs to a `virtual`, and there is none"),
         ("virtual=192.0.2.1:80\nreal=10.0.0.1:80 gate\n", "2: unknown directive `real`"),
         ("virtual=1\n    real=10.0.0.1:80 nat\n", "2: gate, masq or ipip is expected, not nat"),

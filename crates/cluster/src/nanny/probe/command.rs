@@ -7,6 +7,7 @@ use tokio::process::Command as Process;
 
 use super::{Failure, Target, beginning, io};
 use crate::config::Command;
+use crate::program;
 
 /// Success is status 0, or if `output` is given, that text on standard output. With `weigh`, status n of 2 or more is
 /// success with weight n - 2. The program is killed when this is dropped.
@@ -21,10 +22,14 @@ pub(super) async fn probe(
     process.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     process.stdout(if output.is_some() { Stdio::piped() } else { Stdio::null() });
     process.process_group(0);
-    let child = process.spawn().map_err(io("run the program"))?;
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
-    let result = child.wait_with_output().await.map_err(io("wait for the program"))?;
-    group.0 = None;
+    let running = async move {
+        let child = process.spawn()?;
+        let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+        let result = child.wait_with_output().await;
+        group.0 = None;
+        result
+    };
+    let result = program::run(&command.run_as, running).await.map_err(io("run the program"))?;
     if let Some(expected) = output {
         let printed = result.stdout.strip_suffix(b"\n").unwrap_or(&result.stdout);
         let good = printed == expected.as_bytes();

@@ -7,7 +7,7 @@ mod file;
 mod http;
 mod ldap;
 mod ping;
-mod tls;
+pub(crate) mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -122,7 +122,7 @@ impl Target {
         word.replace("%h", &self.address.to_string()).replace("%p", &self.port.to_string())
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
+    pub(crate) async fn connect(&self) -> Result<TcpStream, Failure> {
         TcpStream::connect(self.endpoint()).await.map_err(io("connect"))
     }
 

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::{Failure, Target, io};
 use crate::config::Tls;
 
-pub(super) async fn handshake(target: &Target, tls: &Tls) -> Result<TlsStream<TcpStream>, Failure> {
+pub(crate) async fn handshake(target: &Target, tls: &Tls) -> Result<TlsStream<TcpStream>, Failure> {
     let name = match &tls.name {
         Some(name) => ServerName::try_from(name.clone()).map_err(failure)?,
         None => ServerName::IpAddress(target.address.into()),
