@@ -155,6 +155,8 @@ pub struct MemberList {
     pub table: AtomicU32,
     /// Where the list starts in the array of members.
     pub offset: AtomicU32,
+    /// Director only: how many there is space for, in this list and in each of the service's others that are in the same room.
+    pub space: AtomicU32,
     /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].
     pub length: AtomicU32,
     /// Position of the last choice; [`CURSOR_START`] before the first.

@@ -23,6 +23,7 @@ use crate::error::DirectorError;
 use crate::fragments::{EarlyFragments, LargePackets};
 use crate::memory::{Mapped, Shared};
 use crate::object;
+use crate::registry::rooms;
 use crate::sync::Importer;
 use crate::tables::Tables;
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray, RingBuf};
@@ -32,7 +33,7 @@ use aya_obj::programs::XdpAttachType;
 use pins::Pins;
 use rlvs_switch::scheduler::MEMBERS_MAX;
 use rlvs_switch::scheduler::Scheduler::MaglevHashing;
-use rlvs_switch::service::{LISTS, ServiceKey};
+use rlvs_switch::service::ServiceKey;
 use rlvs_switch::table::WAYS;
 use rlvs_switch::{Program, order};
 use std::io;
@@ -67,9 +68,6 @@ const MAPS: [&str; 20] = [
 
 /// The program for what the director itself sends.
 const LOCAL_OUT: &str = "local_out";
-
-/// Members that each service has room for, in all its lists.
-pub(crate) const MEMBERS_PER_SERVICE: u32 = MEMBERS_MAX * LISTS as u32;
 
 /// Parts of hash tables for each service: room for all of them with dh or sh, or for a quarter of them with mh.
 const TABLE_PARTS_PER_SERVICE: u32 = 4;
@@ -128,7 +126,7 @@ impl DataPlane {
             // Real servers that may start calls are in it, too.
             ("SERVICE_INDEX", tables.services + tables.destinations),
             ("SERVICES", tables.services),
-            ("MEMBERS", tables.services * MEMBERS_PER_SERVICE),
+            ("MEMBERS", rooms::length(tables.services, tables.destinations, MEMBERS_MAX)),
             ("HASH_TABLES", tables.services.max(MaglevHashing.parts() as u32) * TABLE_PARTS_PER_SERVICE),
             ("DESTINATIONS", tables.destinations),
             ("COUNTERS", tables.destinations * cpus),

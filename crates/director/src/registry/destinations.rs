@@ -34,6 +34,7 @@ impl Registry {
             tracing::warn!("refused destination {}: a service has at most {MEMBERS_MAX}", asked.id.address);
             return Err(Errno::NOSPC);
         }
+        self.make_room(sequence)?;
         let owner = keys::key(service).ok_or(Errno::NOPROTOOPT)?;
         let index = match self.find_in_trash(&owner, &asked.id) {
             Some(index) => self.revive(sequence, index),

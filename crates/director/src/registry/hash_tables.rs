@@ -1,16 +1,12 @@
 //! Which parts of the shared array are whose hash table.
 
-use super::members::GRACE;
+use super::space::{Side, Space};
 use rlvs_ipvs::Errno;
 use rlvs_switch::scheduler::Scheduler;
 use std::ops::Range;
-use std::time::Instant;
 
 /// The array's parts, in use or free.
-pub(super) struct HashTables {
-    used: Vec<bool>,
-    freed: Option<Instant>,
-}
+pub(super) struct HashTables(Space);
 
 /// A service's hash table: a range of parts, empty for schedulers that have none.
 pub(super) type HashTable = Range<usize>;
@@ -18,7 +14,7 @@ pub(super) type HashTable = Range<usize>;
 impl HashTables {
     /// So many parts, all free.
     pub(super) fn new(parts: usize) -> HashTables {
-        HashTables { used: vec![false; parts], freed: None }
+        HashTables(Space::new(parts))
     }
 
     /// Room for this scheduler's table. Small tables come from the array's start and large ones from its end, so that
@@ -28,40 +24,24 @@ impl HashTables {
         if parts == 0 {
             return Ok(0..0);
         }
-        let is_free = |parts: &[bool]| !parts.contains(&true);
-        let mut places = self.used.windows(parts);
-        let place = if parts == 1 { places.position(is_free) } else { places.rposition(is_free) };
-        let Some(place) = place else {
+        self.0.take(parts, if parts == 1 { Side::Start } else { Side::End }).ok_or_else(|| {
             tracing::warn!(
                 "refused scheduler {}: its table takes {parts} parts of HASH_TABLES and there is no room; \
                  tables.services, which it is sized by, counts when no data plane is loaded",
                 scheduler.name()
             );
-            return Err(Errno::NOSPC);
-        };
-        let table = place..place + parts;
-        self.mark(&table);
-        if let Some(rest) = self.freed.and_then(|freed| GRACE.checked_sub(freed.elapsed())) {
-            std::thread::sleep(rest);
-        }
-        Ok(table)
+            Errno::NOSPC
+        })
     }
 
     /// The table is in use, as an earlier director left it.
     pub(super) fn mark(&mut self, table: &HashTable) {
-        self.set(table, true);
+        self.0.mark(table);
     }
 
     /// The table is needed no longer.
     pub(super) fn give_back(&mut self, table: &HashTable) {
-        self.set(table, false);
-        self.freed = Some(Instant::now());
-    }
-
-    fn set(&mut self, table: &HashTable, used: bool) {
-        if let Some(parts) = self.used.get_mut(table.clone()) {
-            parts.fill(used);
-        }
+        self.0.give_back(table);
     }
 }
 

@@ -1,12 +1,11 @@
 //! A service's list of destinations, published so that a scheduler sees the old one or the new one.
 
 use super::{Registry, Service};
-use crate::dataplane::MEMBERS_PER_SERVICE;
 use crate::tables::Tables;
 use rlvs_ipvs::Family;
 use rlvs_switch::order;
+use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::scheduler::hash::Entrant;
-use rlvs_switch::scheduler::{MEMBERS_MAX, Scheduler};
 use rlvs_switch::service::{CURSOR_START, LISTS};
 use std::time::{Duration, Instant};
 
@@ -25,7 +24,7 @@ impl Registry {
         let next = (current + 1) % LISTS;
         wait_for_readers(service, next);
         let (old, new) = (&entry.lists[current], &entry.lists[next]);
-        let offset = service.index * MEMBERS_PER_SERVICE + next as u32 * MEMBERS_MAX;
+        let offset = service.room.offset(next);
         for (place, member) in (offset..).zip(&service.members) {
             if let Some(cell) = self.tables.members.get(place) {
                 cell.0.store(*member, order::PLAIN);
@@ -36,6 +35,7 @@ impl Registry {
         new.scheduler.store(scheduler, order::PLAIN);
         new.table.store(service.table.start as u32, order::PLAIN);
         new.offset.store(offset, order::PLAIN);
+        new.space.store(service.room.space() as u32, order::PLAIN);
         new.length.store(service.members.len() as u32, order::PLAIN);
         let cursor = move_cursor(before, &service.members, old.cursor.load(order::PLAIN));
         let weights: Vec<u32> = service

@@ -12,7 +12,9 @@ pub(crate) mod keys;
 pub(crate) mod localities;
 mod marks;
 mod members;
+pub(crate) mod rooms;
 mod services;
+mod space;
 mod synced;
 
 use crate::dataplane::KeyOctets;
@@ -23,6 +25,7 @@ use hash_tables::{HashTable, HashTables};
 use rlvs_ipvs::{Errno, ServiceId, Stats};
 use rlvs_switch::order;
 use rlvs_switch::service::ServiceKey;
+use rooms::{Room, Rooms};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +40,7 @@ pub struct Registry {
     by_id: HashMap<ServiceId, u32>,
     destinations: HashMap<u32, Destination>,
     hash_tables: HashTables,
+    rooms: Rooms,
     /// Real servers that may start calls, as the switch knows them.
     callers: BTreeMap<KeyOctets, u32>,
     /// Deleted destinations that connections still name, and since when.
@@ -55,6 +59,7 @@ struct Service {
     /// Indices of its destinations, the newest first.
     members: Vec<u32>,
     table: HashTable,
+    room: Room,
     /// When each of its lists was last retired.
     retired: [Option<Instant>; rlvs_switch::service::LISTS],
     rates: Estimator,
@@ -80,6 +85,7 @@ impl Registry {
     pub fn new(tables: Arc<Tables>, index: BpfHashMap<MapData, KeyOctets, u32>) -> Registry {
         let mut registry = Registry {
             hash_tables: HashTables::new(tables.hash_tables.all().len()),
+            rooms: Rooms::new(tables.members.all().len()),
             tables,
             index,
             services: BTreeMap::new(),

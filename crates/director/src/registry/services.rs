@@ -1,6 +1,7 @@
 //! Virtual services.
 
 use super::hash_tables::HashTable;
+use super::rooms::Room;
 use super::{Registry, Service, keys, service_counted, stats};
 use crate::estimator::Estimator;
 use rlvs_ipvs::{Errno, Netmask, Protocol, ServiceEntry, ServiceFlags, ServiceId};
@@ -23,6 +24,13 @@ impl Registry {
         let is_free = |index| services.get(index).is_some_and(|entry| entry.sequence.load(order::PLAIN) == 0);
         let index = super::allocate(&mut self.last_service, services.all().len(), is_free)?;
         let table = self.hash_tables.take(scheduler)?;
+        let room = match self.rooms.take(0) {
+            Ok(room) => room,
+            Err(error) => {
+                self.hash_tables.give_back(&table);
+                return Err(error);
+            }
+        };
         let sequence = self.next_sequence();
         let entry = self.tables.services.get(index).ok_or(Errno::NOSPC)?;
         keys::store(&entry.key, &key);
@@ -43,6 +51,7 @@ impl Registry {
                 id: asked.id,
                 members: Vec::new(),
                 table,
+                room,
                 retired: Default::default(),
                 rates: Estimator::default(),
             },
@@ -102,6 +111,7 @@ impl Registry {
         let Some(service) = self.services.remove(&sequence) else { return };
         self.by_id.remove(&service.id);
         self.hash_tables.give_back(&service.table);
+        self.rooms.give_back(&service.room);
         if let Some(entry) = self.tables.services.get(service.index) {
             entry.sequence.store(0, order::PUBLISH);
         }
@@ -193,6 +203,7 @@ impl Registry {
                 id,
                 members: Vec::new(),
                 table: table_of(entry),
+                room: Room::of(entry),
                 retired: Default::default(),
                 rates: Estimator::default(),
             };
@@ -202,6 +213,7 @@ impl Registry {
                 continue;
             }
             self.hash_tables.mark(&service.table);
+            self.rooms.mark(&service.room);
             self.by_id.insert(id, sequence);
             self.services.insert(sequence, service);
         }

@@ -104,11 +104,11 @@ pub(super) fn fill(entrants: &[Entrant], table: &mut [u32]) {
     let mut free = slots;
     loop {
         for (next, entrant) in next.iter_mut().zip(entrants) {
+            if entrant.last_weight == 0 {
+                continue;
+            }
             let step = hash(STEP_KEY, entrant.address, entrant.port, 0) as usize % (slots - 1) + 1;
-            let turns = match entrant.last_weight {
-                0 => 0,
-                weight => ((weight / divisor) >> shift).max(1),
-            };
+            let turns = ((entrant.last_weight / divisor) >> shift).max(1);
             for _ in 0..turns {
                 while table[*next] != EMPTY {
                     *next = (*next + step) % slots;

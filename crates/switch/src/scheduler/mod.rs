@@ -33,8 +33,8 @@ use crate::service::MemberList;
 use hash::Key;
 use locality::Wanted;
 
-/// Most destinations of one service: so much room has each of its lists.
-pub const MEMBERS_MAX: u32 = 512;
+/// Most destinations of one service: some schedulers look at all of them for each connection.
+pub const MEMBERS_MAX: u32 = 4096;
 
 /// A scheduler's number in [`MemberList::scheduler`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -170,8 +170,24 @@ impl Simulation {
 
     /// Adds a destination to a service; its index.
     pub fn add_destination(&mut self, service: u32, server: &Server) -> u32 {
+        let index = self.new_destination(service, server);
+        self.restore_destination(service, index);
+        index
+    }
+
+    /// Adds many destinations at once, the last one of them the newest.
+    pub fn add_destinations(&mut self, service: u32, servers: impl IntoIterator<Item = Server>) {
+        let mut members = self.members_of(service);
+        for server in servers {
+            members.insert(0, self.new_destination(service, &server));
+        }
+        self.publish(service, &members, CURSOR_START);
+    }
+
+    fn new_destination(&mut self, service: u32, server: &Server) -> u32 {
         let index = self.destinations.len() as u32;
         let destination = Destination::default();
+        destination.flags.store(flag::AVAILABLE, order::PLAIN);
         destination.method.store(server.method, order::PLAIN);
         destination.weight.store(server.weight, order::PLAIN);
         destination.last_weight.store(server.weight, order::PLAIN);
@@ -191,7 +207,6 @@ impl Simulation {
             counters.push(Counters::default());
         }
         debug_assert_eq!(self.counters.len(), CPUS);
-        self.restore_destination(service, index);
         index
     }
 

@@ -365,10 +365,17 @@ fn a_service_has_room_for_as_many_destinations_as_it_may() {
             // Their tables have 256 slots, as in IPVS: the last of more destinations gets none.
             continue;
         }
-        let mut weights = vec![0; most];
-        weights[0] = 3;
-        let chosen = choices(*scheduler, &weights, 3);
-        assert_eq!(chosen, [Some(0); 3], "{}: the last of the list", scheduler.name());
+        let mut simulation = Simulation::new(1 << 10, 3);
+        let service = simulation.add_service(TCP, v4().vip, *scheduler);
+        let server = |n: usize| {
+            let address = SocketAddr::new([10, 2, (n >> 8) as u8, n as u8].into(), 80);
+            Server::direct(address).weight(if n == 0 { 3 } else { 0 })
+        };
+        simulation.add_destinations(service, (0..most).map(server));
+        let last = *simulation.members_of(service).last().unwrap();
+        let (verdict, _) = simulation.receive(&Packet::tcp(v4().client, v4().vip, SYN).frame());
+        assert_eq!(verdict, Verdict::Redirect(SERVER_SIDE), "{}", scheduler.name());
+        assert_eq!(simulation.connections_of(last), (1, 0), "{}: the last of the list", scheduler.name());
     }
 }
 
