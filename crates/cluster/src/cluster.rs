@@ -8,6 +8,7 @@ use rlvs_ipvs::ClientError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::caught_up::CaughtUp;
 use crate::config::{Check, Config, Others};
 use crate::director::{Director, Place};
 use crate::nanny::rounds::Subject;
@@ -66,6 +67,8 @@ struct Cluster {
     rounds: Rounds,
     director: Director,
     pulse: Option<Pulse>,
+    /// Has `pulse` wait while the director lacks connections.
+    caught_up: Option<CaughtUp>,
     heartbeat: Option<Heartbeat>,
     /// Whether no virtual router has a network.
     cut_off: watch::Sender<bool>,
@@ -119,6 +122,7 @@ pub async fn run(
         rounds: Rounds::new(to_us),
         director: Director::new(place),
         pulse: None,
+        caught_up: None,
         heartbeat: None,
         cut_off,
         messengers: Messengers::new(&notifier.followers()),
@@ -211,7 +215,10 @@ impl Cluster {
     /// Has the virtual routers and the heartbeat of a file.
     async fn beat(&mut self, config: &Config) -> Result<(), PulseError> {
         if self.pulse.is_none() && !config.instances.is_empty() {
-            self.pulse = Some(Pulse::start(self.notifier.clone(), self.cut_off.clone()).await?);
+            // Until the director has been asked for the first time.
+            let (hold, is_held) = watch::channel(true);
+            self.caught_up = Some(CaughtUp::start(self.director.place(), self.cut_off.subscribe(), hold));
+            self.pulse = Some(Pulse::start(self.notifier.clone(), self.cut_off.clone(), is_held).await?);
         }
         if let Some(pulse) = &self.pulse {
             pulse.change(config.instances.clone(), config.groups.clone()).await;

@@ -28,6 +28,11 @@ impl Director {
         Self { place, client: None, without_module: false }
     }
 
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The services and destinations that it has.
     ///
     /// # Errors

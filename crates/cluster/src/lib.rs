@@ -6,6 +6,7 @@
 //! kernel's IPVS.
 #![forbid(unsafe_code)]
 
+mod caught_up;
 mod cluster;
 pub mod config;
 pub mod director;

@@ -26,6 +26,8 @@ pub(super) struct Router {
     /// Why it cannot be master.
     fault: Option<String>,
     carriers: Carriers,
+    /// It leaves other masters alone for now, whatever their priority.
+    hold: bool,
     /// The checks that it depends on and that fail, and why.
     failed: Vec<(Check, String)>,
     announcements: Series,
@@ -49,6 +51,7 @@ impl Router {
             wire: None,
             fault: None,
             carriers: Carriers::default(),
+            hold: false,
             failed: Vec::new(),
             announcements: Series::default(),
             complaint: None,
@@ -99,9 +102,11 @@ impl Router {
     pub(super) async fn look(
         &mut self,
         now: Duration,
+        hold: bool,
         virtual_addresses: &HashSet<IpAddr>,
         heard: &mpsc::Sender<Heard>,
     ) {
+        self.hold = hold;
         self.note_tracked(now);
         let fault = self.find_fault(now, virtual_addresses, heard);
         if fault != self.fault {
@@ -112,7 +117,7 @@ impl Router {
             self.fault = fault;
         }
         self.machine.set_own_address(self.wire.as_ref().map(|wire| wire.source));
-        self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
+        self.machine.set_rules(self.rules());
         if self.state() == State::Master {
             self.restore(now).await;
         }
@@ -213,7 +218,7 @@ impl Router {
         let failed = std::mem::take(&mut self.failed);
         self.failed = failed.into_iter().filter(|(check, _)| self.checks().any(|own| own == check)).collect();
         self.note_tracked(now);
-        self.machine.set_rules(Rules { priority: self.priority(), ..Rules::of(&self.instance) });
+        self.machine.set_rules(self.rules());
         if self.state() != State::Master {
             return;
         }
@@ -267,6 +272,11 @@ impl Router {
         }
         let vital = self.instance.tracked.iter().filter(|tracked| tracked.weight == 0);
         vital.filter_map(|tracked| self.trouble(&tracked.what)).next()
+    }
+
+    fn rules(&self) -> Rules {
+        let rules = Rules::of(&self.instance);
+        Rules { priority: self.priority(), preempt: rules.preempt && !self.hold, ..rules }
     }
 
     /// With what is added and taken off for what is down; only an owner has 255.

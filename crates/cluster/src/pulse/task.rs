@@ -45,11 +45,16 @@ pub struct Pulse {
 
 impl Pulse {
     /// Begins, without any virtual router. Must be called within a tokio runtime, by a thread in the network namespace
-    /// that it is for. `cut_off` is told when no virtual router has a network any more, and when one has again.
+    /// that it is for. `cut_off` is told when no virtual router has a network any more, and when one has again; while `hold` is true,
+    /// masters of lower priority are left alone.
     ///
     /// # Errors
     /// [`PulseError`] if there is no asking the kernel.
-    pub async fn start(notifier: Notifier, cut_off: watch::Sender<bool>) -> Result<Self, PulseError> {
+    pub async fn start(
+        notifier: Notifier,
+        cut_off: watch::Sender<bool>,
+        hold: watch::Receiver<bool>,
+    ) -> Result<Self, PulseError> {
         let (orders, received) = mpsc::channel(1);
         let (questions, asked) = mpsc::channel(1);
         let (begun, has_begun) = oneshot::channel();
@@ -74,6 +79,7 @@ impl Pulse {
                 verdicts,
                 checks,
                 cut_off,
+                hold,
             };
             if begun.send(Ok(())).is_ok() {
                 task.run(listener, heard, verdicts_received, received, asked).await;
@@ -145,6 +151,7 @@ struct Task {
     /// Where the checks live: they may take their time.
     checks: Handle,
     cut_off: watch::Sender<bool>,
+    hold: watch::Receiver<bool>,
 }
 
 impl Task {
@@ -185,6 +192,7 @@ impl Task {
                     self.wake().await;
                 }
                 () = due => self.wake().await,
+                Ok(()) = self.hold.changed() => self.look().await,
                 Some(asker) = questions.recv() => {
                     let _asker_has_left = asker.send(self.routers.iter().map(Router::status).collect());
                 }
@@ -275,8 +283,9 @@ impl Task {
         let all = self.routers.iter().flat_map(|router| &router.instance.addresses);
         let virtual_addresses: HashSet<IpAddr> = all.map(|vip| vip.address).collect();
         let now = self.now();
+        let hold = *self.hold.borrow_and_update();
         for router in &mut self.routers {
-            router.look(now, &virtual_addresses, &self.to_us).await;
+            router.look(now, hold, &virtual_addresses, &self.to_us).await;
         }
         let cut_off = !self.routers.is_empty() && self.routers.iter().all(Router::is_cut_off);
         self.cut_off.send_if_modified(|before| std::mem::replace(before, cut_off) != cut_off);

@@ -163,7 +163,10 @@ impl Backup {
         vec![
             fact(name("interface"), &self.daemon.interface),
             fact(name("id"), self.daemon.sync_id),
-            fact(name("in sync"), if whole.is_some() { "yes" } else { "no" }),
+            fact(
+                name("in sync"),
+                self.masters.in_sync().map_or("unknown", |in_sync| if in_sync { "yes" } else { "no" }),
+            ),
             fact(
                 name("connections of the masters"),
                 whole.map_or_else(|| "unknown".into(), |n| n.to_string()),

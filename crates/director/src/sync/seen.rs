@@ -76,7 +76,15 @@ impl Masters {
         let lost = messages.wrapping_sub(sender.before).saturating_sub(sender.messages);
         let more = lost > sender.lost;
         sender.lost = lost.max(sender.lost);
+        if more {
+            self.masters.insert(master, None);
+        }
         if more { News::Gap } else { News::Nothing }
+    }
+
+    /// Whether all that the masters have told of is known; `None` if none of this kind was heard.
+    pub(super) fn in_sync(&self) -> Option<bool> {
+        (!self.masters.is_empty()).then(|| self.whole().is_some())
     }
 
     /// Messages that were sent but did not come.
@@ -117,10 +125,13 @@ mod tests {
             masters.message(from);
         }
         assert_eq!((masters.note(from, alive(105)), masters.lost()), (News::Nothing, 0));
+        masters.note(from, Note::Whole { master: 7, connections: 5 });
+        assert_eq!((masters.whole(), masters.in_sync()), (Some(5), Some(true)));
         assert_eq!((masters.note(from, alive(108)), masters.lost()), (News::Gap, 3));
+        assert_eq!((masters.whole(), masters.in_sync()), (None, Some(false)));
         assert_eq!((masters.note(from, alive(108)), masters.lost()), (News::Nothing, 3));
         masters.note(from, Note::Whole { master: 7, connections: 9 });
-        assert_eq!(masters.whole(), Some(9));
+        assert_eq!((masters.whole(), masters.in_sync()), (Some(9), Some(true)));
         // Another one in its place.
         assert_eq!(masters.note(from, Note::Alive { master: 8, messages: 0 }), News::Gap);
         assert_eq!((masters.whole(), masters.lost()), (None, 0));
@@ -142,6 +153,6 @@ mod tests {
     fn masters_of_another_kind_send_no_notes() {
         let mut masters = Masters::default();
         masters.message("192.0.2.1:4000".parse().unwrap());
-        assert_eq!((masters.whole(), masters.lost()), (None, 0));
+        assert_eq!((masters.whole(), masters.in_sync(), masters.lost()), (None, None, 0));
     }
 }
