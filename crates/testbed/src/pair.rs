@@ -17,6 +17,9 @@ pub const FILE: &str = "/run/cluster.toml";
 /// How long a change of masters may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a director without power seems to have its cables: others hear nothing, that is all.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// The classical network for IPv4 with a second director beside the first. Which of them has the shared addresses is left to
 /// `rlvs cluster` on both.
 pub struct Pair {
@@ -127,12 +130,14 @@ impl Pair {
         let (wan, lan) = self.sockets(side);
         let networks = [(&self.net.client_network, wan), (&self.net.server_network, lan)];
         if !on {
-            // One cable after the other would leave it time to say goodbye. A port that comes up forwards again.
+            // One cable after the other would leave it time to say goodbye; and a switch whose link is down sends its frames to
+            // everybody, the other director among them. A port that comes up forwards again.
             let switch = |lan: &Lan, port| {
                 let port = format!("port{port}");
                 lan.switch().output(&["bridge", "link", "set", "dev", &port, "state", "0"]).map(drop)
             };
             networks.iter().try_for_each(|(lan, port)| switch(lan, *port))?;
+            std::thread::sleep(SILENCE);
         }
         networks.iter().try_for_each(|(lan, port)| lan.connect(*port, on))
     }
