@@ -13,18 +13,11 @@ use crate::order;
 use crate::platform::{Platform, Verdict};
 use crate::state;
 use crate::table::insert::{self, Half, Outcome};
-use crate::table::{Binding, Entry, Kind, Tuple, V4, V6, control};
+use crate::table::{Binding, Entry, Kind, Tuple, control};
 
-/// Puts the new connection into the table.
-#[inline(always)]
-pub fn create<P: Platform>(platform: &P) -> Step {
-    create_in::<P, V4>(platform)
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn create6<P: Platform>(platform: &P) -> Step {
-    create_in::<P, V6>(platform)
+steps! {
+    /// Puts the new connection into the table.
+    seen create, create6 => create_in;
 }
 
 #[inline(always)]

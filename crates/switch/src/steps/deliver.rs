@@ -9,7 +9,7 @@ use crate::destination::Destination;
 use crate::forward;
 use crate::platform::{Platform, Verdict};
 use crate::state::{self, tcp};
-use crate::table::{V4, V6, slot};
+use crate::table::slot;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::SYN;
 
@@ -40,16 +40,9 @@ fn goes_on<P: Platform, F: Seen>(platform: &P, config: &Config, index: u32) -> O
     Some(is_settled && seen_frame(handover, tuple.protocol).is_some() && !is_from_server(platform))
 }
 
-/// Sends the packet on.
-#[inline(always)]
-pub fn deliver<P: Platform>(platform: &P) -> Step {
-    deliver_in::<P, V4>(platform)
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn deliver6<P: Platform>(platform: &P) -> Step {
-    deliver_in::<P, V6>(platform)
+steps! {
+    /// Sends the packet on.
+    seen deliver, deliver6 => deliver_in;
 }
 
 #[inline(always)]

@@ -17,7 +17,7 @@ use crate::sync::{Import, import};
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{is_expired, locate};
 use crate::table::release::release;
-use crate::table::{Entry, Kind, Told, Tuple, V4, V6, slot, template};
+use crate::table::{Entry, Kind, Told, Tuple, slot, template};
 use core::mem::offset_of;
 
 /// Taken over, or nothing to do.
@@ -27,28 +27,11 @@ const REFUSED: Step = Step::Done(Verdict::Drop);
 /// To be tried again.
 const AGAIN: Step = Step::Done(Verdict::Transmit);
 
-/// Puts the connection into the table, or brings what is there up to date.
-#[inline(always)]
-pub fn import4<P: Platform>(platform: &P) -> Step {
-    import_in::<P, V4>(platform)
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn import6<P: Platform>(platform: &P) -> Step {
-    import_in::<P, V6>(platform)
-}
-
-/// Gives the connection, over NAT, the entry for its replies.
-#[inline(always)]
-pub fn import_reply4<P: Platform>(platform: &P) -> Step {
-    import_reply_in::<P, V4>(platform)
-}
-
-/// The same for IPv6.
-#[inline(always)]
-pub fn import_reply6<P: Platform>(platform: &P) -> Step {
-    import_reply_in::<P, V6>(platform)
+steps! {
+    /// Puts the connection into the table, or brings what is there up to date.
+    seen import4, import6 => import_in;
+    /// Gives the connection, over NAT, the entry for its replies.
+    seen import_reply4, import_reply6 => import_reply_in;
 }
 
 #[inline(always)]

@@ -3,8 +3,24 @@
 use super::{Program, Step};
 use crate::table::Family;
 
-/// Declares a step for both IP versions, each of which runs a function that is generic over them.
+/// Declares a step for both IP versions, each of which runs a function that is generic over them. That gets where the packet
+/// starts; one with `seen` in front needs no look at the frame, for an earlier step, or the director, has said which version it is.
 macro_rules! steps {
+    ($($(#[$doc:meta])* seen $step:ident, $step6:ident => $of:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[inline(always)]
+            pub fn $step<P: Platform>(platform: &P) -> Step {
+                $of::<P, $crate::table::V4>(platform)
+            }
+
+            /// The same for IPv6.
+            #[inline(always)]
+            pub fn $step6<P: Platform>(platform: &P) -> Step {
+                $of::<P, $crate::table::V6>(platform)
+            }
+        )*
+    };
     ($($(#[$doc:meta])* $step:ident, $step6:ident => $of:ident;)*) => {
         $(
             $(#[$doc])*
