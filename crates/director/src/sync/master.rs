@@ -13,7 +13,7 @@ use rlvs_ipvs::{Daemon, Fact};
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::sync::Change;
 use rlvs_switch::table::slot::HIDDEN;
-use rlvs_switch::table::{Family, Slot, Told, Tuple, V4, V6, WAYS, slot};
+use rlvs_switch::table::{Family, Meta, Slot, Told, Tuple, V4, V6, WAYS, slot};
 use rlvs_switch::{Memory, order, state};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::collections::VecDeque;
@@ -210,16 +210,15 @@ impl Master {
         }
         let Some(tuple) = place.tuple(meta) else { return false };
         let expires = last_expiry(tables, place, index, place.peer());
-        match is_due(tables, tables.settings(), place, &tuple, expires, occasion) {
-            Due::No => return false,
-            Due::Later => {
-                place.set_told(meta, Told::new(SEEN, expires));
-                return false;
-            }
-            Due::Now => {}
+        let due = is_due(tables, tables.settings(), place, &tuple, expires, occasion);
+        if due == Due::Later {
+            note(place, meta, due, expires);
+        }
+        if due != Due::Now {
+            return false;
         }
         let Some(connection) = entry::export::<F>(tables, index) else { return false };
-        place.set_told(meta, Told::new(meta.state(), expires));
+        note(place, meta, due, expires);
         let port = index as usize % self.writers.len();
         let Some(writer) = self.writers.get_mut(port) else { return false };
         let (finished, has_words) = writer.push(&connection);
@@ -338,6 +337,15 @@ fn is_due<M: Memory, F: Family>(
     Due::No
 }
 
+/// Keeps in the slot what others were told, so that the next look knows.
+fn note<F: Family>(place: &Slot<F>, meta: Meta, due: Due, expires: Tick) {
+    match due {
+        Due::Now => place.set_told(meta, Told::new(meta.state(), expires)),
+        Due::Later => place.set_told(meta, Told::new(SEEN, expires)),
+        Due::No => {}
+    }
+}
+
 /// Ticks that the expiry of a connection with this timeout must have been put off by for it to be told of again.
 fn refresh(config: &Config, timeout: u32) -> i32 {
     let least = Tick::in_seconds(REFRESH_LEAST);
@@ -381,11 +389,7 @@ mod tests {
         let (meta, expires) = (place.meta(), place.expires());
         let tuple = place.tuple(meta).unwrap();
         let due = is_due(simulation, simulation.config().unwrap(), place, &tuple, expires, occasion);
-        match due {
-            Due::Now => place.set_told(meta, Told::new(meta.state(), expires)),
-            Due::Later => place.set_told(meta, Told::new(SEEN, expires)),
-            Due::No => {}
-        }
+        note(place, meta, due, expires);
         due
     }
 

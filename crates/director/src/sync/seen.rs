@@ -76,10 +76,11 @@ impl Masters {
         let lost = messages.wrapping_sub(sender.before).saturating_sub(sender.messages);
         let more = lost > sender.lost;
         sender.lost = lost.max(sender.lost);
-        if more {
-            self.masters.insert(master, None);
+        if !more {
+            return News::Nothing;
         }
-        if more { News::Gap } else { News::Nothing }
+        self.masters.insert(master, None);
+        News::Gap
     }
 
     /// Whether all that the masters have told of is known; `None` if none of this kind was heard.
