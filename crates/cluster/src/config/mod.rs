@@ -19,8 +19,8 @@ use toml::de::DeTable;
 use crate::plan::Setup;
 
 pub use check::{
-    Account, Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record,
-    RunAs, Schedule, Step, Tls, Watch,
+    Account, Check, Command, Dialogue, Digest, Dns, Expected, Grpc, Http, Identity, Ldap, Method, Probe,
+    Record, RunAs, Schedule, Step, Tls, Watch,
 };
 pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;

@@ -15,12 +15,19 @@ use tokio_rustls::client::TlsStream;
 use super::{Failure, Target, io};
 use crate::config::Tls;
 
-pub(crate) async fn handshake(target: &Target, tls: &Tls) -> Result<TlsStream<TcpStream>, Failure> {
+/// `protocols` are those of ALPN (RFC 7301) that the client speaks; without any it does not say.
+pub(crate) async fn handshake(
+    target: &Target,
+    tls: &Tls,
+    protocols: &[&str],
+) -> Result<TlsStream<TcpStream>, Failure> {
     let name = match &tls.name {
         Some(name) => ServerName::try_from(name.clone()).map_err(failure)?,
         None => ServerName::IpAddress(target.address.into()),
     };
-    let connector = TlsConnector::from(Arc::new(config(tls)?));
+    let mut config = config(tls)?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let connector = TlsConnector::from(Arc::new(config));
     let stream = target.connect().await?;
     connector.connect(name, stream).await.map_err(io("shake hands"))
 }

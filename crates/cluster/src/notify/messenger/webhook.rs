@@ -24,7 +24,7 @@ pub(super) async fn send(hook: &Webhook, batch: &[Dated]) -> io::Result<()> {
         let stream = async {
             match &hook.tls {
                 None => Ok(Stream::Plain(target.connect().await?)),
-                Some(tls) => Ok(Stream::Tls(tls::handshake(&target, tls).await?)),
+                Some(tls) => Ok(Stream::Tls(tls::handshake(&target, tls, &[]).await?)),
             }
         };
         match stream
