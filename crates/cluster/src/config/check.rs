@@ -11,6 +11,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::section::Section;
+pub(super) use kinds::tls_name;
 
 /// A check of one real server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub use check::{
 pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
-pub use recipients::{Mail, Recipient, Webhook};
+pub use recipients::{Login, Mail, Recipient, Security, Webhook};
 use section::Section;
 pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 

@@ -244,10 +244,15 @@ fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
     (*range.start() >= 100 && *range.end() <= 999 && !range.is_empty()).then_some(range)
 }
 
-fn tls(section: &Section<'_>) -> Tls {
+/// `tls_name`: whom a certificate must be for.
+pub(in crate::config) fn tls_name(section: &Section<'_>) -> Option<String> {
     let name = section.parsed("tls_name", "a host's name or an address", |text| {
         rustls::pki_types::ServerName::try_from(text).ok().map(|_| text.to_owned())
     });
+    name.map(|name| name.value)
+}
+
+fn tls(section: &Section<'_>) -> Tls {
     let path = |key| {
         let path = section.parsed(key, "the absolute path of a file in PEM", |text| {
             text.starts_with('/').then(|| PathBuf::from(text))
@@ -262,7 +267,7 @@ fn tls(section: &Section<'_>) -> Tls {
             None
         }
     };
-    Tls { name: name.map(|name| name.value), authorities: path("ca"), identity }
+    Tls { name: tls_name(section), authorities: path("ca"), identity }
 }
 
 fn dns(section: &Section<'_>) -> Dns {
