@@ -1,10 +1,11 @@
 //! Two directors for one network: whichever is VRRP's master has the VIP and, with NAT, the servers' way out.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::director::{Director, binary};
+use crate::director::{Director, binary, rlvs};
 use crate::lan::{Lan, Port};
 use crate::namespace::Namespace;
 use crate::process::Process;
@@ -87,6 +88,39 @@ impl Pair {
             Side::First => &self.net.director,
             Side::Second => &self.standby,
         }
+    }
+
+    /// The routers of one of the two, and their group, for the configuration file: the first has the higher priority.
+    pub fn routers(&self, side: Side, interval: Duration, preempt: bool) -> String {
+        let priority = if side == Side::First { 150 } else { 100 };
+        let (mut file, mut names) = (String::new(), Vec::new());
+        for ((interface, id), address) in ["wan", "lan"].into_iter().zip(1..).zip(self.shared()) {
+            // Writing to a string does not fail.
+            let _ = write!(
+                file,
+                "[[vrrp]]\nname = \"{interface}\"\nid = {id}\ninterface = \"{interface}\"\naddresses = \"{address}\"\n\
+                 version = 3\ninterval = \"{}ms\"\npriority = {priority}\npreempt = {preempt}\n",
+                interval.as_millis(),
+            );
+            names.push(format!("\"{interface}\""));
+        }
+        let _ = writeln!(file, "[[sync_group]]\nname = \"director\"\nmembers = [{}]", names.join(", "));
+        file
+    }
+
+    /// Starts synchronisation in both roles on both directors, as for a pair of which either may be the one at work.
+    ///
+    /// # Errors
+    ///
+    /// When a daemon does not start.
+    pub fn start_daemons(&self, options: &str) -> Result<()> {
+        for side in Side::BOTH {
+            for role in ["master", "backup"] {
+                let daemon = format!("--start-daemon {role} --mcast-interface lan --syncid 7 {options}");
+                rlvs(self.host(side), &format!("ipvsadm {daemon}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts `rlvs cluster` with this configuration.

@@ -87,36 +87,13 @@ fn receive(mut stream: &TcpStream, progress: &AtomicU64) -> Result<u64> {
 }
 
 /// The service, and what the directors share.
-fn file(method: Method, priority: u8) -> String {
-    let router = |name: &str, id: u8, interface: &str, address: &str| {
-        format!(
-            "[[vrrp]]\nname = \"{name}\"\nid = {id}\ninterface = \"{interface}\"\naddresses = \"{address}\"\n\
-             version = 3\ninterval = \"200ms\"\npriority = {priority}\n"
-        )
-    };
-    let by = if method == Method::Nat { "nat" } else { "direct" };
+fn file(pair: &Pair, side: Side) -> String {
+    let by = if pair.net.method() == Method::Nat { "nat" } else { "direct" };
     let service = format!(
         "[[service]]\ntcp = \"192.168.0.1:{PORT}\"\nscheduler = \"rr\"\nforward = \"{by}\"\n\
          server = [{{ address = \"172.16.0.1\" }}, {{ address = \"172.16.0.2\" }}]\n"
     );
-    let outside = router("outside", 1, "wan", "192.168.0.1");
-    if method != Method::Nat {
-        return format!("{service}{outside}");
-    }
-    let inside = router("inside", 2, "lan", "172.16.0.254");
-    format!("{service}{outside}{inside}[[sync_group]]\nname = \"g\"\nmembers = [\"outside\", \"inside\"]\n")
-}
-
-/// Starts both roles on both directors, as for a pair of which either may be the one at work.
-fn start_daemons(pair: &Pair, options: &str, ports: u32) -> Result<()> {
-    for side in Side::BOTH {
-        rlvs(pair.host(side), &format!("sysctl -w sync_ports={ports}"))?;
-        for role in ["master", "backup"] {
-            let command = format!("ipvsadm --start-daemon {role} --mcast-interface lan --syncid 7 {options}");
-            rlvs(pair.host(side), &command)?;
-        }
-    }
-    Ok(())
+    service + &pair.routers(side, Duration::from_millis(200), true)
 }
 
 fn connections(host: &Namespace) -> Result<Vec<String>> {
@@ -137,8 +114,11 @@ fn wait_for_sync(host: &Namespace) -> Result<()> {
 /// A download that began before the standby was told goes on, there and back again.
 fn goes_on_through_the_other(method: Method, options: &str, ports: u32) -> Result<()> {
     let mut pair = Pair::start(method, 2)?;
-    let _clusters =
-        [pair.cluster(Side::First, &file(method, 150))?, pair.cluster(Side::Second, &file(method, 100))?];
+    let start = |side| {
+        rlvs(pair.host(side), &format!("sysctl -w sync_ports={ports}"))?;
+        pair.cluster(side, &file(&pair, side))
+    };
+    let _clusters = [start(Side::First)?, start(Side::Second)?];
     pair.wait_for_master(Side::First)?;
     let listen = |number: u8| {
         let address = SocketAddr::new(pair.net.listen_address(Family::V4, number), PORT);
@@ -149,7 +129,7 @@ fn goes_on_through_the_other(method: Method, options: &str, ports: u32) -> Resul
     let vip = SocketAddr::new(Family::V4.vip(), PORT);
     let early = Download::start(second, &pair.net.client, vip)?;
     early.goes_on(NUMBERS)?;
-    start_daemons(&pair, options, ports)?;
+    pair.start_daemons(options)?;
     let late = Download::start(first, &pair.net.client, vip)?;
     late.goes_on(NUMBERS)?;
     wait::until_ok(LIMIT, || {
