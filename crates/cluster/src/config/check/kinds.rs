@@ -68,8 +68,8 @@ const KINDS: [(&str, Kind); 24] = [
     ("postgres", Kind::Known(&[(b"\x00\x00\x00\x08\x04\xd2\x16\x2f", "^[SN]")])),
 ];
 
-/// What the section says that is to be done: the kind's name, and what that means.
-pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
+/// What the section says that is to be done: the kind's name, if there is such a kind, and what that means, if it is complete.
+pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Option<Probe>)> {
     let kinds = KINDS.map(|(name, kind)| (name, (name, kind)));
     let Some((name, kind)) = section.choice("type", &kinds) else {
         if !section.has("type") {
@@ -77,7 +77,11 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
         }
         return None;
     };
-    let probe = match kind {
+    Some((name, of_kind(section, kind)))
+}
+
+fn of_kind(section: &Section<'_>, kind: Kind) -> Option<Probe> {
+    Some(match kind {
         Kind::Never => Probe::Never,
         Kind::Tcp => stream(section, None),
         Kind::Tls => {
@@ -124,8 +128,7 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
             ])?
         }
         Kind::Known(steps) => known(steps)?,
-    };
-    Some((name, probe))
+    })
 }
 
 fn known(steps: &[(&[u8], &str)]) -> Option<Probe> {
