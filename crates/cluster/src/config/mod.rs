@@ -194,4 +194,6 @@ impl Config {
 }
 
 #[cfg(test)]
+mod mistake_tests;
+#[cfg(test)]
 mod tests;
