@@ -134,10 +134,12 @@ impl Registry {
         Ok(())
     }
 
+    /// `flags`: [`flag`]s that say what becomes of its connections.
     pub(super) fn delete_destination(
         &mut self,
         service: &ServiceId,
         asked: Result<DestinationId, Errno>,
+        flags: u32,
     ) -> Result<(), Errno> {
         let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
         let index = self.find(sequence, &asked?).ok_or(Errno::NOENT)?;
@@ -147,16 +149,17 @@ impl Registry {
         }
         self.publish(sequence, &members);
         self.set_callers();
-        self.retire(sequence, index);
+        self.retire(sequence, index, flags);
         Ok(())
     }
 
-    /// Puts a destination into the trash: its connections' packets are dropped, and it may come back.
-    pub(super) fn retire(&mut self, sequence: u32, index: u32) {
+    /// Puts a destination into the trash: its connections' packets are dropped, and it may come back; or, as the `flags` say, its
+    /// connections end, and what comes back is another one.
+    pub(super) fn retire(&mut self, sequence: u32, index: u32, flags: u32) {
         let counted = unsettled(&self.tables, index);
         let service = self.services.get(&sequence).and_then(|s| self.tables.services.get(s.index));
         if let (Some(service), Some(entry)) = (service, self.tables.destinations.get(index)) {
-            entry.flags.store(0, order::PLAIN);
+            entry.flags.store(flags, order::PLAIN);
             for (i, counted) in counted.into_iter().enumerate() {
                 let residue = service.residue[i].load(order::PLAIN);
                 service.residue[i].store(residue.wrapping_add(counted), order::PLAIN);
@@ -183,6 +186,15 @@ impl Registry {
             entry.sequence.store(0, order::PUBLISH);
             false
         });
+    }
+
+    /// Deleted destinations whose connections end, and that have some.
+    pub(crate) fn ending(&self) -> impl Iterator<Item = u32> {
+        self.trash.keys().copied().filter(|index| {
+            let entry = self.tables.destinations.get(*index).filter(|entry| entry.ends());
+            let numbers = entry.map(|entry| [&entry.active, &entry.inactive]);
+            numbers.is_some_and(|numbers| numbers.iter().any(|number| number.load(order::PLAIN) != 0))
+        })
     }
 
     /// A service's destinations, the newest first.
@@ -225,9 +237,9 @@ impl Registry {
 
     fn find_in_trash(&self, owner: &ServiceKey, id: &DestinationId) -> Option<u32> {
         self.trash.keys().copied().find(|index| {
-            let same_owner =
-                self.tables.destinations.get(*index).is_some_and(|entry| keys::load(&entry.owner) == *owner);
-            same_owner && self.is(*index, id)
+            let entry = self.tables.destinations.get(*index);
+            let may_return = entry.is_some_and(|entry| keys::load(&entry.owner) == *owner && !entry.ends());
+            may_return && self.is(*index, id)
         })
     }
 
@@ -272,7 +284,7 @@ impl Registry {
                     self.changes.push(Watch::Begin(address));
                 }
                 _ => {
-                    entry.flags.store(0, order::PLAIN);
+                    entry.flags.fetch_and(!flag::AVAILABLE, order::PLAIN);
                     self.trash.insert(index, Instant::now());
                 }
             }
