@@ -198,4 +198,6 @@ impl Config {
 }
 
 #[cfg(test)]
+mod mistake_tests;
+#[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ pub(super) fn all(file: &Section<'_>, notify: Option<&Command>) -> Vec<Service> 
 /// Reads all of a section, so that all mistakes are found, even if there is no service in the end.
 fn read(section: &Section<'_>, notify: Option<&Command>) -> Option<Service> {
     let id = identity(section);
-    let name = section.text("name").map(|name| name.value.to_owned());
+    let name = section.name("name");
     let own_notify = check::command(section, "notify");
     let quorum = section.number("quorum", 1..=i64::from(i32::MAX));
     let hysteresis = section.integer("hysteresis", 0..=0x00ff_ffff_u32).unwrap_or(0);
