@@ -150,6 +150,8 @@ struct Director {
     adopted: bool,
     /// Addresses of destinations whose way is not known yet.
     unsettled: BTreeSet<IpAddr>,
+    /// For how long commands may wait for these.
+    patience: ways::Patience,
 }
 
 impl Director {

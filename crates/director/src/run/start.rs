@@ -1,5 +1,6 @@
 //! How a director starts: on a data plane of its own, or on one that it finds.
 
+use super::ways::Patience;
 use super::{Director, detach};
 use crate::config::Config;
 use crate::connections::Sweeper;
@@ -17,6 +18,7 @@ use rlvs_ipvs::SOCKET_NAME;
 use rlvs_switch::order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 impl Director {
@@ -92,6 +94,7 @@ impl Director {
             interfaces: BTreeMap::new(),
             adopted: plane.adopted,
             unsettled: BTreeSet::new(),
+            patience: Patience::new(Instant::now()),
         };
         if plane.adopted {
             let programs = if plane.same_programs { "the same programs" } else { "new programs" };
