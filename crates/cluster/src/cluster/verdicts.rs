@@ -69,7 +69,7 @@ impl Cluster {
         }
         self.advance_at = [self.advance_at, deadline(pool)].into_iter().flatten().min();
         for change in changes {
-            self.make(&change).await;
+            self.make(change).await;
         }
     }
 
@@ -99,7 +99,7 @@ impl Cluster {
             changes.extend(plan::destination_changes(service, &before, &pool.wanted()));
         }
         for change in changes {
-            self.make(&change).await;
+            self.make(change).await;
         }
         self.plan_advance();
     }
@@ -116,16 +116,27 @@ impl Cluster {
         let running: Vec<_> = running.into_iter().filter(ours).collect();
         let wanted: Vec<_> = self.pools.iter().map(setup).collect();
         for change in plan::changes(&running, &wanted) {
-            self.make(&change).await;
+            self.make(change).await;
         }
     }
 
-    pub(super) async fn make(&mut self, change: &Change) {
-        let result = self.director.apply(change).await;
+    pub(super) async fn make(&mut self, change: Change) {
+        let change = self.with_connections(change);
+        let result = self.director.apply(&change).await;
         let reason = result.as_ref().err().map(ToString::to_string);
         self.notifier.tell(None, Notice::Change { change: change.to_string(), reason });
         if let Err(error) = result {
             self.failed(&error);
+        }
+    }
+
+    /// A server that is deleted because it is down may take its connections with it.
+    fn with_connections(&self, change: Change) -> Change {
+        let Change::Delete(service, server) = change else { return change };
+        let pool = self.pools.iter().find(|pool| pool.service().service.id == service);
+        match pool.and_then(|pool| pool.ending(server)) {
+            Some(ending) => Change::End(service, server, ending),
+            None => change,
         }
     }
 

@@ -22,8 +22,13 @@ const FORWARD: [(&str, ForwardingMethod); 3] = [
     ("direct", ForwardingMethod::DirectRoute),
     ("tunnel", ForwardingMethod::Tunnel),
 ];
-const WHEN_DOWN: [(&str, WhenDown); 3] =
-    [("remove", WhenDown::Remove), ("quiesce", WhenDown::Quiesce), ("drain", WhenDown::Drain)];
+const WHEN_DOWN: [(&str, WhenDown); 5] = [
+    ("remove", WhenDown::Remove),
+    ("quiesce", WhenDown::Quiesce),
+    ("drain", WhenDown::Drain),
+    ("reset", WhenDown::Reset),
+    ("move", WhenDown::Move),
+];
 const START: [(&str, Start); 3] = [("as-found", Start::AsFound), ("up", Start::Up), ("down", Start::Down)];
 
 /// What a service sets for all of its servers.

@@ -129,10 +129,12 @@ impl Registry {
         Ok(())
     }
 
+    /// `flags`: [`flag`]s that say what becomes of its connections.
     pub(super) fn delete_destination(
         &mut self,
         service: &ServiceId,
         asked: Result<DestinationId, Errno>,
+        flags: u32,
     ) -> Result<(), Errno> {
         let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
         let index = self.find(service, &asked?).ok_or(Errno::NOENT)?;
@@ -142,16 +144,20 @@ impl Registry {
         }
         self.publish(sequence, &members);
         self.set_callers_of(sequence);
-        self.retire(sequence, index);
+        self.retire(sequence, index, flags);
         Ok(())
     }
 
-    /// Puts a destination into the trash: its connections' packets are dropped, and it may come back.
-    pub(super) fn retire(&mut self, sequence: u32, index: u32) {
+    /// Puts a destination into the trash: its connections' packets are dropped, and it may come back; or, as the `flags` say, its
+    /// connections end, and what comes back is another one.
+    pub(super) fn retire(&mut self, sequence: u32, index: u32, flags: u32) {
         let counted = unsettled(&self.tables, index);
         let service = self.services.get(&sequence).and_then(|s| self.tables.services.get(s.index));
         if let (Some(service), Some(entry)) = (service, self.tables.destinations.get(index)) {
-            entry.flags.store(0, order::PLAIN);
+            entry.flags.store(flags, order::PLAIN);
+            if entry.ends() {
+                self.by_name.remove(&(keys::load(&entry.owner), identity(entry)));
+            }
             for (i, counted) in counted.into_iter().enumerate() {
                 let residue = service.residue[i].load(order::PLAIN);
                 service.residue[i].store(residue.wrapping_add(counted), order::PLAIN);
@@ -175,10 +181,21 @@ impl Registry {
             if used || since.elapsed() < TRASH {
                 return true;
             }
-            by_name.remove(&(keys::load(&entry.owner), identity(entry)));
+            if !entry.ends() {
+                by_name.remove(&(keys::load(&entry.owner), identity(entry)));
+            }
             entry.sequence.store(0, order::PUBLISH);
             false
         });
+    }
+
+    /// Deleted destinations whose connections end, and that have some.
+    pub(crate) fn ending(&self) -> impl Iterator<Item = u32> {
+        self.trash.keys().copied().filter(|index| {
+            let entry = self.tables.destinations.get(*index).filter(|entry| entry.ends());
+            let numbers = entry.map(|entry| [&entry.active, &entry.inactive]);
+            numbers.is_some_and(|numbers| numbers.iter().any(|number| number.load(order::PLAIN) != 0))
+        })
     }
 
     /// A service's destinations, the newest first.
@@ -241,7 +258,9 @@ impl Registry {
         for (_, index) in found {
             let Some(entry) = tables.destinations.get(index) else { continue };
             let (owner, id) = (keys::load(&entry.owner), identity(entry));
-            self.by_name.insert((owner, id), index);
+            if !entry.ends() {
+                self.by_name.insert((owner, id), index);
+            }
             let service = self.by_id.get(&keys::id(&owner)).copied();
             let service = service.and_then(|sequence| self.services.get_mut(&sequence));
             match service {
@@ -252,7 +271,7 @@ impl Registry {
                     self.begin_way(index, id.address);
                 }
                 _ => {
-                    entry.flags.store(0, order::PLAIN);
+                    entry.flags.fetch_and(!flag::AVAILABLE, order::PLAIN);
                     self.trash.insert(index, Instant::now());
                 }
             }

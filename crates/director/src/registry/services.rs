@@ -98,7 +98,7 @@ impl Registry {
         }
         let members = self.services.get(&sequence).map(|service| service.members.clone());
         for member in members.unwrap_or_default() {
-            self.retire(sequence, member);
+            self.retire(sequence, member, 0);
         }
         self.forget_service(sequence);
         self.set_callers_of(sequence);

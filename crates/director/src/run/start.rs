@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::connections::Sweeper;
 use crate::dataplane::{Attachments, DataPlane};
 use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent};
+use crate::endings::Endings;
 use crate::error::DirectorError;
 use crate::local_out::{self, LocalOut};
 use crate::registry::Registry;
@@ -79,6 +80,7 @@ impl Director {
         // A daemon that does not start, which is told, is tried again.
         let _told = sync.follow(&registry.daemons());
         let mut director = Director {
+            endings: Endings::new(Arc::clone(&tables)),
             tables,
             registry,
             totals,
