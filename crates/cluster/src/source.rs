@@ -37,7 +37,7 @@ impl Source {
             Self::Own(path) => Ok(Config::read(path)?),
             Self::LvsCf(path) => {
                 let text = import::read(path)?;
-                let translation = import::translate(Format::LvsCf, &text, path, None)?;
+                let translation = import::translate(Format::LvsCf, &text, path, None, import::look_up)?;
                 for problem in &translation.problems {
                     tracing::warn!("not translated: {problem}");
                 }

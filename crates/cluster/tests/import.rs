@@ -147,7 +147,7 @@ proptest! {
     fn any_configuration_is_translated_or_refused(parts in proptest::collection::vec(0..PARTS.len(), 0..60)) {
         let text: String = parts.into_iter().map(|part| PARTS[part]).collect();
         for (_, format) in Format::NAMES {
-            match translate(format, &text, Path::new("/none/at all"), Some("id")) {
+            match translate(format, &text, Path::new("/none/at all"), Some("id"), |_| Vec::new()) {
                 Ok(translation) => {
                     let read = Config::parse(&translation.text, Path::new("translated"));
                     prop_assert!(read.is_ok(), "{text:?} is {}: {read:?}", translation.text);
@@ -216,7 +216,7 @@ fn keepalived_takes_and_refuses_the_same_files() {
         let output = Command::new("keepalived").arg("--config-test").arg("-f").arg(path).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let ours = |text: &str| match translate(Format::Keepalived, text, path, Some("main")) {
+    let ours = |text: &str| match translate(Format::Keepalived, text, path, Some("main"), |_| Vec::new()) {
         Ok(translation) => translation.problems.iter().map(ToString::to_string).collect(),
         Err(error) => vec![error.to_string()],
     };

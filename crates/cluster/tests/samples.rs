@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rlvs_cluster::director::Place;
-use rlvs_cluster::import::{Format, read, translate};
+use rlvs_cluster::import::{Format, look_up, read, translate};
 use rlvs_cluster::{Config, Order};
 use rlvs_testbed::{Lan, Namespace, Port, Process, wait};
 use rustix::process::Signal;
@@ -45,7 +45,7 @@ fn every_sample_is_translated_and_what_is_wrong_is_wrong_for_both() -> Result<()
     )?;
     for path in samples() {
         let name = path.display().to_string();
-        let translation = translate(Format::Keepalived, &read(&path)?, &path, Some("main"))
+        let translation = translate(Format::Keepalived, &read(&path)?, &path, Some("main"), look_up)
             .with_context(|| format!("{name} is not translated"))?;
         let config = Config::parse(&translation.text, Path::new("translated"))?;
         ensure!(
@@ -99,7 +99,7 @@ impl Pair {
         }
         let sample = read(file)?;
         theirs.write("/run/keepalived.conf", &sample)?;
-        let translation = translate(Format::Keepalived, &sample, file, None)?;
+        let translation = translate(Format::Keepalived, &sample, file, None, look_up)?;
         ensure!(translation.problems.is_empty(), "{:?}", translation.problems);
         ours.write(FILE, &translation.text)?;
         Ok(Self { ours, theirs, lans })

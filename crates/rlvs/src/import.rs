@@ -44,7 +44,7 @@ fn print(Import { file, from, config_id }: &Import) -> Result<usize> {
     let format = from.or_else(|| Format::guess(&text));
     let format =
         format.context("it does not look like any program's configuration: say whose it is by --from")?;
-    let translation = translate(format, &text, file, config_id.as_deref())?;
+    let translation = translate(format, &text, file, config_id.as_deref(), import::look_up)?;
     std::io::stdout().write_all(translation.text.as_bytes()).context("cannot print the translation")?;
     for problem in &translation.problems {
         eprintln!("not translated: {problem}");

@@ -14,7 +14,7 @@ mod value;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -120,8 +120,18 @@ pub enum ImportError {
     Malformed(Vec<Problem>),
 }
 
+/// Addresses of a name; none if there is no such name, or nobody to ask.
+pub type LookUp = fn(&str) -> Vec<IpAddr>;
+
+/// Asks whom the machine's other programs ask: its file of hosts, then name servers.
+pub fn look_up(name: &str) -> Vec<IpAddr> {
+    let found = (name, 0).to_socket_addrs().into_iter().flatten();
+    found.map(|address| address.ip()).collect()
+}
+
 /// Translates a text. `path` is where it was read from: for messages, and for files that it names. `machine` is whose
-/// lines of keepalived's count that begin with `@`; by default the first part of this host's name.
+/// lines of keepalived's count that begin with `@`; by default the first part of this host's name. `look_up` finds the hosts that
+/// ldirectord's file names.
 ///
 /// # Errors
 /// [`ImportError`]
@@ -130,6 +140,7 @@ pub fn translate(
     text: &str,
     path: &Path,
     machine: Option<&str>,
+    look_up: LookUp,
 ) -> Result<Translation, ImportError> {
     match format {
         Format::LvsCf => lvs_cf::translate(text, path),
@@ -139,7 +150,7 @@ pub fn translate(
             let machine = machine.or_else(|| host.split('.').next()).unwrap_or_default();
             keepalived::translate(text, path, machine)
         }
-        Format::Ldirectord => ldirectord::translate(text, path),
+        Format::Ldirectord => ldirectord::translate(text, path, look_up),
     }
 }
 

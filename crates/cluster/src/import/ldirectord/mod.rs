@@ -18,7 +18,7 @@ use rlvs_ipvs::{Family, ServiceId};
 use super::draft::{Block, Draft};
 use super::hooks::Hooks;
 use super::value::Table;
-use super::{ImportError, Place, Problem, Translation, endpoint};
+use super::{ImportError, LookUp, Place, Problem, Translation, endpoint};
 use crate::plan;
 use model::{Address, Fallback, Method, Other, Protocol, Real, Settings, Virtual};
 
@@ -54,17 +54,17 @@ pub(super) fn is_beginning(line: &str) -> bool {
     read::directive(line).is_some_and(|(name, _)| NAMES.contains(&name))
 }
 
-pub(super) fn translate(text: &str, path: &Path) -> Result<Translation, ImportError> {
+pub(super) fn translate(text: &str, path: &Path, look_up: LookUp) -> Result<Translation, ImportError> {
     let name: Arc<Path> = path.into();
     let place = |line| Place { file: Arc::clone(&name), line };
-    let file = read::read(text).map_err(|faults| {
+    let file = read::read(text, look_up).map_err(|faults| {
         let problem = |(line, what)| Problem { place: place(line), what, help: None };
         ImportError::Malformed(faults.into_iter().map(problem).collect())
     })?;
     let mut translator = Translator { place: &place, draft: Draft::default() };
     translator.others(file.others.iter());
     for (line, name) in &file.names {
-        let help = format!("names are not looked up: write the address, which `getent hosts {name}` knows");
+        let help = "there is no such name, or nobody to ask: write the address";
         translator.draft.problem(
             &place(*line),
             format!("the line names the host {name}, and is left out"),

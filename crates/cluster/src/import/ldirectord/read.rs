@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::model::{
     Address, CheckType, Fallback, File, Method, Other, Protocol, Real, SERVICES, Settings, Virtual,
 };
+use crate::import::LookUp;
 use crate::import::range::{between, number};
 
 /// What has a meaning and no counterpart, and may be said for the whole file only, or anywhere.
@@ -42,7 +43,7 @@ impl<T: Into<String>> From<T> for Fault {
 ///
 /// # Errors
 /// All faults, with their lines; at least one.
-pub(super) fn read(text: &str) -> Result<File, Vec<(usize, String)>> {
+pub(super) fn read(text: &str, look_up: LookUp) -> Result<File, Vec<(usize, String)>> {
     let mut file = File::default();
     let mut faults = Vec::new();
     // None: no block is open. Some(false): one that could not be read.
@@ -57,30 +58,14 @@ pub(super) fn read(text: &str) -> Result<File, Vec<(usize, String)>> {
             }
             continue;
         };
-        let result = match (indented, name, open) {
-            (false, "virtual" | "virtual6", _) => match virtual_(line, name, value) {
-                Ok(service) => {
-                    file.virtuals.push(service);
-                    open = Some(true);
-                    Ok(())
-                }
-                Err(fault) => {
-                    open = Some(false);
-                    Err(fault)
-                }
-            },
-            (false, ..) => {
-                open = None;
-                global(&mut file, line, name, value)
-            }
-            (true, _, Some(true)) => match file.virtuals.last_mut() {
-                Some(service) => of_virtual(service, line, name, value),
-                None => Ok(()),
-            },
-            // Of a service that could not be read.
-            (true, _, Some(false)) => Ok(()),
-            (true, _, None) => Err("an indented line belongs to a `virtual`, and there is none".into()),
-        };
+        let mut value = value.to_owned();
+        let mut result = take(&mut file, &mut open, line, indented, name, &value);
+        // A range names two hosts.
+        while let Err(Fault::HostName(host)) = &result {
+            let Some(known) = with_address(name, &value, host, look_up) else { break };
+            value = known;
+            result = take(&mut file, &mut open, line, indented, name, &value);
+        }
         match result {
             Ok(()) => {}
             Err(Fault::Wrong(what)) => faults.push((line, what)),
@@ -88,6 +73,54 @@ pub(super) fn read(text: &str) -> Result<File, Vec<(usize, String)>> {
         }
     }
     if faults.is_empty() { Ok(file) } else { Err(faults) }
+}
+
+/// Takes a directive. `open`: whether a block is, and could be read.
+fn take(
+    file: &mut File,
+    open: &mut Option<bool>,
+    line: usize,
+    indented: bool,
+    name: &str,
+    value: &str,
+) -> Result<(), Fault> {
+    match (indented, name, *open) {
+        (false, "virtual" | "virtual6", _) => match virtual_(line, name, value) {
+            Ok(service) => {
+                file.virtuals.push(service);
+                *open = Some(true);
+                Ok(())
+            }
+            Err(fault) => {
+                *open = Some(false);
+                Err(fault)
+            }
+        },
+        (false, ..) => {
+            *open = None;
+            global(file, line, name, value)
+        }
+        (true, _, Some(true)) => match file.virtuals.last_mut() {
+            Some(service) => of_virtual(service, line, name, value),
+            None => Ok(()),
+        },
+        // Of a service that could not be read.
+        (true, _, Some(false)) => Ok(()),
+        (true, _, None) => Err("an indented line belongs to a `virtual`, and there is none".into()),
+    }
+}
+
+/// The value with an address in the place of a host's name, of the family that the directive is for.
+fn with_address(directive: &str, value: &str, host: &str, look_up: LookUp) -> Option<String> {
+    let is_v6 = directive.ends_with('6');
+    let address = look_up(host).into_iter().find(|address| address.is_ipv6() == is_v6)?;
+    // Names stand in the first word, the one that is told last.
+    let end = value.find(char::is_whitespace).unwrap_or(value.len());
+    let at = value[..end].rfind(host)?;
+    let after = &value[at + host.len()..];
+    let bare = !is_v6 || value[..at].ends_with('[') || !after.starts_with(':');
+    let address = if bare { address.to_string() } else { format!("[{address}]") };
+    Some(format!("{}{address}{after}", &value[..at]))
 }
 
 /// `name = value`, the value in quotation marks or not.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Config, Probe, Schedule, WhenDown};
+use crate::config::{Config, Probe, Schedule, Service, WhenDown};
 use rlvs_ipvs::ForwardingMethod;
 
 /// A file with everything that is common, written for this test.
@@ -45,13 +45,25 @@ virtual=7
 "#;
 
 fn translated(text: &str) -> (Config, Vec<String>, String) {
-    let Translation { text, problems } = translate(text, Path::new("l.cf")).unwrap();
+    let Translation { text, problems } = translate(text, Path::new("l.cf"), hosts).unwrap();
     let config = Config::parse(&text, Path::new("")).unwrap();
     (
         config,
         problems.iter().map(|problem| format!("{}: {}", problem.place.line, problem.what)).collect(),
         text,
     )
+}
+
+/// The hosts of these tests.
+fn hosts(name: &str) -> Vec<IpAddr> {
+    let addresses: &[&str] = match name {
+        "web.example" => &["2001:db8::10", "192.0.2.10"],
+        "a.example" => &["10.0.0.1"],
+        "c.example" => &["10.0.0.3"],
+        "six.example" => &["2001:db8::21"],
+        _ => &[],
+    };
+    addresses.iter().map(|address| address.parse().unwrap()).collect()
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -199,6 +211,26 @@ fn a_host_s_name_costs_its_line_only() {
 }
 
 #[test]
+fn hosts_are_looked_up_in_the_family_that_the_line_is_for() {
+    let (config, problems, text) = translated(
+        "virtual=web.example:80\n    real=a.example->c.example:80 masq 2\n    fallback=c.example:81 masq\n\
+         virtual6=web.example:http\n    real6=six.example:8080 masq\n    real6=a.example:80 masq\n",
+    );
+    assert_eq!(problems, ["6: the line names the host a.example, and is left out"], "{text}");
+    let [web, six] = config.services.as_slice() else { panic!("{text}") };
+    let servers = |service: &Service| -> Vec<_> {
+        service.servers.iter().map(|server| plan::server_name(&server.id())).collect()
+    };
+    assert_eq!(web.name, "TCP 192.0.2.10:80");
+    assert_eq!(servers(web), ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
+    assert_eq!(web.sorry_server.as_ref().unwrap().id.port, 81);
+    assert_eq!(
+        (six.name.as_str(), servers(six)),
+        ("TCP [2001:db8::10]:80", vec!["[2001:db8::21]:8080".to_owned()])
+    );
+}
+
+#[test]
 fn what_ldirectord_would_refuse_is_refused() {
     for (text, expected) in [
         ("checktimeout=none\n", "1: none is no number of at least 1"),
@@ -217,7 +249,7 @@ fn what_ldirectord_would_refuse_is_refused() {
         ("quiescent=maybe\n", "1: yes or no is expected"),
         ("nonsense\n", "1: `NAME = VALUE` is expected"),
     ] {
-        let Err(ImportError::Malformed(problems)) = translate(text, Path::new("l.cf")) else {
+        let Err(ImportError::Malformed(problems)) = translate(text, Path::new("l.cf"), hosts) else {
             panic!("{text}")
         };
         let told: Vec<_> = problems.iter().map(|p| format!("{}: {}", p.place.line, p.what)).collect();
