@@ -24,6 +24,7 @@ mod local_out;
 mod look_up;
 mod nat;
 mod persistence;
+mod ranking;
 mod related;
 mod scheduling;
 mod sctp;
