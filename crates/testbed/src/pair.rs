@@ -58,16 +58,7 @@ impl Pair {
     ///
     /// When this is not root, `rlvs` is not built, or a director does not get ready.
     pub fn start(method: Method, servers: u8) -> Result<Self> {
-        let net = Topology::new(method, servers)?;
-        net.director.ip("addr del 192.168.0.1/32 dev wan\naddr del 172.16.0.254/24 dev lan")?;
-        net.director.ip("addr add 172.16.0.251/24 dev lan")?;
-        let standby = Namespace::new("standby")?;
-        standby.sysctl("net.ipv4.ip_forward=1")?;
-        net.client_network.plug(&standby, &Port { interface: "wan", addresses: &["192.168.0.253/24"] })?;
-        net.server_network.plug(&standby, &Port { interface: "lan", addresses: &["172.16.0.252/24"] })?;
-        if method == Method::Dr {
-            net.accept_vip(Family::V4)?;
-        }
+        let (net, standby) = network(method, servers)?;
         let start = |host| move || Director::start(host);
         let directors = std::thread::scope(|scope| {
             let starting = [&net.director, &standby].map(|host| scope.spawn(start(host)));
@@ -75,6 +66,16 @@ impl Pair {
         });
         let [first, second] = directors;
         Ok(Self { directors: [Some(first?), Some(second?)], net, standby })
+    }
+
+    /// The same with the kernel's IPVS as the first director.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn beside_the_kernel(method: Method, servers: u8) -> Result<Self> {
+        let (net, standby) = network(method, servers)?;
+        Ok(Self { directors: [None, Some(Director::start(&standby)?)], net, standby })
     }
 
     /// The addresses that the master has, without prefix lengths: the VIP, and with NAT the servers' default router.
@@ -221,4 +222,19 @@ impl Pair {
             Ok(())
         })
     }
+}
+
+/// The hosts and their networks; nobody has the shared addresses.
+fn network(method: Method, servers: u8) -> Result<(Topology, Namespace)> {
+    let net = Topology::new(method, servers)?;
+    net.director.ip("addr del 192.168.0.1/32 dev wan\naddr del 172.16.0.254/24 dev lan")?;
+    net.director.ip("addr add 172.16.0.251/24 dev lan")?;
+    let standby = Namespace::new("standby")?;
+    standby.sysctl("net.ipv4.ip_forward=1")?;
+    net.client_network.plug(&standby, &Port { interface: "wan", addresses: &["192.168.0.253/24"] })?;
+    net.server_network.plug(&standby, &Port { interface: "lan", addresses: &["172.16.0.252/24"] })?;
+    if method == Method::Dr {
+        net.accept_vip(Family::V4)?;
+    }
+    Ok((net, standby))
 }
