@@ -44,7 +44,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 20] = [
+const MAPS: [&str; 21] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
