@@ -254,6 +254,7 @@ impl Registry {
                 }
                 _ => {
                     entry.flags.store(0, order::PLAIN);
+                    ranking::leave(entry);
                     self.trash.insert(index, Instant::now());
                 }
             }
