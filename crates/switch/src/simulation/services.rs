@@ -265,7 +265,7 @@ impl Simulation {
         }
     }
 
-    fn present_list(&self, service: u32) -> &MemberList {
+    pub(super) fn present_list(&self, service: u32) -> &MemberList {
         let service = &self.services[service as usize];
         &service.lists[service.current.load(order::PLAIN) as usize & (LISTS - 1)]
     }

@@ -76,6 +76,21 @@ pub fn leave(destination: &Destination) {
     }
 }
 
+/// Whether no word of the tree is higher than what it stands for, while nobody changes it.
+pub fn is_sound<M: Memory>(memory: &M, list: &MemberList, members: &[u32]) -> bool {
+    let (tree, scheduler) = (Tree::of(list), list.scheduler.load(order::PLAIN));
+    let first = list.first.load(order::PLAIN) - tree.start;
+    !Scheduler::has_ranks(scheduler)
+        || (first..).zip(members).all(|(number, index)| {
+            let mut cells = tree.words(number).into_iter().filter_map(|word| cell(memory, word));
+            let mut below = rank_of(memory, scheduler, *index);
+            cells.all(|cell| {
+                let of = core::mem::replace(&mut below, cell.load(order::PLAIN));
+                below <= of
+            })
+        })
+}
+
 fn note(list: &MemberList, place: u32, destination: &Destination) {
     if !Scheduler::has_ranks(list.scheduler.load(order::PLAIN)) {
         return leave(destination);

@@ -277,4 +277,4 @@ impl Scheduler {
 }
 
 #[cfg(not(target_arch = "bpf"))]
-pub use director::{build, leave, place, renew};
+pub use director::{build, is_sound, leave, place, renew};
