@@ -28,6 +28,8 @@ unsafe impl Shared for rlvs_switch::scheduler::hash::TablePart {}
 // SAFETY: as above.
 unsafe impl Shared for rlvs_switch::scheduler::locality::Bucket {}
 // SAFETY: as above.
+unsafe impl Shared for rlvs_switch::scheduler::ranking::Node {}
+// SAFETY: as above.
 unsafe impl Shared for rlvs_switch::destination::Destination {}
 // SAFETY: as above.
 unsafe impl Shared for rlvs_switch::counters::Counters {}

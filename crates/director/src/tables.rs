@@ -10,6 +10,7 @@ use rlvs_switch::destination::Destination;
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
+use rlvs_switch::scheduler::ranking::Node;
 use rlvs_switch::service::Service;
 use rlvs_switch::sip::{CallId, CallKey};
 use rlvs_switch::table::{Bucket4, Bucket6};
@@ -30,6 +31,7 @@ pub struct Tables {
     pub(crate) connections6: Mapped<Bucket6>,
     pub(crate) services: Mapped<Service>,
     pub(crate) members: Mapped<Member>,
+    pub(crate) ranks: Mapped<Node>,
     pub(crate) mark_rules: Mapped<MarkRule>,
     pub(crate) hash_tables: Mapped<TablePart>,
     pub(crate) localities: Mapped<locality::Bucket>,
@@ -84,6 +86,10 @@ impl Memory for Tables {
 
     fn destination(&self, index: u32) -> Option<&Destination> {
         self.destinations.get(index)
+    }
+
+    fn ranks(&self, index: u32) -> Option<&Node> {
+        self.ranks.get(index)
     }
 
     /// The director takes only expired entries, which is no event.

@@ -2,6 +2,7 @@
 
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::order;
+use crate::scheduler::ranking::LEVELS;
 use rlvs_packet::ethernet::Mac;
 
 /// Forwarding methods, with IPVS's numbers.
@@ -204,6 +205,8 @@ pub struct Destination {
     pub upper: AtomicU32,
     /// Lower threshold; 0: three quarters of the upper one.
     pub lower: AtomicU32,
+    /// Where its rank is, and the words above it ([`crate::scheduler::ranking`]).
+    pub ranks: [AtomicU32; LEVELS],
 
     /// How many destinations have had this place: what was noted under another number was another one.
     pub incarnation: AtomicU32,

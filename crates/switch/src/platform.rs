@@ -10,6 +10,7 @@ use crate::fragment::{FragmentKey, FragmentRecord};
 use crate::mark::MarkRule;
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
+use crate::scheduler::ranking::Node;
 use crate::service::{Service, ServiceKey};
 use crate::sip::CallKey;
 use crate::steps::Handover;
@@ -41,6 +42,8 @@ pub trait Memory {
     fn bucket6(&self, index: u32) -> Option<&Bucket6>;
     /// A destination.
     fn destination(&self, index: u32) -> Option<&Destination>;
+    /// A node of the trees of ranks.
+    fn ranks(&self, index: u32) -> Option<&Node>;
     /// Counts something worth telling on this CPU.
     fn count(&self, event: Event);
 

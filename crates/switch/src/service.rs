@@ -158,7 +158,7 @@ pub struct MemberList {
     pub first: AtomicU32,
     /// Where it ends: behind its last member. It has at most [`crate::scheduler::MEMBERS_MAX`].
     pub end: AtomicU32,
-    /// Director only: how many there is space for, in this list and in each of the service's others that are in the same room.
+    /// How many there is space for, in this list and in each of the service's others that are in the same room: a power of two.
     pub space: AtomicU32,
     /// Where in the array of members the last choice is; [`CURSOR_START`] before the first.
     pub cursor: AtomicU32,

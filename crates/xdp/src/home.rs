@@ -23,6 +23,7 @@ use rlvs_switch::fragment::{EarlyFragment, FragmentKey, FragmentRecord, KEPT_MAX
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
+use rlvs_switch::scheduler::ranking::Node;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
@@ -188,6 +189,11 @@ impl<C: Context> Memory for Kernel<C> {
     #[inline(always)]
     fn destination(&self, index: u32) -> Option<&Destination> {
         maps::DESTINATIONS.get(index)
+    }
+
+    #[inline(always)]
+    fn ranks(&self, index: u32) -> Option<&Node> {
+        maps::RANKS.get(index)
     }
 
     #[inline(always)]

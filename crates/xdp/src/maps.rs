@@ -11,6 +11,7 @@ use rlvs_switch::fragment::{FragmentKey, FragmentRecord};
 use rlvs_switch::mark::{self, MarkRule};
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
+use rlvs_switch::scheduler::ranking::Node;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::{CallId, CallKey};
 use rlvs_switch::steps::Handover;
@@ -52,6 +53,9 @@ pub static SERVICES: Array<Service, 1, MMAPABLE> = Array::new();
 /// What the services' member lists are cut from.
 #[btf_map]
 pub static MEMBERS: Array<u32, 1, MMAPABLE> = Array::new();
+/// Nodes of the trees of the members' ranks.
+#[btf_map]
+pub static RANKS: Array<Node, 1, MMAPABLE> = Array::new();
 /// Rules that give packets their marks, in two lists.
 #[btf_map]
 pub static MARK_RULES: Array<MarkRule, { (mark::LISTS * mark::RULES_MAX) as usize }, MMAPABLE> = Array::new();

@@ -33,6 +33,7 @@ use aya_obj::programs::XdpAttachType;
 use pins::Pins;
 use rlvs_switch::scheduler::MEMBERS_MAX;
 use rlvs_switch::scheduler::Scheduler::MaglevHashing;
+use rlvs_switch::scheduler::ranking::PLACES_PER_NODE;
 use rlvs_switch::service::ServiceKey;
 use rlvs_switch::table::WAYS;
 use rlvs_switch::{Program, order};
@@ -43,7 +44,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Maps that hold state and are pinned.
-const MAPS: [&str; 20] = [
+const MAPS: [&str; 21] = [
     "CONFIG",
     "CONNECTIONS4",
     "CONNECTIONS6",
@@ -51,6 +52,7 @@ const MAPS: [&str; 20] = [
     "SERVICE_INDEX",
     "SERVICES",
     "MEMBERS",
+    "RANKS",
     "MARK_RULES",
     "HASH_TABLES",
     "LOCALITY",
@@ -116,6 +118,7 @@ impl DataPlane {
             .map_err(|(_, source)| DirectorError::System { action: "count the CPUs", reason: source })?
             as u32;
         let tables = &config.tables;
+        let places = rooms::length(tables.services, tables.destinations, MEMBERS_MAX);
         let mut loader = EbpfLoader::new();
         for name in MAPS {
             loader.map_pin_path(name, pins.map(name));
@@ -126,7 +129,8 @@ impl DataPlane {
             // Real servers that may start calls are in it, too.
             ("SERVICE_INDEX", tables.services + tables.destinations),
             ("SERVICES", tables.services),
-            ("MEMBERS", rooms::length(tables.services, tables.destinations, MEMBERS_MAX)),
+            ("MEMBERS", places),
+            ("RANKS", places / PLACES_PER_NODE),
             ("HASH_TABLES", tables.services.max(MaglevHashing.parts() as u32) * TABLE_PARTS_PER_SERVICE),
             ("DESTINATIONS", tables.destinations),
             ("COUNTERS", tables.destinations * cpus),
@@ -140,6 +144,7 @@ impl DataPlane {
             connections6: mapped(&ebpf, "CONNECTIONS6")?,
             services: mapped(&ebpf, "SERVICES")?,
             members: mapped(&ebpf, "MEMBERS")?,
+            ranks: mapped(&ebpf, "RANKS")?,
             mark_rules: mapped(&ebpf, "MARK_RULES")?,
             hash_tables: mapped(&ebpf, "HASH_TABLES")?,
             localities: mapped(&ebpf, "LOCALITY")?,

@@ -14,6 +14,7 @@ use rlvs_switch::host::{HEADROOM, Held, Holder};
 use rlvs_switch::mark::MarkRule;
 use rlvs_switch::scheduler::hash::TablePart;
 use rlvs_switch::scheduler::locality;
+use rlvs_switch::scheduler::ranking::Node;
 use rlvs_switch::service::{Service, ServiceKey};
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::steps::Handover;
@@ -40,6 +41,7 @@ pub struct Overlay<'a> {
     services: Copies<Service>,
     destinations: Copies<Destination>,
     localities: Copies<locality::Bucket>,
+    ranks: Copies<Node>,
     counters: Copies<Counters>,
     stripes: Copies<AtomicU32>,
     handover: Handover,
@@ -73,6 +75,7 @@ impl<'a> Overlay<'a> {
             services: Copies::default(),
             destinations: Copies::default(),
             localities: Copies::default(),
+            ranks: Copies::default(),
             counters: Copies::default(),
             stripes: Copies::default(),
             handover: Handover::default(),
@@ -193,6 +196,10 @@ impl Memory for Overlay<'_> {
 
     fn destination(&self, index: u32) -> Option<&Destination> {
         self.destinations.get(index, || self.tables.destinations.copy(index))
+    }
+
+    fn ranks(&self, index: u32) -> Option<&Node> {
+        self.ranks.get(index, || self.tables.ranks.copy(index))
     }
 
     fn count(&self, event: Event) {

@@ -7,7 +7,7 @@ use rlvs_ipvs::{DestinationEntry, DestinationId, Errno, Family, ForwardingMethod
 use rlvs_ipvs::{Tunnel, TunnelFlags, TunnelType};
 use rlvs_switch::destination::{Destination as Entry, Hop, Tunnel as TunnelWord, flag};
 use rlvs_switch::order;
-use rlvs_switch::scheduler::MEMBERS_MAX;
+use rlvs_switch::scheduler::{MEMBERS_MAX, ranking};
 use rlvs_switch::service::ServiceKey;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ impl Registry {
         let index = self.find(service, &asked.id).ok_or(Errno::NOENT)?;
         let entry = self.tables.destinations.get(index).ok_or(Errno::NOENT)?;
         write(entry, &asked);
-        self.publish_weights(sequence);
+        self.publish_weights(sequence, index);
         self.set_callers_of(sequence);
         Ok(())
     }
@@ -155,6 +155,7 @@ impl Registry {
         let service = self.services.get(&sequence).and_then(|s| self.tables.services.get(s.index));
         if let (Some(service), Some(entry)) = (service, self.tables.destinations.get(index)) {
             entry.flags.store(flags, order::PLAIN);
+            ranking::leave(entry);
             if entry.ends() {
                 self.by_name.remove(&(keys::load(&entry.owner), identity(entry)));
             }
@@ -272,6 +273,7 @@ impl Registry {
                 }
                 _ => {
                     entry.flags.fetch_and(!flag::AVAILABLE, order::PLAIN);
+                    ranking::leave(entry);
                     self.trash.insert(index, Instant::now());
                 }
             }

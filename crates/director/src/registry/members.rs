@@ -5,8 +5,8 @@ use crate::tables::Tables;
 use rlvs_ipvs::Family;
 use rlvs_switch::Memory;
 use rlvs_switch::order;
-use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::scheduler::hash::Entrant;
+use rlvs_switch::scheduler::{Scheduler, ranking};
 use rlvs_switch::service::{CURSOR_START, LISTS, MemberList};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ impl Registry {
         new.threshold.store(if goes_on { old.threshold.load(order::PLAIN) } else { 0 }, order::PLAIN);
         new.lock.store(0, order::PLAIN);
         begin_round(&self.tables, service, new);
+        ranking::build(&*self.tables, new, &service.members);
         entry.current.store(next as u32, order::PUBLISH);
         service.retired[current] = Some(Instant::now());
     }
@@ -66,14 +67,20 @@ impl Registry {
             begin_round(&self.tables, service, list);
             list.first.store(place, order::PUBLISH);
         });
+        if let Some(destination) = self.tables.destinations.get(index) {
+            ranking::place(&*self.tables, list, place, destination);
+        }
     }
 
-    /// Has the valid list go by its destinations' weights as they now are.
-    pub(super) fn publish_weights(&mut self, sequence: u32) {
+    /// Has the valid list go by its destinations' weights and thresholds as they now are; those of `index` have changed.
+    pub(super) fn publish_weights(&mut self, sequence: u32, index: u32) {
         let Some(service) = self.services.get(&sequence) else { return };
         let Some(list) = valid_list(&self.tables, service) else { return };
         write_table(&self.tables, service, list.scheduler.load(order::PLAIN));
         locked(&self.tables, list, || begin_round(&self.tables, service, list));
+        if let Some(destination) = self.tables.destinations.get(index) {
+            ranking::renew(&*self.tables, destination);
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use super::Registry;
 use super::space::{Side, Space};
 use rlvs_ipvs::Errno;
 use rlvs_switch::order;
+use rlvs_switch::scheduler::ranking;
 use rlvs_switch::service::{LISTS, Service};
 use std::ops::Range;
 
 /// Members that the smallest room has space for in each list.
-const SMALLEST: usize = 8;
+const SMALLEST: usize = ranking::WIDTH as usize;
 /// Members in a unit of space: those of the smallest room, in all lists.
 const UNIT: usize = SMALLEST * LISTS;
 

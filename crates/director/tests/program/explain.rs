@@ -286,6 +286,7 @@ fn memory(kernel: &Kernel) -> Result<Vec<(&'static str, Vec<u8>)>> {
         ("CONFIG", array::<{ size_of::<Config>() }>(kernel, "CONFIG")?),
         ("SERVICES", array::<{ size_of::<service::Service>() }>(kernel, "SERVICES")?),
         ("MEMBERS", array::<4>(kernel, "MEMBERS")?),
+        ("RANKS", array::<128>(kernel, "RANKS")?),
         ("DESTINATIONS", array::<{ size_of::<destination::Destination>() }>(kernel, "DESTINATIONS")?),
         ("COUNTERS", array::<{ size_of::<Counters>() }>(kernel, "COUNTERS")?),
         ("CONNECTIONS4", array::<{ size_of::<Bucket4>() }>(kernel, "CONNECTIONS4")?),

@@ -1,26 +1,21 @@
 //! Schedulers: which destination gets a new connection.
 //!
-//! Each is one file with one function, `choose`, that reads like its definition. All walk the service's members
-//! in IPVS's order, the newest first, and a later member wins only if it is strictly better. A destination of
-//! weight 0 or above its threshold takes no new connections.
+//! Each is one file with one function, `choose`, that reads like its definition; those that compare all members are
+//! [`ranking`]'s. The members are in IPVS's order, the newest first, and a later member wins only if it is strictly better. A
+//! destination of weight 0 or above its threshold takes no new connections.
 //!
 //! The functions below choose for a group of schedulers each, whose choices have the same shape.
 
 mod destination_hashing;
 pub mod hash;
-mod least_connection;
 pub mod locality;
 mod locality_based;
 mod locality_based_replicated;
 mod maglev_hashing;
-mod never_queue;
 mod power_of_two;
+pub mod ranking;
 mod round_robin;
-mod shortest_expected_delay;
 mod source_hashing;
-mod weighted_failover;
-mod weighted_least_connection;
-mod weighted_overflow;
 mod weighted_round_robin;
 
 use core::ops::ControlFlow;
@@ -136,40 +131,11 @@ pub fn in_weighted_turn<P: Platform>(platform: &P, list: &MemberList) -> Option<
     platform.member(weighted_round_robin::choose(&Members::of(platform, list), list)?)
 }
 
-/// The index of the destination with the fewest connections (lc, wlc).
+/// The index of the destination with the lowest rank: the fewest connections (lc, wlc), the soonest service (sed, nq), the highest
+/// weight (fo, ovf).
 #[inline(always)]
-pub fn by_connections<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
-    let members = Members::of(platform, list);
-    let place = if list.scheduled_by(Scheduler::LeastConnection) {
-        least_connection::choose(&members)
-    } else {
-        weighted_least_connection::choose(&members)
-    }?;
-    platform.member(place)
-}
-
-/// The index of the destination that would serve the connection soonest (sed, nq).
-#[inline(always)]
-pub fn by_delay<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
-    let members = Members::of(platform, list);
-    let place = if list.scheduled_by(Scheduler::ShortestExpectedDelay) {
-        shortest_expected_delay::choose(&members)
-    } else {
-        never_queue::choose(&members)
-    }?;
-    platform.member(place)
-}
-
-/// The index of the destination with the highest weight (fo, ovf).
-#[inline(always)]
-pub fn by_weight<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
-    let members = Members::of(platform, list);
-    let place = if list.scheduled_by(Scheduler::WeightedFailover) {
-        weighted_failover::choose(&members)
-    } else {
-        weighted_overflow::choose(&members)
-    }?;
-    platform.member(place)
+pub fn by_rank<P: Platform>(platform: &P, list: &MemberList) -> Option<u32> {
+    platform.member(ranking::choose(&Members::of(platform, list), list)?)
 }
 
 /// The index of the better one of two destinations drawn by lot (twos).
@@ -191,7 +157,7 @@ pub fn by_hash<P: Platform>(platform: &P, list: &MemberList, flags: u32, key: Ke
 }
 
 /// The index of the destination that serves the address that a client wants (lblc, lblcr); `None` if
-/// [`by_connections`] is to choose a new one, to be remembered.
+/// [`by_rank`] is to choose a new one, to be remembered.
 #[inline(always)]
 pub(crate) fn by_locality<P: Platform>(platform: &P, list: &MemberList, wanted: Wanted) -> Option<u32> {
     let members = Members::of(platform, list);

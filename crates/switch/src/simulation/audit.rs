@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::frame::octets;
 use crate::order;
 use crate::platform::Memory;
+use crate::scheduler::ranking;
 use crate::sip::CallKey;
 use crate::state;
 use crate::table::lookup::{find, is_expired};
@@ -77,6 +78,11 @@ impl Simulation {
     /// The first thing that does not.
     pub fn audit(&self) -> Result<(), String> {
         audit(self)?;
+        for service in 0..self.services.len() as u32 {
+            if !ranking::is_sound(self, self.present_list(service), &self.members_of(service)) {
+                return Err(format!("a rank of service {service} is too high"));
+            }
+        }
         match self.stripes.iter().position(|lock| lock.load(order::PLAIN) != 0) {
             Some(lock) => Err(format!("stripe {lock} is still locked")),
             None => Ok(()),

@@ -13,6 +13,7 @@ use crate::order;
 use crate::platform::{Memory, Platform, View};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
+use crate::scheduler::ranking::Node;
 use crate::service::{Service, ServiceKey};
 use crate::sip::CallKey;
 use crate::steps::Handover;
@@ -62,6 +63,10 @@ impl Memory for Cpu<'_> {
 
     fn destination(&self, index: u32) -> Option<&Destination> {
         self.simulation.destination(index)
+    }
+
+    fn ranks(&self, index: u32) -> Option<&Node> {
+        self.simulation.ranks(index)
     }
 
     fn count(&self, event: Event) {

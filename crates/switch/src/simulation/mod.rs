@@ -29,6 +29,7 @@ use crate::order;
 use crate::platform::{Memory, Verdict};
 use crate::scheduler::hash::TablePart;
 use crate::scheduler::locality;
+use crate::scheduler::ranking::Node;
 use crate::service::{Service, ServiceKey};
 use crate::sip::CallKey;
 use crate::steps::{Handover, Program, Step};
@@ -60,6 +61,7 @@ pub struct Simulation {
     destinations: Vec<Destination>,
     services: Vec<Service>,
     members: Vec<u32>,
+    ranks: Vec<Node>,
     mark_rules: Vec<MarkRule>,
     hash_tables: Vec<TablePart>,
     localities: Vec<locality::Bucket>,
@@ -113,6 +115,7 @@ impl Simulation {
             destinations: Vec::new(),
             services: Vec::new(),
             members: Vec::new(),
+            ranks: Vec::new(),
             mark_rules: std::iter::repeat_with(MarkRule::default)
                 .take((LISTS * RULES_MAX) as usize)
                 .collect(),
@@ -277,6 +280,10 @@ impl Memory for Simulation {
 
     fn destination(&self, index: u32) -> Option<&Destination> {
         self.destinations.get(index as usize)
+    }
+
+    fn ranks(&self, index: u32) -> Option<&Node> {
+        self.ranks.get(index as usize)
     }
 
     fn count(&self, event: Event) {

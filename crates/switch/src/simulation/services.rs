@@ -8,7 +8,7 @@ use crate::mark::{LISTS as MARK_LISTS, RULES_MAX, Rule};
 use crate::order;
 use crate::scheduler::Scheduler;
 use crate::scheduler::hash::{Entrant, TablePart};
-use crate::scheduler::locality;
+use crate::scheduler::{locality, ranking};
 use crate::service::{
     CURSOR_START, ENGINE_SIP, LISTS, MemberList, Service, ServiceKey, flag as service_flag,
 };
@@ -246,6 +246,7 @@ impl Simulation {
 
     /// A destination's fields, for changes that no other method has.
     pub fn destination_mut(&mut self, destination: u32) -> &mut Destination {
+        ranking::renew(self, &self.destinations[destination as usize]);
         &mut self.destinations[destination as usize]
     }
 
@@ -264,15 +265,18 @@ impl Simulation {
         }
     }
 
-    fn present_list(&self, service: u32) -> &MemberList {
+    pub(super) fn present_list(&self, service: u32) -> &MemberList {
         let service = &self.services[service as usize];
         &service.lists[service.current.load(order::PLAIN) as usize & (LISTS - 1)]
     }
 
     /// Makes these the service's destinations, with the scheduler's state as IPVS would keep it; `position` is that of the last choice.
     fn publish(&mut self, service: u32, members: &[u32], position: u32) {
+        let space = members.len().next_power_of_two().max(ranking::WIDTH as usize);
+        self.members.resize(self.members.len() + space - members.len(), u32::MAX);
         let first = self.members.len() as u32;
         self.members.extend_from_slice(members);
+        self.ranks.resize_with(self.members.len() / ranking::PLACES_PER_NODE as usize, Default::default);
         let before = self.present_list(service);
         let (threshold, table) = (before.threshold.load(order::PLAIN), before.table.load(order::PLAIN));
         self.write_table(before, table, members);
@@ -289,6 +293,8 @@ impl Simulation {
         list.table.store(table, order::PLAIN);
         list.first.store(first, order::PLAIN);
         list.end.store(first + members.len() as u32, order::PLAIN);
+        list.space.store(space as u32, order::PLAIN);
+        ranking::build(self, list, members);
         list.step.store(step, order::PLAIN);
         list.maximum.store(maximum, order::PLAIN);
         if service.scheduler.load(order::PLAIN) == Scheduler::WeightedRoundRobin as u32 {

@@ -14,6 +14,7 @@ use crate::frame::{self, Content, Frame, Link, Network, Sight};
 use crate::ip::Ip;
 use crate::order;
 use crate::platform::{Platform, Verdict};
+use crate::scheduler::ranking;
 use crate::state::sctp::{self, event};
 use crate::state::{self, Direction, tcp};
 use crate::sync::{Change, change};
@@ -340,4 +341,7 @@ pub(super) fn move_between_counts<P: Platform>(
     };
     platform.add(less, 1u32.wrapping_neg());
     platform.add(more, 1);
+    if was {
+        ranking::forget(platform, destination);
+    }
 }

@@ -1,6 +1,6 @@
 //! The locality-based schedulers: the address that the client wants, and their choice.
 
-use super::schedule::{by_connections, list_of};
+use super::schedule::{by_rank, list_of};
 use super::seen::seen;
 use super::{NONE, handed_over};
 use crate::order;
@@ -38,7 +38,7 @@ fn serving<P: Platform>(platform: &P, service: u32) -> u32 {
 
 #[inline(always)]
 fn newly_serving<P: Platform>(platform: &P, service: u32) -> u32 {
-    let chosen = by_connections(platform, service);
+    let chosen = by_rank(platform, service);
     if chosen != NONE {
         remember(platform, service, chosen);
     }

@@ -40,16 +40,12 @@ fn choose<P: Platform>(platform: &P, service: u32) -> u32 {
         in_turn(platform, service)
     } else if is(Scheduler::WeightedRoundRobin) {
         in_weighted_turn(platform, service)
-    } else if is(Scheduler::LeastConnection) || is(Scheduler::WeightedLeastConnection) {
-        by_connections(platform, service)
-    } else if is(Scheduler::ShortestExpectedDelay) || is(Scheduler::NeverQueue) {
-        by_delay(platform, service)
-    } else if is(Scheduler::WeightedFailover) || is(Scheduler::WeightedOverflow) {
-        by_weight(platform, service)
     } else if is(Scheduler::PowerOfTwo) {
         by_lot(platform, service)
     } else if is(Scheduler::LocalityBased) || is(Scheduler::LocalityBasedReplicated) {
         by_locality(platform, service)
+    } else if Scheduler::has_ranks(scheduler) {
+        by_rank(platform, service)
     } else if is(Scheduler::DestinationHashing)
         || is(Scheduler::SourceHashing)
         || is(Scheduler::MaglevHashing)
@@ -75,9 +71,7 @@ macro_rules! schedulers {
 schedulers! {
     in_turn => scheduler::in_turn;
     in_weighted_turn => scheduler::in_weighted_turn;
-    by_connections => scheduler::by_connections;
-    by_delay => scheduler::by_delay;
-    by_weight => scheduler::by_weight;
+    by_rank => scheduler::by_rank;
     by_lot => scheduler::by_lot;
 }
 

@@ -5,6 +5,7 @@ use super::family::Family;
 use super::slot::{Meta, Slot};
 use super::template;
 use crate::platform::Memory;
+use crate::scheduler::ranking;
 use crate::state;
 
 /// Ends the connection that the slot `index`, read as `meta`, belongs to: forward entry, reply entry, and the
@@ -74,6 +75,7 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
         };
         memory.add(number, 1u32.wrapping_neg());
         destination.check_lower();
+        ranking::forget(memory, destination);
     }
     if let Some(controller) = controller {
         control::unbind::<M, F>(memory, controller);

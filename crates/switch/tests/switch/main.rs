@@ -25,6 +25,7 @@ mod local_out;
 mod look_up;
 mod nat;
 mod persistence;
+mod ranking;
 mod related;
 mod scheduling;
 mod sctp;
