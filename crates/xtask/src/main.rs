@@ -68,12 +68,18 @@ enum Task {
     },
     /// Measure the switch's cost per packet, established and new, beside a floor and the kernel's hash map (root)
     Bench {
+        /// Only these parts: methods, flows, schedulers, services, cores, live, upkeep
+        #[arg(value_name = "PART", conflicts_with_all = ["compare", "budget"])]
+        parts: Vec<String>,
+        /// How often each case is run after a first time that does not count
+        #[arg(long, default_value_t = 5, conflicts_with_all = ["compare", "budget"])]
+        runs: u32,
         /// Beside another commit, which is built in target/compare: both are measured in turns
         #[arg(long, value_name = "COMMIT")]
         compare: Option<String>,
-        /// How often each is measured for a comparison
-        #[arg(long, default_value_t = 3)]
-        rounds: u32,
+        /// How often each is measured for a comparison; without it 3 times, or once if the other one can only measure everything
+        #[arg(long)]
+        rounds: Option<u32>,
         /// Count instructions instead, in the guest that the program `vm` in this folder starts, and write docs/budget.toml
         #[arg(long, value_name = "FOLDER", conflicts_with = "compare")]
         budget: Option<PathBuf>,
@@ -104,12 +110,12 @@ fn run(task: &Task) -> Result<()> {
             fuzz::coverage(&project, *seconds, target.as_deref())
         }
         Task::Fuzz { seconds, coverage: false, target } => fuzz::fuzz(&project, *seconds, target.as_deref()),
-        Task::Bench { compare, rounds, budget } => {
+        Task::Bench { parts, runs, compare, rounds, budget } => {
             build(&project, false)?;
             match (budget, compare) {
                 (Some(lab), _) => bench::budget(&project, lab),
                 (None, Some(reference)) => bench::compare(&project, reference, *rounds),
-                (None, None) => bench::bench(&project),
+                (None, None) => bench::bench(&project, parts, *runs),
             }
         }
         Task::Demo => {
