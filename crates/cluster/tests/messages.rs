@@ -23,7 +23,8 @@ async fn take_mail(listener: &TcpListener, answer_to_sender: &str) -> Vec<String
         let mut command = String::new();
         stream.read_line(&mut command).await.unwrap();
         let answer = match command.split([' ', '\r']).next().unwrap() {
-            "HELO" => "250 hello",
+            "HELO" | "EHLO" => "250 hello",
+            "STARTTLS" => "502 what is that",
             "MAIL" => answer_to_sender,
             "RCPT" => "250 good",
             "DATA" => {
@@ -79,6 +80,22 @@ async fn people_get_a_mail_even_if_the_first_one_is_not_taken() {
     scene.wait_for(&[line(&[])]).await;
     let (said, ()) = tokio::join!(take_mail(&listener, "250 good"), scene.stop());
     assert!(said[4].contains("is down: "), "{}", said[4]);
+}
+
+#[tokio::test]
+async fn without_tls_a_server_that_must_have_it_gets_nothing() {
+    let (_one, at_one) = listen(24, 1).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mail = format!(
+        "[mail]\nserver = \"{}\"\nfrom = \"a@example.org\"\nto = \"b@example.org\"\ntls = \"starttls\"\n",
+        listener.local_addr().unwrap()
+    );
+    let scene = Scene::start("no-tls", &(with_servers("", &[at_one]) + &mail));
+    let said = take_mail(&listener, "250 good").await;
+    assert!(said[0].starts_with("EHLO [127.0.0.1]"), "{said:?}");
+    assert_eq!(said[1..], ["STARTTLS\r\n"]);
+    drop(listener);
+    scene.stop().await;
 }
 
 #[tokio::test]

@@ -29,6 +29,39 @@ fn ask(host: &Namespace, port: u16, keys: &str) -> Result<Result<(), String>> {
     })
 }
 
+/// A self-signed certificate of www.example.org, and its key.
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/www.example.org.pem");
+
+/// etcd has gRPC's own health service, which says SERVING of the server and knows no other services.
+#[test]
+#[ignore = "needs root"]
+fn a_grpc_server_is_asked_for_its_health() -> Result<()> {
+    let host = Namespace::new("grpc")?;
+    host.ip("link set lo up")?;
+    let _plain = real_server::etcd(&host, ADDRESS, 2379, &[])?;
+    // etcd takes each block of this file for a certificate.
+    let text = std::fs::read_to_string(CERTIFICATE)?;
+    let (certificate, _key) = text.split_once("-----BEGIN PRIVATE").context("no key")?;
+    host.write("/run/ca.pem", certificate)?;
+    let tls = ["--cert-file", CERTIFICATE, "--key-file", CERTIFICATE, "--trusted-ca-file", "/run/ca.pem"];
+    let _secret = real_server::etcd(&host, ADDRESS, 2381, &[&tls[..], &["--client-cert-auth"]].concat())?;
+    let unknown = |port, keys: &str| ask(&host, port, &format!("service = \"zork\"\n{keys}"));
+    let own = format!(
+        "type = \"grpcs\"\ntls_name = \"www.example.org\"\nca = \"{CERTIFICATE}\"\n\
+         certificate = \"{CERTIFICATE}\"\nkey = \"{CERTIFICATE}\""
+    );
+    for (port, keys) in [(2379, "type = \"grpc\""), (2381, own.as_str())] {
+        ensure!(ask(&host, port, keys)? == Ok(()), "{keys}: {:?}", ask(&host, port, keys)?);
+        let found = unknown(port, keys)?;
+        ensure!(found == Err("gRPC says 5 (unknown service)".into()), "{keys}: {found:?}");
+    }
+    for (port, keys) in [(2379, own.as_str()), (2381, "type = \"grpcs\""), (2381, "type = \"grpc\"")] {
+        let found = ask(&host, port, keys)?;
+        ensure!(found.is_err(), "{port}, {keys}: {found:?}");
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn servers_of_the_distribution_are_up() -> Result<()> {

@@ -10,8 +10,8 @@ use rlvs_switch::order;
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::table::slot::HIDDEN;
 use rlvs_switch::table::{
-    CALL, Entry, Family, Meta, Slot, TEMPLATE, Tuple, V4, V6, WAYS, control, lookup, mark_address, release,
-    slot,
+    Bucket, CALL, Entry, Family, Meta, Slot, TEMPLATE, Tuple, V4, V6, WAYS, control, lookup, mark_address,
+    release, slot, trace,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -126,11 +126,11 @@ impl Address for V6 {
     }
 }
 
-/// Frees the entries of expired connections, a part of both tables at a time.
+/// Frees the entries of expired connections, and wipes the traces of those that have gone, a part of both tables at a time.
 #[derive(Debug, Default)]
 pub struct Sweeper {
-    next4: usize,
-    next6: usize,
+    walk4: Walk,
+    walk6: Walk,
 }
 
 impl Sweeper {
@@ -139,26 +139,45 @@ impl Sweeper {
 
     /// Sweeps the next part; the number of connections that ended.
     pub fn sweep(&mut self, tables: &Tables) -> usize {
-        let now = tables.now();
-        let mut ended = 0;
-        let buckets = tables.connections4.all();
-        for number in part(&mut self.next4, buckets.len()) {
-            ended += sweep_slots(tables, &buckets[number].slots, number, now);
-        }
-        let buckets = tables.connections6.all();
-        for number in part(&mut self.next6, buckets.len()) {
-            ended += sweep_slots(tables, &buckets[number].slots, number, now);
-        }
-        ended
+        self.walk4.sweep(tables, tables.connections4.all())
+            + self.walk6.sweep(tables, tables.connections6.all())
     }
 }
 
-/// The next buckets in turn.
-fn part(next: &mut usize, buckets: usize) -> std::ops::Range<usize> {
-    let start = if *next >= buckets { 0 } else { *next };
-    let end = (start + buckets.div_ceil(Sweeper::PARTS)).min(buckets);
-    *next = end;
-    start..end
+/// Rounds in which each bucket's traces are looked at once: that takes longer than to look for what has expired.
+const WIPED_EVERY: usize = 16;
+
+/// Where the sweeper is in a table.
+#[derive(Debug, Default)]
+struct Walk {
+    next: usize,
+    round: usize,
+}
+
+impl Walk {
+    fn sweep<F: Family>(&mut self, tables: &Tables, buckets: &[Bucket<F>]) -> usize {
+        let (now, config) = (tables.now(), tables.settings());
+        let mut ended = 0;
+        for number in self.part(buckets.len()) {
+            ended += sweep_slots(tables, &buckets[number].slots, number, now);
+            if number % WIPED_EVERY == self.round % WIPED_EVERY {
+                for way in 0..WAYS {
+                    trace::wipe::<_, F>(tables, config, (number * WAYS + way) as u32);
+                }
+            }
+        }
+        ended
+    }
+
+    /// The next buckets in turn.
+    fn part(&mut self, buckets: usize) -> std::ops::Range<usize> {
+        if self.next >= buckets {
+            (self.next, self.round) = (0, self.round.wrapping_add(1));
+        }
+        let start = self.next;
+        self.next = (start + buckets.div_ceil(Sweeper::PARTS)).min(buckets);
+        start..self.next
+    }
 }
 
 fn sweep_slots<F: Family>(tables: &Tables, slots: &[Slot<F>; WAYS], number: usize, now: Tick) -> usize {

@@ -9,9 +9,12 @@ use tracing_subscriber::prelude::*;
 /// Fields for programs that read the journal. The message says the same to people.
 const FOR_PROGRAMS: &str = "rlvs_";
 
+/// fuser warns of each kind of request that the files of `/proc` do without.
+const DEFAULT: &str = "info,fuser=error";
+
 /// Begins. Both ways, `RUST_LOG` says what is logged.
 pub fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let registry = tracing_subscriber::registry().with(filter);
     // A journal that cannot be reached still reads standard error.
     if stderr_is_journal()

@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use crate::namespace::Namespace;
 use crate::process::Process;
 
-/// Loading programs takes its time, up to a minute on an emulated machine: the verifier follows each of them.
-const START_LIMIT: Duration = Duration::from_secs(120);
+/// Loading programs takes its time, minutes on an emulated machine: the verifier follows each of them.
+const START_LIMIT: Duration = Duration::from_secs(400);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running director. Dropping it kills the process, as a crash would; the data plane goes with the host.

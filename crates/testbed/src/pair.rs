@@ -1,10 +1,11 @@
 //! Two directors for one network: whichever is VRRP's master has the VIP and, with NAT, the servers' way out.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::director::{Director, binary};
+use crate::director::{Director, binary, rlvs};
 use crate::lan::{Lan, Port};
 use crate::namespace::Namespace;
 use crate::process::Process;
@@ -57,16 +58,7 @@ impl Pair {
     ///
     /// When this is not root, `rlvs` is not built, or a director does not get ready.
     pub fn start(method: Method, servers: u8) -> Result<Self> {
-        let net = Topology::new(method, servers)?;
-        net.director.ip("addr del 192.168.0.1/32 dev wan\naddr del 172.16.0.254/24 dev lan")?;
-        net.director.ip("addr add 172.16.0.251/24 dev lan")?;
-        let standby = Namespace::new("standby")?;
-        standby.sysctl("net.ipv4.ip_forward=1")?;
-        net.client_network.plug(&standby, &Port { interface: "wan", addresses: &["192.168.0.253/24"] })?;
-        net.server_network.plug(&standby, &Port { interface: "lan", addresses: &["172.16.0.252/24"] })?;
-        if method == Method::Dr {
-            net.accept_vip(Family::V4)?;
-        }
+        let (net, standby) = network(method, servers)?;
         let start = |host| move || Director::start(host);
         let directors = std::thread::scope(|scope| {
             let starting = [&net.director, &standby].map(|host| scope.spawn(start(host)));
@@ -74,6 +66,16 @@ impl Pair {
         });
         let [first, second] = directors;
         Ok(Self { directors: [Some(first?), Some(second?)], net, standby })
+    }
+
+    /// The same with the kernel's IPVS as the first director.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn beside_the_kernel(method: Method, servers: u8) -> Result<Self> {
+        let (net, standby) = network(method, servers)?;
+        Ok(Self { directors: [None, Some(Director::start(&standby)?)], net, standby })
     }
 
     /// The addresses that the master has, without prefix lengths: the VIP, and with NAT the servers' default router.
@@ -87,6 +89,39 @@ impl Pair {
             Side::First => &self.net.director,
             Side::Second => &self.standby,
         }
+    }
+
+    /// The routers of one of the two, and their group, for the configuration file: the first has the higher priority.
+    pub fn routers(&self, side: Side, interval: Duration, preempt: bool) -> String {
+        let priority = if side == Side::First { 150 } else { 100 };
+        let (mut file, mut names) = (String::new(), Vec::new());
+        for ((interface, id), address) in ["wan", "lan"].into_iter().zip(1..).zip(self.shared()) {
+            // Writing to a string does not fail.
+            let _ = write!(
+                file,
+                "[[vrrp]]\nname = \"{interface}\"\nid = {id}\ninterface = \"{interface}\"\naddresses = \"{address}\"\n\
+                 version = 3\ninterval = \"{}ms\"\npriority = {priority}\npreempt = {preempt}\n",
+                interval.as_millis(),
+            );
+            names.push(format!("\"{interface}\""));
+        }
+        let _ = writeln!(file, "[[sync_group]]\nname = \"director\"\nmembers = [{}]", names.join(", "));
+        file
+    }
+
+    /// Starts synchronisation in both roles on both directors, as for a pair of which either may be the one at work.
+    ///
+    /// # Errors
+    ///
+    /// When a daemon does not start.
+    pub fn start_daemons(&self, options: &str) -> Result<()> {
+        for side in Side::BOTH {
+            for role in ["master", "backup"] {
+                let daemon = format!("--start-daemon {role} --mcast-interface lan --syncid 7 {options}");
+                rlvs(self.host(side), &format!("ipvsadm {daemon}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts `rlvs cluster` with this configuration.
@@ -187,4 +222,19 @@ impl Pair {
             Ok(())
         })
     }
+}
+
+/// The hosts and their networks; nobody has the shared addresses.
+fn network(method: Method, servers: u8) -> Result<(Topology, Namespace)> {
+    let net = Topology::new(method, servers)?;
+    net.director.ip("addr del 192.168.0.1/32 dev wan\naddr del 172.16.0.254/24 dev lan")?;
+    net.director.ip("addr add 172.16.0.251/24 dev lan")?;
+    let standby = Namespace::new("standby")?;
+    standby.sysctl("net.ipv4.ip_forward=1")?;
+    net.client_network.plug(&standby, &Port { interface: "wan", addresses: &["192.168.0.253/24"] })?;
+    net.server_network.plug(&standby, &Port { interface: "lan", addresses: &["172.16.0.252/24"] })?;
+    if method == Method::Dr {
+        net.accept_vip(Family::V4)?;
+    }
+    Ok((net, standby))
 }

@@ -121,6 +121,24 @@ pub fn caddy(host: &Namespace, address: IpAddr, name: &str) -> Result<Process> {
     Ok(caddy)
 }
 
+/// Starts etcd, which serves gRPC with the standard health service; `options` are its own. Its clients' port is given by
+/// `--listen-client-urls`.
+///
+/// # Errors
+///
+/// When it does not start, with what it printed.
+pub fn etcd(host: &Namespace, address: IpAddr, port: u16, options: &[&str]) -> Result<Process> {
+    let scheme = if options.contains(&"--cert-file") { "https" } else { "http" };
+    let clients = format!("{scheme}://{}", with_port(address, port));
+    // Nobody else is in the cluster: any free port will do for such.
+    let words =
+        ["etcd", "--data-dir", &format!("/run/etcd-{port}"), "--listen-peer-urls", "http://127.0.0.1:0"];
+    let own = ["--listen-client-urls", &clients, "--advertise-client-urls", &clients];
+    let mut etcd = host.spawn(&[&words[..], &own, options].concat())?;
+    wait_for_listener(host, &mut etcd, "-t", address, port)?;
+    Ok(etcd)
+}
+
 /// Starts sipp on port 5060, which takes calls over UDP.
 ///
 /// # Errors

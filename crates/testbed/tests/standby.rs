@@ -24,21 +24,13 @@ fn served_by(pair: &Pair, expected: &[(&str, u32)]) -> Result<()> {
     })
 }
 
-fn file(priority: u8, second_weight: u8) -> String {
-    let router = |name: &str, id: u8, interface: &str, address: &str| {
-        format!(
-            "[[vrrp]]\nname = \"{name}\"\nid = {id}\ninterface = \"{interface}\"\naddresses = \"{address}\"\n\
-             version = 3\ninterval = \"200ms\"\npriority = {priority}\n"
-        )
-    };
+fn file(pair: &Pair, side: Side, second_weight: u8) -> String {
     let service = format!(
         "[[service]]\ntcp = \"192.168.0.1:80\"\nscheduler = \"rr\"\n\
          check = {{ type = \"http\", body = \"rs\", interval = \"200ms\" }}\n\
          server = [{{ address = \"172.16.0.1\" }}, {{ address = \"172.16.0.2\", weight = {second_weight} }}]\n"
     );
-    let (outside, inside) =
-        (router("outside", 1, "wan", "192.168.0.1"), router("inside", 2, "lan", "172.16.0.254"));
-    format!("{service}{outside}{inside}[[sync_group]]\nname = \"g\"\nmembers = [\"outside\", \"inside\"]\n")
+    service + &pair.routers(side, Duration::from_millis(200), true)
 }
 
 #[test]
@@ -47,11 +39,11 @@ fn servers_and_directors_fail_and_come_back() -> Result<()> {
     let pair = Pair::start(Method::Nat, 2)?;
     let director = pair.host(Side::First);
     let (first, _second) = (nginx(&pair, 1)?, nginx(&pair, 2)?);
-    director.write(FILE, &file(150, 1))?;
+    director.write(FILE, &file(&pair, Side::First, 1))?;
     ensure!(rlvs(director, &format!("check {FILE}"))?.contains("services: 1, real servers: 2"));
     ensure!(rlvs(director, &format!("diff {FILE}")).is_err(), "there are differences, so its status is 1");
-    let mut active = pair.cluster(Side::First, &file(150, 1))?;
-    let _standby = pair.cluster(Side::Second, &file(100, 1))?;
+    let mut active = pair.cluster(Side::First, &file(&pair, Side::First, 1))?;
+    let _standby = pair.cluster(Side::Second, &file(&pair, Side::Second, 1))?;
     pair.wait_for_master(Side::First)?;
     served_by(&pair, &[("rs1", 2), ("rs2", 2)])?;
     ensure!(rlvs(director, &format!("diff {FILE}"))?.is_empty());
@@ -75,7 +67,7 @@ fn servers_and_directors_fail_and_come_back() -> Result<()> {
     director.write(FILE, "zork = 1")?;
     active.signal(Signal::HUP)?;
     active.wait_for("unknown key `zork`", LIMIT)?;
-    director.write(FILE, &file(150, 0))?;
+    director.write(FILE, &file(&pair, Side::First, 0))?;
     active.signal(Signal::HUP)?;
     served_by(&pair, &[("rs1", 4)])?;
     pair.wait_for_master(Side::First)?;
@@ -87,7 +79,7 @@ fn servers_and_directors_fail_and_come_back() -> Result<()> {
         let addresses = pair.standby.output(&["ip", "-brief", "address", "show"])?;
         Ok(pair.shared().iter().all(|shared| addresses.contains(&format!(" {shared}/"))).then_some(()))
     })?;
-    let mut active = pair.cluster(Side::First, &file(150, 1))?;
+    let mut active = pair.cluster(Side::First, &file(&pair, Side::First, 1))?;
     pair.wait_for_master(Side::First)?;
     served_by(&pair, &[("rs1", 2), ("rs2", 2)])?;
 

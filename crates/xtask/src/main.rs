@@ -15,7 +15,7 @@ mod toolchain;
 mod verify;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -65,6 +65,9 @@ enum Task {
     Failover {
         /// Only forwarding methods and intervals whose names contain this, such as "nat 100"
         filter: Option<String>,
+        /// Let the kernel's IPVS and rlvs stand in for each other instead, in the guest that the program `vm` in this folder starts
+        #[arg(long, value_name = "FOLDER", conflicts_with = "filter")]
+        peer: Option<PathBuf>,
     },
     /// Measure the switch's cost per packet, established and new, beside a floor and the kernel's hash map (root)
     Bench {
@@ -123,7 +126,8 @@ fn run(task: &Task) -> Result<()> {
             let explanation = "the demonstration needs root; see its message above";
             scene(&project, "demo", None, explanation)
         }
-        Task::Failover { filter } => {
+        Task::Failover { peer: Some(lab), .. } => peer(&project, lab),
+        Task::Failover { filter, peer: None } => {
             distribution::require(
                 &project,
                 &["iproute2", "ethtool", "curl", "wrk", "nginx-light", "dnsmasq-base"],
@@ -140,6 +144,18 @@ fn scene(project: &Path, program: &str, argument: Option<&str>, explanation: &st
     cargo.args(["run", "--quiet", "--release", "--package", "rlvs-testbed", "--bin", program, "--"]);
     cargo.args(argument);
     command::run(&mut cargo, explanation)
+}
+
+/// Lets the kernel's IPVS and rlvs stand in for each other in a guest.
+fn peer(project: &Path, lab: &Path) -> Result<()> {
+    build(project, false)?;
+    let mut cargo = command::cargo(project);
+    cargo.args(["build", "--release", "--package", "rlvs-testbed", "--bin", "failover"]);
+    command::run(&mut cargo, "correct what the compiler says above")?;
+    let mut guest = Command::new(lab.join("vm"));
+    guest.args(["--kernel", "6.1", "--timeout", "1500", "--"]);
+    guest.arg(project.join("target/release/failover")).arg("--peer");
+    command::run(&mut guest, "see above; without IPVS in the guest's kernel there is no peer")
 }
 
 /// Builds the XDP objects, then the binary that embeds them.

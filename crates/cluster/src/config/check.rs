@@ -11,6 +11,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::section::Section;
+pub(super) use kinds::tls_name;
 
 /// A check of one real server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub enum Probe {
         /// Over TLS.
         tls: Option<Tls>,
     },
+    /// Asks a gRPC server for its health.
+    Grpc(Grpc),
     /// Looks at a file of this machine.
     File(Watch),
     /// Asks a DNS server over UDP.
@@ -167,6 +170,17 @@ pub struct Ldap {
     pub name: String,
     /// Its password.
     pub password: String,
+}
+
+/// A question of gRPC's health checking protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grpc {
+    /// The service asked about; empty for the server as a whole.
+    pub service: String,
+    /// The pseudo-header `:authority`; if not given, the server's address.
+    pub host: Option<String>,
+    /// Over TLS.
+    pub tls: Option<Tls>,
 }
 
 /// A file that says whether a server is to be used.
@@ -332,7 +346,9 @@ fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
     let (kind, probe) = kinds::probe(section)?;
     let needs_port = !matches!(probe, Probe::Never | Probe::Ping | Probe::File(_) | Probe::Command { .. });
     let port = own.or(port);
-    if schedule.connects > 0 && !matches!(probe, Probe::Http(_) | Probe::Stream { .. }) {
+    if schedule.connects > 0
+        && !matches!(probe, Probe::Http(_) | Probe::Stream { .. } | Probe::Ldap { .. } | Probe::Grpc(_))
+    {
         section.mistake("`connects` is for checks that talk over TCP");
     }
     if needs_port && port.is_none() {

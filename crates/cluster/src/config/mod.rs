@@ -19,13 +19,13 @@ use toml::de::DeTable;
 use crate::plan::Setup;
 
 pub use check::{
-    Account, Check, Command, Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record,
-    RunAs, Schedule, Step, Tls, Watch,
+    Account, Check, Command, Dialogue, Digest, Dns, Expected, Grpc, Http, Identity, Ldap, Method, Probe,
+    Record, RunAs, Schedule, Step, Tls, Watch,
 };
 pub use heartbeat::{Ends, Heartbeat};
 use mistake::Mistakes;
 pub use mistake::{ConfigError, Mistake};
-pub use recipients::{Mail, Recipient, Webhook};
+pub use recipients::{Login, Mail, Recipient, Security, Webhook};
 use section::Section;
 pub use vrrp::{Announce, Instance, SyncGroup, Tracked, Version, Vip, Watched};
 

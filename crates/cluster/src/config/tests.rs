@@ -446,29 +446,3 @@ fn programs_are_run_as_the_file_says() {
     let error = Config::parse(&text.replace("root", "no such user"), Path::new("c.toml")).unwrap_err();
     assert_eq!(error.to_string(), "c.toml:2:8: `user` is \"no such user\", must be a user of this machine");
 }
-
-#[test]
-fn recipients_are_read() {
-    let text = "[mail]\nserver = \"[2001:db8::25]:587\"\nfrom = \"a@example.org\"\nto = \"b@example.org\"\n\
-                [[webhook]]\nurl = \"https://example.org\"\n[[webhook]]\nurl = \"http://[::1]:8080/a?b\"\n";
-    let recipients = Config::parse(text, Path::new("c.toml")).unwrap().recipients;
-    let [Recipient::Mail(mail), Recipient::Webhook(secure), Recipient::Webhook(plain)] =
-        recipients.as_slice()
-    else {
-        panic!("{recipients:?}")
-    };
-    assert_eq!((mail.server.to_string().as_str(), mail.to.len()), ("[2001:db8::25]:587", 1));
-    assert_eq!((secure.host.as_str(), secure.port, secure.path.as_str()), ("example.org", 443, "/"));
-    assert_eq!(secure.tls.as_ref().unwrap().name.as_deref(), Some("example.org"));
-    assert_eq!((plain.host.as_str(), plain.port, plain.path.as_str()), ("::1", 8080, "/a?b"));
-    assert_eq!((plain.authority.as_str(), &plain.tls), ("[::1]:8080", &None));
-    let bad =
-        "[mail]\nserver = \"mail\"\nfrom = \"a@b>\\r\\nDATA\"\n[[webhook]]\nurl = \"ftp://example.org\"\n";
-    let error = Config::parse(bad, Path::new("c.toml")).unwrap_err().to_string();
-    let lines: Vec<_> = error.lines().filter_map(|line| line.strip_prefix("c.toml:")).collect();
-    let starts = ["1:1: `to` is missing", "2:10: `server`", "3:8: `from`", "5:7: `url`"];
-    assert!(
-        lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)) && lines.len() == 4,
-        "{error}"
-    );
-}

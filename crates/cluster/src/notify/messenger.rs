@@ -1,17 +1,21 @@
 //! Mail and webhooks: they hear of events as any follower does, so nobody ever waits for them.
 
 mod mail;
+mod smtp;
 mod webhook;
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{Dated, Notice};
 use crate::config::Recipient;
+use crate::nanny::probe::Failure;
 use crate::status::Time;
 
 /// What happens within so long goes along in one mail.
@@ -150,6 +154,17 @@ async fn deliver(
             _ = &mut *stop => *going_on = false,
         }
     }
+}
+
+/// Connects to a host that may have a name, and several addresses; which one it was.
+async fn connect(host: &str, port: u16) -> io::Result<(TcpStream, IpAddr)> {
+    let stream = TcpStream::connect((host, port)).await?;
+    let address = stream.peer_addr()?.ip();
+    Ok((stream, address))
+}
+
+fn refused(failure: Failure) -> io::Error {
+    io::Error::other(failure.to_string())
 }
 
 /// People and their programs want to hear what programs of the operator are told, what was lost, and that a file is refused.

@@ -165,7 +165,7 @@ impl Machine {
                 Vec::new()
             }
             (State::Master, Event::Deadline) => self.advertise(now),
-            (State::Master, Event::FollowBackup) => self.step_back(now),
+            (State::Master, Event::FollowBackup) => self.yield_to_other(now),
             (State::Master, Event::Advertisement { from, priority, interval }) => {
                 self.hear_as_master(now, from, priority, interval)
             }
@@ -199,6 +199,14 @@ impl Machine {
     fn advertise(&mut self, now: Duration) -> Vec<Action> {
         self.deadline = Some(now + self.rules.interval);
         vec![Action::Send(self.rules.priority)]
+    }
+
+    /// Both were master, and neighbours may have heard this machine last; but only the other one can tell them again, and it may not know
+    /// of this one. So it hears once more of it. RFC 9568 is silent there; a last word of lower priority changes nobody's mind.
+    fn yield_to_other(&mut self, now: Duration) -> Vec<Action> {
+        let mut actions = vec![Action::Send(self.rules.priority)];
+        actions.extend(self.step_back(now));
+        actions
     }
 
     fn resign(&mut self, to: State) -> Vec<Action> {
@@ -250,7 +258,7 @@ impl Machine {
             priority > self.rules.priority || (equal && self.own_address.is_some_and(|own| from > own));
         if prevails {
             self.learn(interval);
-            return self.step_back(now);
+            return self.yield_to_other(now);
         }
         let mut actions = self.advertise(now);
         if priority != RESIGNING {

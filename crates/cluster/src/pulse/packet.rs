@@ -275,9 +275,30 @@ mod tests {
         }
 
         #[test]
-        fn no_packet_does_harm(packet: Vec<u8>, v6: bool) {
+        fn any_octets_are_harmless(packet: Vec<u8>, v6: bool) {
             let (from, to) = if v6 { ("fe80::1".parse().unwrap(), GROUP6.into()) } else { (FROM, TO) };
             let _any = Advertisement::decode(&packet, from, to);
+        }
+
+        /// With a checksum that is right, so that the rest is looked at.
+        #[test]
+        fn any_packet_is_read_as_it_is_or_refused(
+            sent in advertisements(), changes in proptest::collection::vec((0..400_usize, any::<u8>()), 0..4), length in 8..400_usize,
+        ) {
+            let (from, to) = ends(&sent);
+            let mut packet = sent.encode(from, to, true);
+            packet.truncate(length);
+            for (at, octet) in changes {
+                let at = at % packet.len();
+                packet[at] = octet;
+            }
+            packet[6..8].fill(0);
+            let pseudo = if packet[0] >> 4 == 2 { 0 } else { sum_of_header(from, to, packet.len()) };
+            let sum = checksum::finish(pseudo + sum_of(&packet));
+            packet[6..8].copy_from_slice(&sum);
+            if let Ok(read) = Advertisement::decode(&packet, from, to) {
+                prop_assert_eq!(Advertisement::decode(&read.encode(from, to, true), from, to), Ok(read));
+            }
         }
 
         #[test]

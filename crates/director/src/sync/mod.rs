@@ -1,7 +1,7 @@
 //! Connections synchronised with other directors, of this kind or IPVS: the daemons that `ipvsadm --start-daemon` starts.
 //!
 //! ```text
-//!   master: the switch's changes (a ring, read every 10 ms), and a walk through the table in two seconds
+//!   master: the switch's changes (a ring, read every 10 ms), young UDP flows, and a walk through the table in two seconds
 //!             -> those that others are to hear of -> messages -> group
 //!   backup: group -> messages -> for each connection its destination -> the kernel runs the step `import`
 //! ```
@@ -10,12 +10,14 @@
 //! back to whom it came from, and what the ring had no room for is found by the walk.
 
 mod backup;
+mod due;
 mod entry;
 mod importer;
 mod master;
 mod seen;
 mod socket;
 mod ways;
+mod young;
 
 pub use importer::{Importer, Outcome};
 

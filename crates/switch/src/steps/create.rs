@@ -1,7 +1,7 @@
 //! A new connection.
 
 use super::deliver::after_creation;
-use super::established::request_direction;
+use super::established::{request_direction, tell};
 use super::persist::WANTED;
 use super::seen::{Seen, seen};
 use super::version::{next, program};
@@ -14,6 +14,7 @@ use crate::platform::{Platform, Verdict};
 use crate::state;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::{Binding, Entry, Kind, Tuple, control};
+use rlvs_packet::protocol;
 
 steps! {
     /// Puts the new connection into the table.
@@ -42,6 +43,10 @@ fn create_in<P: Platform, F: Seen>(platform: &P) -> Step {
                 && let Some(counters) = platform.counters(chosen)
             {
                 counters.connection();
+            }
+            // Of a protocol without states there is nothing later to tell.
+            if half.tuple.protocol == protocol::UDP {
+                tell::<P, F>(platform, index);
             }
             hand_over(platform, |words| &words.connection, index);
             if half.entry.method as u32 == method::MASQUERADE {

@@ -36,7 +36,7 @@ pub fn find<'a, M: Memory, F: Family>(
         return Some(Found { slot, index: number << WAYS_SHIFT | way, meta });
     }
     let trace = slot.elsewhere.load(order::PLAIN);
-    if trace == 0 {
+    if !trace::is_left(trace) {
         return None;
     }
     let mut found = find_at_home(memory, tuple, hash);

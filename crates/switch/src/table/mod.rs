@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - **A look-up reads one line** as a rule, also one that finds nothing: the home slot has a trace of all entries whose home it is
-//!   and that are elsewhere.
+//!   and that are elsewhere. Traces of entries that have gone are wiped by the director's process.
 //! - A packet is looked up by its own tuple. A NATed connection has two entries: the **forward** entry (client
 //!   to VIP) and the **reply** entry (real server to client), each other's `peer`. The forward entry's state is
 //!   the connection's; the reply entry keeps a copy, so that plain acknowledgements touch one line only.
@@ -72,9 +72,16 @@ pub type Bucket6 = Bucket<V6>;
 /// The number of the `probe`-th bucket for a hash.
 #[inline(always)]
 pub(crate) fn home(hash: u64, probe: u32, mask: u32) -> u32 {
-    let (first, second) = (hash as u32, (hash >> 32) as u32);
-    // An odd step visits every bucket of a table whose size is a power of two.
-    first.wrapping_add((second | 1).wrapping_mul(probe)) & mask
+    onward(hash as u32 & mask, first_way(hash), probe, mask)
+}
+
+/// The number of the `probe`-th bucket for entries whose home slot is this way of this bucket: all go the same way from there, so that
+/// one who knows the slot knows where they may be.
+#[inline(always)]
+fn onward(bucket: u32, way: u32, probe: u32, mask: u32) -> u32 {
+    // Neighbours go far apart (a multiple of the golden ratio); an odd step visits every bucket of a table whose size is a power of two.
+    let step = (bucket << WAYS_SHIFT | way).wrapping_mul(0x9e37_79b1) >> 7 | 1;
+    bucket.wrapping_add(step.wrapping_mul(probe)) & mask
 }
 
 /// The way at which an entry is looked for first, and put first.

@@ -30,7 +30,7 @@ pub struct Slot<F: Family> {
     /// In a reply entry the hop's interface. In a forward entry what controls it: its slot's index and one, or 0.
     hop_interface: AtomicU32,
     /// Not part of the slot's entry: where entries are that belong here by their hash but found this slot taken
-    /// ([`super::trace`]). No bit is ever taken back.
+    /// ([`super::trace`]).
     pub(super) elsewhere: AtomicU32,
 }
 

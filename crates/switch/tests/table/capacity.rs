@@ -10,7 +10,7 @@ use rlvs_switch::state::tcp::ESTABLISHED;
 use rlvs_switch::table::insert::{Half, Outcome, create};
 use rlvs_switch::table::lookup::find;
 use rlvs_switch::table::release::release;
-use rlvs_switch::table::{Entry, Family, Kind, Tuple, V4, V6};
+use rlvs_switch::table::{Entry, Family, Kind, Tuple, V4, V6, trace};
 use rlvs_switch::{Memory, Verdict};
 use std::net::SocketAddr;
 
@@ -71,10 +71,25 @@ fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
         }
         simulation.audit().unwrap();
         assert_eq!(simulation.connections_of(0), (numbers.len() as u32, 0));
+        // Of those that have gone nothing is left once the traces are wiped, of the others all that leads to them.
+        let wipe_all = || {
+            let wiped = (0..SLOTS as u32).map(|index| trace::wipe::<_, F>(&simulation, config, index));
+            wiped.filter(|is_left| *is_left).count()
+        };
+        let (with_gone, without) = (wipe_all(), wipe_all());
+        assert!(without < with_gone && without > SLOTS / 20, "{with_gone} -> {without}, seed {seed}");
+        assert_eq!(wipe_all(), without);
+        for number in &numbers {
+            let known = tuple::<F>(*number, address);
+            let found = find(&cpu, config, &known, F::hash(config, &known));
+            assert!(found.is_some(), "{known:?} is lost");
+        }
         for number in numbers {
             let known = tuple::<F>(number, address);
-            assert!(find(&cpu, config, &known, F::hash(config, &known)).is_some(), "{known:?} is lost");
+            let found = find(&cpu, config, &known, F::hash(config, &known)).unwrap();
+            assert!(release::<_, F>(&cpu, found.index, found.meta));
         }
+        assert_eq!(wipe_all(), 0);
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use regex::bytes::Regex;
 
 use super::{
-    Dialogue, Digest, Dns, Expected, Http, Identity, Ldap, Method, Probe, Record, Step, Tls, Watch, command,
+    Dialogue, Digest, Dns, Expected, Grpc, Http, Identity, Ldap, Method, Probe, Record, Step, Tls, Watch,
+    command,
 };
 use crate::config::section::Section;
 
@@ -23,13 +24,15 @@ enum Kind {
     Command,
     Ldap,
     Ldaps,
+    Grpc,
+    Grpcs,
     File,
     /// A conversation that everybody knows: what is sent, and the pattern of the answer, in turn.
     Known(&'static [(&'static [u8], &'static str)]),
 }
 
 /// The kinds by their names. Answers of several lines are awaited to the last one, in which a blank follows the number.
-const KINDS: [(&str, Kind); 22] = [
+const KINDS: [(&str, Kind); 24] = [
     ("tcp", Kind::Tcp),
     ("tls", Kind::Tls),
     ("udp", Kind::Udp),
@@ -41,6 +44,8 @@ const KINDS: [(&str, Kind); 22] = [
     ("never", Kind::Never),
     ("ldap", Kind::Ldap),
     ("ldaps", Kind::Ldaps),
+    ("grpc", Kind::Grpc),
+    ("grpcs", Kind::Grpcs),
     ("file", Kind::File),
     // RFC 5321.
     (
@@ -109,6 +114,11 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
             let tls = tls(section);
             Probe::Ldap { bind: ldap(section), tls: Some(tls) }
         }
+        Kind::Grpc => Probe::Grpc(grpc(section, None)),
+        Kind::Grpcs => {
+            let tls = tls(section);
+            Probe::Grpc(grpc(section, Some(tls)))
+        }
         Kind::File => Probe::File(file(section)?),
         Kind::Known(steps) => {
             let step = |(send, pattern): &(&[u8], &str)| {
@@ -144,12 +154,9 @@ fn dialogue(section: &Section<'_>) -> Dialogue {
 fn http(section: &Section<'_>, tls: Option<Tls>) -> Http {
     let methods = [("GET", Method::Get), ("HEAD", Method::Head)];
     let method = section.choice("method", &methods).unwrap_or_default();
-    let usable = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
     let path = section.parsed("path", "a path that begins with a slash, without blanks", |text| {
-        (text.starts_with('/') && usable(text)).then(|| text.to_owned())
+        (text.starts_with('/') && is_visible(text)).then(|| text.to_owned())
     });
-    let host = section
-        .parsed("host", "a host's name", |text| (!text.is_empty() && usable(text)).then(|| text.to_owned()));
     let status =
         section.all_parsed("status", "a status such as \"200\", or a range such as \"200-299\"", statuses);
     let body = expected(section, "body", "body_regex");
@@ -161,12 +168,23 @@ fn http(section: &Section<'_>, tls: Option<Tls>) -> Http {
     Http {
         method,
         path: path.map_or("/".to_owned(), |path| path.value),
-        host: host.map(|host| host.value),
+        host: host(section),
         status: if status.is_empty() { any } else { status.into_iter().map(|status| status.value).collect() },
         body,
         digest: digest.map(|digest| digest.value),
         tls,
     }
+}
+
+fn host(section: &Section<'_>) -> Option<String> {
+    let host = section.parsed("host", "a host's name", |text| {
+        (!text.is_empty() && is_visible(text)).then(|| text.to_owned())
+    });
+    host.map(|host| host.value)
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn digest(text: &str) -> Option<Digest> {
@@ -200,6 +218,13 @@ fn ldap(section: &Section<'_>) -> Ldap {
     Ldap { name, password }
 }
 
+fn grpc(section: &Section<'_>, tls: Option<Tls>) -> Grpc {
+    let service = section.parsed("service", "a service's name of at most 1,024 octets", |text| {
+        (text.len() <= 1024).then(|| text.to_owned())
+    });
+    Grpc { service: service.map(|service| service.value).unwrap_or_default(), host: host(section), tls }
+}
+
 fn file(section: &Section<'_>) -> Option<Watch> {
     let path =
         section.parsed("path", "an absolute path", |text| text.starts_with('/').then(|| text.to_owned()));
@@ -219,10 +244,15 @@ fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
     (*range.start() >= 100 && *range.end() <= 999 && !range.is_empty()).then_some(range)
 }
 
-fn tls(section: &Section<'_>) -> Tls {
+/// `tls_name`: whom a certificate must be for.
+pub(in crate::config) fn tls_name(section: &Section<'_>) -> Option<String> {
     let name = section.parsed("tls_name", "a host's name or an address", |text| {
         rustls::pki_types::ServerName::try_from(text).ok().map(|_| text.to_owned())
     });
+    name.map(|name| name.value)
+}
+
+fn tls(section: &Section<'_>) -> Tls {
     let path = |key| {
         let path = section.parsed(key, "the absolute path of a file in PEM", |text| {
             text.starts_with('/').then(|| PathBuf::from(text))
@@ -237,7 +267,7 @@ fn tls(section: &Section<'_>) -> Tls {
             None
         }
     };
-    Tls { name: name.map(|name| name.value), authorities: path("ca"), identity }
+    Tls { name: tls_name(section), authorities: path("ca"), identity }
 }
 
 fn dns(section: &Section<'_>) -> Dns {

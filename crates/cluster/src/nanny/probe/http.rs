@@ -17,7 +17,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 pub(super) async fn probe(target: &Target, request: &Http) -> Result<(), Failure> {
     match &request.tls {
         None => ask(target, request, target.connect().await?).await,
-        Some(tls) => ask(target, request, tls::handshake(target, tls).await?).await,
+        Some(tls) => ask(target, request, tls::handshake(target, tls, &[]).await?).await,
     }
 }
 

@@ -4,6 +4,7 @@ mod command;
 mod dialogue;
 mod dns;
 mod file;
+mod grpc;
 mod http;
 mod ldap;
 mod ping;
@@ -46,6 +47,9 @@ pub enum Failure {
     /// The answer is not HTTP.
     #[error("no HTTP: {0}")]
     Http(#[from] hyper::Error),
+    /// The answer is not HTTP/2.
+    #[error("no HTTP/2: {0}")]
+    Http2(#[from] h2::Error),
     /// It answers with another status.
     #[error("status {0}")]
     Status(u16),
@@ -62,13 +66,24 @@ pub enum Failure {
     #[error("DNS says {0}")]
     Dns(String),
     /// An LDAP server refuses a bind.
-    #[error("LDAP says {code}{}", explained(*.code, .text))]
+    #[error("LDAP says {code}{}", ldap_explained(*.code, .text))]
     Ldap {
         /// RFC 4511, appendix A.
         code: u8,
         /// What it says to people.
         text: String,
     },
+    /// A gRPC server has no answer.
+    #[error("gRPC says {code}{}", grpc_explained(*.code, .text))]
+    Grpc {
+        /// As the header `grpc-status` has it.
+        code: u16,
+        /// What it says to people.
+        text: String,
+    },
+    /// A gRPC server says of itself, or of a service of its own, that it does not serve.
+    #[error("it says {0}")]
+    NotServing(String),
     /// A body has another digest.
     #[error("the body's digest is {0}")]
     Digest(String),
@@ -94,7 +109,7 @@ impl Target {
                 dialogue::over_stream(self.connect().await?, dialogue).await.map(|()| None)
             }
             Probe::Stream { dialogue, tls: Some(tls) } => {
-                let stream = tls::handshake(self, tls).await?;
+                let stream = tls::handshake(self, tls, &[]).await?;
                 dialogue::over_stream(stream, dialogue).await.map(|()| None)
             }
             Probe::Datagram(dialogue) => {
@@ -103,8 +118,9 @@ impl Target {
             Probe::Dns(question) => dns::probe(self.socket().await?, question).await.map(|()| None),
             Probe::Ldap { bind, tls: None } => ldap::probe(self.connect().await?, bind).await.map(|()| None),
             Probe::Ldap { bind, tls: Some(tls) } => {
-                ldap::probe(tls::handshake(self, tls).await?, bind).await.map(|()| None)
+                ldap::probe(tls::handshake(self, tls, &[]).await?, bind).await.map(|()| None)
             }
+            Probe::Grpc(health) => grpc::probe(self, health).await.map(|()| None),
             Probe::File(file) => file::probe(self, file).await,
             Probe::Ping => ping::probe(self.address).await.map(|()| None),
             Probe::Command { command, output, weigh } => {
@@ -136,7 +152,7 @@ impl Target {
     }
 }
 
-fn explained(code: u8, text: &str) -> String {
+fn ldap_explained(code: u8, text: &str) -> String {
     let name = match code {
         _ if !text.is_empty() => text,
         32 => "no such object",
@@ -145,6 +161,20 @@ fn explained(code: u8, text: &str) -> String {
         51 => "busy",
         52 => "unavailable",
         53 => "unwilling to perform",
+        _ => return String::new(),
+    };
+    format!(" ({name})")
+}
+
+/// The codes that a health check meets, where the server has no words of its own.
+fn grpc_explained(code: u16, text: &str) -> String {
+    let name = match code {
+        _ if !text.is_empty() => text,
+        5 => "no such service",
+        7 => "permission denied",
+        12 => "it has no health service",
+        14 => "unavailable",
+        16 => "unauthenticated",
         _ => return String::new(),
     };
     format!(" ({name})")

@@ -1,5 +1,6 @@
 //! TLS, with any certificate or one of a trusted authority.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,13 +16,30 @@ use tokio_rustls::client::TlsStream;
 use super::{Failure, Target, io};
 use crate::config::Tls;
 
-pub(crate) async fn handshake(target: &Target, tls: &Tls) -> Result<TlsStream<TcpStream>, Failure> {
+/// Connects; the rest is as for [`over`].
+pub(crate) async fn handshake(
+    target: &Target,
+    tls: &Tls,
+    protocols: &[&str],
+) -> Result<TlsStream<TcpStream>, Failure> {
+    over(target.connect().await?, target.address, tls, protocols).await
+}
+
+/// Over a connection to `address`, which is its name if it has no other. `protocols` are those of ALPN (RFC 7301) that the client
+/// speaks; without any it does not say.
+pub(crate) async fn over(
+    stream: TcpStream,
+    address: IpAddr,
+    tls: &Tls,
+    protocols: &[&str],
+) -> Result<TlsStream<TcpStream>, Failure> {
     let name = match &tls.name {
         Some(name) => ServerName::try_from(name.clone()).map_err(failure)?,
-        None => ServerName::IpAddress(target.address.into()),
+        None => ServerName::IpAddress(address.into()),
     };
-    let connector = TlsConnector::from(Arc::new(config(tls)?));
-    let stream = target.connect().await?;
+    let mut config = config(tls)?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let connector = TlsConnector::from(Arc::new(config));
     connector.connect(name, stream).await.map_err(io("shake hands"))
 }
 

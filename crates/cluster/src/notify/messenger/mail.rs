@@ -1,54 +1,13 @@
-//! A mail to people, by the next mail server (RFC 5321, RFC 5322).
+//! A mail to people (RFC 5322), by a mail server.
 
 use std::io;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-
+use super::smtp;
 use crate::config::Mail;
 use crate::notify::Dated;
 
-/// A reply is not longer than this.
-const LONGEST: u64 = 64 * 1024;
-
 pub(super) async fn send(mail: &Mail, batch: &[Dated]) -> io::Result<()> {
-    let mut stream = TcpStream::connect(mail.server).await?;
-    let own = stream.local_addr()?.ip();
-    let (reader, mut writer) = stream.split();
-    let mut reader = BufReader::new(reader.take(LONGEST));
-    let name = if own.is_ipv4() { format!("[{own}]") } else { format!("[IPv6:{own}]") };
-    let mut commands = vec![format!("HELO {name}\r\n"), format!("MAIL FROM:<{}>\r\n", mail.from)];
-    commands.extend(mail.to.iter().map(|to| format!("RCPT TO:<{to}>\r\n")));
-    commands.push("DATA\r\n".into());
-    commands.push(message(mail, batch));
-    let mut said = "its greeting".to_owned();
-    for command in commands {
-        expect_good(&mut reader, &said).await?;
-        writer.write_all(command.as_bytes()).await?;
-        said = command.lines().next().unwrap_or_default().to_owned();
-    }
-    expect_good(&mut reader, "the message").await?;
-    // It has the message now, whatever it says to this.
-    let _farewell = writer.write_all(b"QUIT\r\n").await;
-    Ok(())
-}
-
-/// Reads a reply, to the last of its lines, in which a blank follows the number; 2xx and 3xx are good.
-async fn expect_good(reader: &mut (impl AsyncBufReadExt + Unpin), said: &str) -> io::Result<()> {
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).await?;
-        match line.as_bytes() {
-            [b'2' | b'3', _, _, b'-', ..] => {}
-            [b'2' | b'3', _, _, ..] => return Ok(()),
-            _ => {
-                return Err(io::Error::other(format!(
-                    "to {said} the mail server says {:?}",
-                    line.trim_end()
-                )));
-            }
-        }
-    }
+    smtp::send(mail, &message(mail, batch)).await
 }
 
 /// The whole message with its final dot.
@@ -94,11 +53,15 @@ fn date(time: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Security;
 
     #[test]
     fn a_message_is_complete_and_ends_where_it_should() {
         let mail = Mail {
-            server: "127.0.0.1:25".parse().unwrap(),
+            host: "127.0.0.1".into(),
+            port: 25,
+            security: Security::None,
+            login: None,
             from: "rlvs@lb1.example".into(),
             to: vec!["a@example.org".into(), "b@example.org".into()],
         };

@@ -10,37 +10,23 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::{connect, refused};
 use crate::config::Webhook;
-use crate::nanny::probe::Target;
 use crate::nanny::probe::tls;
 use crate::notify::Dated;
 
 pub(super) async fn send(hook: &Webhook, batch: &[Dated]) -> io::Result<()> {
     for event in batch {
         let event = Bytes::from(serde_json::to_vec(event)?);
-        let address = tokio::net::lookup_host((hook.host.as_str(), hook.port)).await?.next();
-        let address = address.ok_or_else(|| io::Error::other(format!("{} has no address", hook.host)))?;
-        let target = Target { address: address.ip(), port: address.port() };
-        let stream = async {
-            match &hook.tls {
-                None => Ok(Stream::Plain(target.connect().await?)),
-                Some(tls) => Ok(Stream::Tls(tls::handshake(&target, tls).await?)),
+        let (stream, address) = connect(&hook.host, hook.port).await?;
+        match &hook.tls {
+            None => post(hook, event, stream).await?,
+            Some(tls) => {
+                post(hook, event, tls::over(stream, address, tls, &[]).await.map_err(refused)?).await?;
             }
-        };
-        match stream
-            .await
-            .map_err(|failure: crate::nanny::probe::Failure| io::Error::other(failure.to_string()))?
-        {
-            Stream::Plain(stream) => post(hook, event, stream).await?,
-            Stream::Tls(stream) => post(hook, event, stream).await?,
         }
     }
     Ok(())
-}
-
-enum Stream<P, T> {
-    Plain(P),
-    Tls(T),
 }
 
 async fn post(hook: &Webhook, event: Bytes, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {

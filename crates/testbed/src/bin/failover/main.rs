@@ -7,6 +7,7 @@
 
 mod event;
 mod load;
+mod peer;
 mod prober;
 mod scene;
 
@@ -38,8 +39,11 @@ fn run() -> Result<()> {
         rustix::process::geteuid().is_root(),
         "network namespaces and XDP need root: build with `cargo xtask build`, then run `cargo xtask failover` as root"
     );
-    // All, or those whose names contain the word that is given: "dr 10".
+    // All, or those whose names contain the word that is given: "dr 10"; or what runs in a guest with the kernel's IPVS.
     let filter = std::env::args().nth(1).unwrap_or_default().to_lowercase();
+    if filter == "--peer" {
+        return peer::run();
+    }
     for method in [Method::Nat, Method::Dr] {
         for interval in INTERVALS {
             let name = format!("{method:?} {}", interval.as_millis()).to_lowercase();

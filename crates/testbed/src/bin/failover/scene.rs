@@ -37,11 +37,8 @@ impl Scene {
             dns.push(real_server::dnsmasq(host, pair.net.listen_address(Family::V4, number), &name)?);
         }
         let mut scene = Self { clusters: [None, None], servers, _dns: dns, pair, interval, preempt: true };
+        scene.pair.start_daemons("")?;
         for side in Side::BOTH {
-            for role in ["master", "backup"] {
-                let daemon = format!("ipvsadm --start-daemon {role} --mcast-interface lan --syncid 7");
-                rlvs(scene.pair.host(side), &daemon)?;
-            }
             scene.start_cluster(side)?;
         }
         Ok(scene)
@@ -129,21 +126,7 @@ impl Scene {
                 "[[service]]\n{service}\nscheduler = \"rr\"\nforward = \"{forward}\"\n{check}server = [{servers}]\n"
             );
         }
-        let members = ["wan", "lan"].into_iter().zip(1..).zip(self.pair.shared());
-        let mut names = Vec::new();
-        for ((interface, id), address) in members {
-            let priority = if side == Side::First { 150 } else { 100 };
-            let _ = write!(
-                file,
-                "[[vrrp]]\nname = \"{interface}\"\nid = {id}\ninterface = \"{interface}\"\naddresses = \"{address}\"\n\
-                 version = 3\ninterval = \"{}ms\"\npriority = {priority}\npreempt = {}\n",
-                self.interval.as_millis(),
-                self.preempt,
-            );
-            names.push(format!("\"{interface}\""));
-        }
-        let _ = writeln!(file, "[[sync_group]]\nname = \"director\"\nmembers = [{}]", names.join(", "));
-        file
+        file + &self.pair.routers(side, self.interval, self.preempt)
     }
 }
 
