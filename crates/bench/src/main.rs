@@ -9,14 +9,14 @@ mod budget;
 mod lab;
 mod network;
 mod parts;
+mod peers;
 mod plan;
 mod report;
 mod sink;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use parts::Order;
 use report::Report;
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.first().map(String::as_str) {
         Some("budget") => budget::run(),
+        Some("peers") => peers::run(),
         _ => Order::parse(&words).and_then(|order| run(&order)),
     };
     match done {
@@ -40,20 +41,5 @@ fn main() -> ExitCode {
 fn run(order: &Order) -> Result<()> {
     let mut report = Report::default();
     order.run(&mut report)?;
-    let machine = machine();
-    println!("{}", report.markdown(&machine));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench.json");
-    std::fs::write(&path, format!("{:#}\n", report.json(&machine)))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Processor and kernel.
-fn machine() -> String {
-    let name = rustix::system::uname();
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info.lines().find(|line| line.starts_with("model name"));
-    let model = line.and_then(|line| line.split_once(": ")).map_or("unknown processor", |(_, model)| model);
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let (system, release) = (name.sysname().to_string_lossy(), name.release().to_string_lossy());
-    format!("{model}, {cpus} CPUs, {system} {release}")
+    report.publish("bench.json")
 }

@@ -1,5 +1,8 @@
 //! Rows of figures, as Markdown and JSON.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 /// Nanoseconds per frame of one case.
@@ -86,7 +89,16 @@ impl Report {
         self.facts.push((name.into(), value));
     }
 
-    pub fn markdown(&self, machine: &str) -> String {
+    /// Prints it, and writes it for programs into a file of this name in the project's `target`.
+    pub fn publish(&self, name: &str) -> Result<()> {
+        let machine = machine();
+        println!("{}", self.markdown(&machine));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(name);
+        std::fs::write(&path, format!("{:#}\n", self.json(&machine)))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn markdown(&self, machine: &str) -> String {
         let mut text = format!("{machine}\n");
         if !self.rows.is_empty() {
             text += "\nNanoseconds per 64-octet frame; net = median less the shim's.\n\n";
@@ -108,7 +120,7 @@ impl Report {
         text
     }
 
-    pub fn json(&self, machine: &str) -> Value {
+    fn json(&self, machine: &str) -> Value {
         let rows: Vec<Value> = self
             .rows
             .iter()
@@ -125,6 +137,17 @@ impl Report {
         json!({ "machine": machine, "unit": "ns per frame", "rows": rows, "figures": facts,
                 "notes": self.notes })
     }
+}
+
+/// Processor and kernel.
+fn machine() -> String {
+    let name = rustix::system::uname();
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("model name"));
+    let model = line.and_then(|line| line.split_once(": ")).map_or("unknown processor", |(_, model)| model);
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let (system, release) = (name.sysname().to_string_lossy(), name.release().to_string_lossy());
+    format!("{model}, {cpus} CPUs, {system} {release}")
 }
 
 #[cfg(test)]

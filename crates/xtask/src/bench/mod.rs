@@ -2,6 +2,7 @@
 
 mod budget;
 mod comparison;
+mod guest;
 mod other;
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 pub use budget::budget;
 use comparison::{Comparison, Side};
+pub use guest::beside_ipvs;
 use other::Other;
 
 use crate::command;
@@ -28,6 +30,20 @@ pub fn bench(project: &Path, parts: &[String], runs: u32) -> Result<()> {
     bench.args(["--runs", &runs.to_string()]).args(parts);
     command::run(&mut bench, "see its message above")?;
     println!("The same figures for programs: target/bench.json");
+    Ok(())
+}
+
+/// Measures what a user would pick instead beside `rlvs`, on this machine.
+///
+/// # Errors
+///
+/// When this is not root, a program is missing, or a request fails. Never because of a timing.
+pub fn peers(project: &Path) -> Result<()> {
+    root()?;
+    build(project)?;
+    let mut bench = std::process::Command::new(project.join("target/release/bench"));
+    command::run(bench.current_dir(project).arg("peers"), "see its message above")?;
+    println!("The same figures for programs: target/bench-peers.json");
     Ok(())
 }
 
