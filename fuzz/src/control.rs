@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use rlvs_ipvs::message::{Call, FamilyName, Request, decode, decode_item, encode};
-use rlvs_ipvs::{Destination, DestinationId, MarkRule, Protocol, Service, ServiceId};
+use rlvs_ipvs::{Destination, DestinationId, Ending, MarkRule, Protocol, Service, ServiceId};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 const MESSAGES: usize = 300;
@@ -42,6 +42,7 @@ fn bare_requests() -> Vec<Request> {
         Request::ListDestinations(service),
         Request::NewDestination(service, Ok(Destination::new(destination))),
         Request::DeleteDestination(service, Ok(destination)),
+        Request::EndDestination(service, destination, Ending::Reset),
         Request::NewMarkRule { rule: MarkRule::default(), before: None },
         Request::ListMarkRules,
         Request::ListServices,

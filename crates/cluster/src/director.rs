@@ -20,12 +20,14 @@ pub struct Director {
     client: Option<Client>,
     /// The kernel has been asked for its module, in vain: that is not repeated each time.
     without_module: bool,
+    /// It has been told that this director leaves connections alone.
+    keeps_connections: bool,
 }
 
 impl Director {
     /// Not connected yet.
     pub fn new(place: Place) -> Self {
-        Self { place, client: None, without_module: false }
+        Self { place, client: None, without_module: false, keeps_connections: false }
     }
 
     /// Where it is.
@@ -71,7 +73,24 @@ impl Director {
             Ok(client) => apply(client, change).await,
             Err(error) => Err(error),
         };
+        let result = match (change, result) {
+            // The kernel's IPVS, or an rlvs of an earlier version.
+            (
+                Change::End(id, server, _),
+                Err(ClientError::NotOnKernel | ClientError::Refused(Errno::OPNOTSUPP)),
+            ) => {
+                if !std::mem::replace(&mut self.keeps_connections, true) {
+                    tracing::warn!("this director cannot end connections of failed servers: they are kept");
+                }
+                self.delete(*id, *server).await
+            }
+            (_, result) => result,
+        };
         self.keep_unless_broken(result)
+    }
+
+    async fn delete(&mut self, service: ServiceId, server: DestinationId) -> Result<(), ClientError> {
+        apply(self.client().await?, &Change::Delete(service, server)).await
     }
 
     async fn client(&mut self) -> Result<&mut Client, ClientError> {
@@ -134,6 +153,10 @@ async fn apply(client: &mut Client, change: &Change) -> Result<(), ClientError> 
         },
         Change::Edit(id, server, _) => match client.set_destination(id, server.clone()).await {
             Err(Refused(Errno::NOENT)) => client.new_destination(id, server).await,
+            result => result,
+        },
+        Change::End(id, server, ending) => match client.end_destination(id, server, ending).await {
+            Err(Refused(Errno::NOENT | Errno::SRCH)) => Ok(()),
             result => result,
         },
         Change::Delete(id, server) => match client.delete_destination(id, server).await {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rlvs_ipvs::{Destination, DestinationId, Netmask, Service, ServiceFlags, ServiceId, TunnelType};
+use rlvs_ipvs::{Destination, DestinationId, Ending, Netmask, Service, ServiceFlags, ServiceId, TunnelType};
 
 /// A service with its destinations, as it runs or as it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Change {
     Edit(ServiceId, Destination, String),
     /// A destination that goes.
     Delete(ServiceId, DestinationId),
+    /// The same with its connections: nothing of this is in a plan, since it depends on why the destination goes.
+    End(ServiceId, DestinationId, Ending),
 }
 
 /// What turns `running` into `wanted`. Services that are not wanted are deleted: leave out those that may stay.
@@ -99,6 +101,13 @@ impl fmt::Display for Change {
             }
             Self::Edit(service, new, words) => write!(f, "~ {}: {words}", server(service, &new.id)),
             Self::Delete(service, id) => write!(f, "- {}", server(service, id)),
+            Self::End(service, id, ending) => {
+                let what = match ending {
+                    Ending::Reset => "reset",
+                    Ending::Move => "moved or reset",
+                };
+                write!(f, "- {}, its connections are {what}", server(service, id))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ mod scene;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rlvs_ipvs::{Service, ServiceId};
+use rlvs_ipvs::{Ending, Service, ServiceId};
 use scene::{LIMIT, Scene, direct, line, listen, with_servers};
 use tokio::net::TcpListener;
 
@@ -40,6 +40,24 @@ async fn the_sorry_server_stands_in() {
     let _one = TcpListener::bind(at_one).await.unwrap();
     scene.wait_for(&[line(&[(at_one, 1)])]).await;
     scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_fails_takes_its_connections_with_it_where_the_director_can_do_that() {
+    for can in [true, false] {
+        let (one, at_one) = listen(31, 1).await;
+        let name = if can { "ending" } else { "keeping" };
+        let scene = Scene::start(name, &with_servers("when_down = \"move\"", &[at_one]));
+        scene.table.lock().unwrap().ended = can.then(Vec::new);
+        scene.wait_for(&[line(&[(at_one, 1)])]).await;
+        drop(one);
+        scene.wait_for(&[line(&[])]).await;
+        let ended = scene.table.lock().unwrap().ended.clone();
+        let ended =
+            ended.map(|all| all.iter().map(|(server, how)| (server.id.address, *how)).collect::<Vec<_>>());
+        assert_eq!(ended, can.then(|| vec![(at_one.ip(), Ending::Move)]));
+        scene.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 //! - `proc`: IPVS's files of /proc, by FUSE
 //! - `local_out`: what the director itself sends, on its way into the switch
 //! - `defence`: against floods
+//! - `endings`: clients whose server has failed, and who only wait
 //! - `totals`: statistics of all services together
 //! - [`explain`]: what the switch would do with a packet, and why
 //! - [`flow`]: whose packet a frame is
@@ -29,6 +30,7 @@ pub mod connections;
 pub mod dataplane;
 mod defence;
 pub mod egress;
+mod endings;
 mod error;
 mod estimator;
 mod events;

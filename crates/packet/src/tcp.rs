@@ -1,5 +1,6 @@
 //! TCP (RFC 9293).
 
+use crate::{checksum, protocol};
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -41,4 +42,30 @@ impl Tcp {
     pub const LENGTH: usize = 20;
     /// Offset of [`Self::checksum`].
     pub const CHECKSUM: usize = 16;
+
+    /// The header of a segment without options, data and window. `addresses` is the sum of its packet's addresses
+    /// ([`checksum::sum_of`]), for its checksum.
+    #[inline(always)]
+    pub fn bare(
+        [source, destination]: [[u8; 2]; 2],
+        sequence: U32,
+        acknowledgement: U32,
+        flags: u8,
+        addresses: u32,
+    ) -> Tcp {
+        let mut header = Tcp {
+            source,
+            destination,
+            sequence,
+            acknowledgement,
+            data_offset: ((Tcp::LENGTH / 4) << 4) as u8,
+            flags,
+            window: U16::ZERO,
+            checksum: [0; 2],
+            urgent: U16::ZERO,
+        };
+        let pseudo = checksum::sum_of_pseudo(protocol::TCP, Tcp::LENGTH as u16);
+        header.checksum = checksum::finish(addresses + pseudo + checksum::sum_of(&header));
+        header
+    }
 }

@@ -121,6 +121,8 @@ events! {
     NoCallId = "dropped: not a UDP message with a Call-ID, for a service with --pe sip",
     /// The sender may not be told, or the frame has no room for it.
     Unanswered = "dropped: no ICMP error could be sent to this sender",
+    /// The connection's destination was deleted, and its connections with it. The client was told.
+    Reset = "sent: TCP reset to the client, its connection's destination was deleted",
     /// A step's program is not in its table, or a packet went through too many of them.
     NoStep = "dropped: next step of the switch missing",
 }

@@ -77,6 +77,10 @@ impl Tunnel {
 pub mod flag {
     /// Part of its service. Without it: deleted, kept for the connections that still name it.
     pub const AVAILABLE: u32 = 1;
+    /// Deleted, and its connections end: their clients are told, instead of being left to wait for it.
+    pub const ENDS: u32 = 2;
+    /// With [`ENDS`]: flows that another server can go on with are not told, but go to one.
+    pub const MOVES: u32 = 4;
 }
 
 /// How a frame reaches its next station.
@@ -239,6 +243,18 @@ impl Destination {
     #[inline(always)]
     pub fn is_available(&self) -> bool {
         self.flags.load(order::PLAIN) & flag::AVAILABLE != 0
+    }
+
+    /// Whether its connections end with it.
+    #[inline(always)]
+    pub fn ends(&self) -> bool {
+        self.flags.load(order::PLAIN) & flag::ENDS != 0
+    }
+
+    /// Whether flows that can do so go on with another server.
+    #[inline(always)]
+    pub fn moves(&self) -> bool {
+        self.flags.load(order::PLAIN) & flag::MOVES != 0
     }
 
     /// Its weight if it takes new connections, else 0.

@@ -5,6 +5,7 @@ use crate::fragment::Keyed;
 use crate::frame::{self, Content, Frame, Link, Sight, halves, octets};
 use crate::icmp::{self, Message};
 use crate::platform::{Platform, View};
+use crate::reset;
 use crate::table::{Tuple, V4, V6};
 use crate::uncommon;
 use rlvs_packet::checksum::{self, Change};
@@ -78,6 +79,8 @@ pub trait Ip: Keyed {
         Self: Sized;
     /// Turns the packet into an ICMP error of its version for its sender.
     fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()>;
+    /// Turns the client's TCP packet into a reset of its connection.
+    fn reset<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
     /// [`Platform::forwards4`] or the same for IPv6.
     fn forwards<P: Platform>(platform: &P, source: Self::Address, destination: Self::Address) -> bool;
     /// [`Platform::narrow4`] or the same for IPv6.
@@ -204,6 +207,11 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
+    fn reset<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+        reset::reset4(platform, frame)
+    }
+
+    #[inline(always)]
     fn forwards<P: Platform>(platform: &P, source: u32, destination: u32) -> bool {
         platform.forwards4(source, destination)
     }
@@ -293,6 +301,11 @@ impl Ip for V6 {
     #[inline(always)]
     fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()> {
         icmp::answer6(platform, frame, message)
+    }
+
+    #[inline(always)]
+    fn reset<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+        reset::reset6(platform, frame)
     }
 
     #[inline(always)]

@@ -33,6 +33,7 @@ mod ip;
 pub mod mark;
 pub mod order;
 mod platform;
+mod reset;
 pub mod scheduler;
 pub mod service;
 #[cfg(feature = "simulation")]

@@ -153,13 +153,14 @@ pub struct MemberList {
     pub scheduler: AtomicU32,
     /// Hashing schedulers: where the table starts in the array of [`crate::scheduler::hash::TablePart`]s.
     pub table: AtomicU32,
-    /// Where the list starts in the array of members.
-    pub offset: AtomicU32,
+    /// Where the list starts in the array of members. A new member is put before the others, so it takes one store of
+    /// this word to add it.
+    pub first: AtomicU32,
+    /// Where it ends: behind its last member. It has at most [`crate::scheduler::MEMBERS_MAX`].
+    pub end: AtomicU32,
     /// Director only: how many there is space for, in this list and in each of the service's others that are in the same room.
     pub space: AtomicU32,
-    /// How many members it has, at most [`crate::scheduler::MEMBERS_MAX`].
-    pub length: AtomicU32,
-    /// Position of the last choice; [`CURSOR_START`] before the first.
+    /// Where in the array of members the last choice is; [`CURSOR_START`] before the first.
     pub cursor: AtomicU32,
     /// Weighted round robin: the present threshold.
     pub threshold: AtomicU32,

@@ -74,6 +74,8 @@ steps! {
     ftp_deliver6 = FtpDeliver6,
     ftp_data = FtpData,
     ftp_data6 = FtpData6,
+    end = End,
+    end6 = End6,
     import = Import,
     import6 = Import6,
     import_reply = ImportReply,

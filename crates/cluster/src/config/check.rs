@@ -307,7 +307,7 @@ pub(super) fn all(section: &Section<'_>, port: Option<u16>) -> Vec<Check> {
     for section in section.sections("check") {
         // Without knowing the kind there is no knowing which keys it has.
         if let Some(check) = one(&section, port) {
-            checks.push(check);
+            checks.extend(check);
             section.finish();
         }
     }
@@ -339,11 +339,13 @@ pub(super) fn command(section: &Section<'_>, key: &'static str) -> Option<Comman
     Some(Command { program, arguments: words, run_as: RunAs::default() })
 }
 
-fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
+/// None if its kind is unknown; no check if it has mistakes otherwise.
+fn one(section: &Section<'_>, port: Option<u16>) -> Option<Option<Check>> {
     let schedule = schedule(section);
     let address = section.standard("address", "an address without a port").map(|address| address.value);
     let own = section.integer("port", 1..=u16::MAX);
     let (kind, probe) = kinds::probe(section)?;
+    let Some(probe) = probe else { return Some(None) };
     let needs_port = !matches!(probe, Probe::Never | Probe::Ping | Probe::File(_) | Probe::Command { .. });
     let port = own.or(port);
     if schedule.connects > 0
@@ -354,7 +356,7 @@ fn one(section: &Section<'_>, port: Option<u16>) -> Option<Check> {
     if needs_port && port.is_none() {
         section.mistake("neither service nor server have a port: the check needs `port`");
     }
-    Some(Check { kind, probe, address, port: port.unwrap_or(0), schedule, own_port: own.is_some() })
+    Some(Some(Check { kind, probe, address, port: port.unwrap_or(0), schedule, own_port: own.is_some() }))
 }
 
 fn schedule(section: &Section<'_>) -> Schedule {

@@ -88,7 +88,7 @@ fn addresses(section: &Section<'_>, instances: &[Instance]) -> Vec<Vip> {
     let mut all: Vec<Vip> = Vec::new();
     for section in section.sections("addresses") {
         let address = section.parsed("address", "an address such as \"192.0.2.10/24\"", vrrp::vip);
-        let interface = section.text("interface").map(|name| name.value.to_owned());
+        let interface = section.interface("interface");
         if !section.has("address") || !section.has("interface") {
             section.mistake("`address` or `interface` is missing");
         }

@@ -123,6 +123,10 @@ pub enum WhenDown {
     Quiesce,
     /// The same, and it is deleted when it has no more connections, or after [`Server::drain`].
     Drain,
+    /// It is deleted, and the clients of its connections are told.
+    Reset,
+    /// The same, but what another server can go on with goes to one.
+    Move,
 }
 
 impl Config {
@@ -193,5 +197,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod mistake_tests;
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,18 @@ impl<'t> Section<'t> {
         self.typed(key, "a text", DeValue::as_str)
     }
 
+    /// A name for the log and for programs.
+    pub(super) fn name(&self, key: &'static str) -> Option<String> {
+        let name = self.parsed(key, "at least one character, and none of control", value::name);
+        name.map(|name| name.value)
+    }
+
+    /// A network interface's name.
+    pub(super) fn interface(&self, key: &'static str) -> Option<String> {
+        let name = self.parsed(key, "an interface's name, such as \"eth0\"", value::interface);
+        name.map(|name| name.value)
+    }
+
     /// A whole number within a range.
     pub(super) fn number(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<Placed<i64>> {
         let found = self.typed(key, "a whole number", |value| {

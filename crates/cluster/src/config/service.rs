@@ -22,8 +22,13 @@ const FORWARD: [(&str, ForwardingMethod); 3] = [
     ("direct", ForwardingMethod::DirectRoute),
     ("tunnel", ForwardingMethod::Tunnel),
 ];
-const WHEN_DOWN: [(&str, WhenDown); 3] =
-    [("remove", WhenDown::Remove), ("quiesce", WhenDown::Quiesce), ("drain", WhenDown::Drain)];
+const WHEN_DOWN: [(&str, WhenDown); 5] = [
+    ("remove", WhenDown::Remove),
+    ("quiesce", WhenDown::Quiesce),
+    ("drain", WhenDown::Drain),
+    ("reset", WhenDown::Reset),
+    ("move", WhenDown::Move),
+];
 const START: [(&str, Start); 3] = [("as-found", Start::AsFound), ("up", Start::Up), ("down", Start::Down)];
 
 /// What a service sets for all of its servers.
@@ -63,7 +68,7 @@ pub(super) fn all(file: &Section<'_>, notify: Option<&Command>) -> Vec<Service> 
 /// Reads all of a section, so that all mistakes are found, even if there is no service in the end.
 fn read(section: &Section<'_>, notify: Option<&Command>) -> Option<Service> {
     let id = identity(section);
-    let name = section.text("name").map(|name| name.value.to_owned());
+    let name = section.name("name");
     let own_notify = check::command(section, "notify");
     let quorum = section.number("quorum", 1..=i64::from(i32::MAX));
     let hysteresis = section.integer("hysteresis", 0..=0x00ff_ffff_u32).unwrap_or(0);

@@ -19,6 +19,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     Duration::try_from_secs_f64(number * milliseconds / 1_000.0).map_err(|_| "it is too long")
 }
 
+/// What the log and programs can have on one line.
+pub(super) fn name(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
+}
+
+/// A name that the kernel takes for an interface: up to 15 octets, without slashes, colons and blanks.
+pub(super) fn interface(text: &str) -> Option<String> {
+    let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
+    let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    (fits && !text.contains(odd)).then(|| text.to_owned())
+}
+
 /// An address with a port or without: `192.0.2.1:80`, `192.0.2.1`, `[2001:db8::1]:80`, `2001:db8::1`.
 pub(super) fn endpoint(text: &str) -> Option<(IpAddr, Option<u16>)> {
     match text.parse::<SocketAddr>() {

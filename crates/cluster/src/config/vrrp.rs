@@ -148,7 +148,7 @@ pub(super) fn groups(file: &Section<'_>, instances: &[Instance], notify: Option<
     let mut groups = Vec::new();
     let mut taken = HashSet::new();
     for section in file.sections("sync_group") {
-        let name = section.text("name").map(|name| name.value.to_owned());
+        let name = section.name("name");
         if name.is_none() {
             section.mistake("`name` is missing");
         }
@@ -172,15 +172,14 @@ pub(super) fn groups(file: &Section<'_>, instances: &[Instance], notify: Option<
 }
 
 fn instance(section: &Section<'_>, notify: Option<&Command>) -> Option<Instance> {
-    let text = |key, what: &str| {
-        let text = section.text(key).map(|text| text.value.to_owned());
-        if text.is_none() && !section.has(key) {
+    let (name, interface) = (section.name("name"), section.interface("interface"));
+    for (key, what) in
+        [("name", "what the log calls it"), ("interface", "where the machines hear each other")]
+    {
+        if !section.has(key) {
             section.mistake(format!("`{key}` is missing: {what}"));
         }
-        text
-    };
-    let name = text("name", "what the log calls it");
-    let interface = text("interface", "where the machines hear each other");
+    }
     let id = section.integer("id", 1..=255_u8);
     if !section.has("id") {
         section.mistake("`id` is missing: the virtual router's number, the same on all machines");
@@ -220,7 +219,7 @@ fn instance(section: &Section<'_>, notify: Option<&Command>) -> Option<Instance>
     let preempt = section.flag("preempt").unwrap_or(true);
     let preempt_delay = section.duration("preempt_delay", Duration::ZERO..=Duration::from_secs(1_000));
     let pseudo_header = section.flag("pseudo_header").unwrap_or(true);
-    let elsewhere = section.text("address_interface").map(|text| text.value.to_owned());
+    let elsewhere = section.interface("address_interface");
     let (name, interface, id) = (name?, interface?, id?);
     let on = elsewhere.unwrap_or_else(|| interface.clone());
     let vip = |advertised| {
@@ -300,7 +299,7 @@ pub(super) fn vip(text: &str) -> Option<(IpAddr, u8)> {
 fn tracked(section: &Section<'_>) -> Vec<Tracked> {
     let mut tracked = Vec::new();
     for section in section.sections("track") {
-        let interface = section.text("interface").map(|name| Watched::Interface(name.value.to_owned()));
+        let interface = section.interface("interface").map(Watched::Interface);
         let checks = check::all(&section, None).into_iter().map(|check| Watched::Check(Box::new(check)));
         if section.has("interface") == section.has("check") {
             section.mistake("there must be either `interface` or `check`");

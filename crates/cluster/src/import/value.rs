@@ -36,6 +36,12 @@ impl Table {
             None => self,
         }
     }
+
+    /// The same with one more key, if there is a value for it and the key is not there yet.
+    pub(super) fn or_some(self, key: &'static str, value: Option<impl Into<Value>>) -> Self {
+        let value = value.filter(|_| self.0.iter().all(|(known, _)| *known != key));
+        self.with_some(key, value)
+    }
 }
 
 impl From<&str> for Value {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rlvs_ipvs::{Destination, DestinationId};
+use rlvs_ipvs::{Destination, DestinationId, Ending};
 
 use super::monitor::Verdict;
 use crate::config::{Check, Server, Service, Start, WhenDown};
@@ -192,11 +192,23 @@ impl Pool {
                     Some(Destination { weight: 0, ..server.destination.clone() })
                 }
                 (false, WhenDown::Quiesce) => Some(Destination { weight: 0, ..server.destination.clone() }),
-                (false, WhenDown::Remove | WhenDown::Drain) => None,
+                (false, WhenDown::Remove | WhenDown::Drain | WhenDown::Reset | WhenDown::Move) => None,
             }
         });
         let leaving = self.leaving.iter().map(|leaving| leaving.destination.clone());
         servers.chain(sorry.cloned()).chain(leaving).collect()
+    }
+
+    /// What becomes of the connections of a server that is deleted because it is down: `None` leaves them alone. Servers that are not known
+    /// to be down, or that the sorry server stands in for, keep theirs.
+    pub fn ending(&self, server: DestinationId) -> Option<Ending> {
+        let at = self.position(server)?;
+        match self.service.servers[at].when_down {
+            _ if self.members[at].health() != Health::Down => None,
+            WhenDown::Reset => Some(Ending::Reset),
+            WhenDown::Move => Some(Ending::Move),
+            WhenDown::Remove | WhenDown::Quiesce | WhenDown::Drain => None,
+        }
     }
 
     /// Goes on with rising weights as far as it is time to, and lets those go whose time is over.

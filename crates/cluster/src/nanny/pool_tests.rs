@@ -237,6 +237,23 @@ fn a_server_that_is_down_keeps_its_connections_for_a_while() {
 }
 
 #[test]
+fn only_a_server_that_a_check_found_down_takes_its_connections_with_it() {
+    for (word, ending) in [("remove", None), ("reset", Some(Ending::Reset)), ("move", Some(Ending::Move))] {
+        let keys =
+            format!("when_down = \"{word}\"\nquorum = 2\nsorry_server = {{ address = \"10.0.0.99\" }}");
+        let mut pool = Pool::new(service(2, &keys, ""), &[Destination::new(id(1))], now());
+        assert_eq!([1, 2, 3].map(|last| pool.ending(id(last))), [None; 3]);
+        up(&mut pool, 1);
+        up(&mut pool, 2);
+        down(&mut pool, 2);
+        assert_eq!(wanted(&pool), [(99, 1)]);
+        assert_eq!([1, 2].map(|last| pool.ending(id(last))), [None, ending]);
+        up(&mut pool, 2);
+        assert_eq!(pool.ending(id(2)), None);
+    }
+}
+
+#[test]
 fn a_server_that_leaves_the_file_keeps_its_connections_for_a_while() {
     let start = now();
     let mut pool = Pool::new(service(2, "drain = \"60s\"", ""), &[], start);

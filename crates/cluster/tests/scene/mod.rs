@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rlvs_cluster::director::Place;
 use rlvs_cluster::{ClusterError, Order};
 use rlvs_ipvs::{
-    Destination, DestinationEntry, Errno, Reply, Request, Server, ServerConfig, Service, ServiceEntry,
-    ServiceId, Stats,
+    Destination, DestinationEntry, Ending, Errno, Reply, Request, Server, ServerConfig, Service,
+    ServiceEntry, ServiceId, Stats,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -27,6 +27,8 @@ pub struct Table {
     pub changes: u32,
     /// The active connections of each destination.
     pub connections: u32,
+    /// Destinations that were deleted with their connections; `None`: this director cannot.
+    pub ended: Option<Vec<(Destination, Ending)>>,
 }
 
 impl Table {
@@ -78,6 +80,13 @@ impl Table {
                 let (old, (_, all)) = (old?, self.services.get_mut(&id).ok_or(Errno::SRCH)?);
                 let at = all.iter().position(|have| have.id == old).ok_or(Errno::NOENT)?;
                 all.remove(at);
+                Ok(Reply::Done)
+            }
+            Request::EndDestination(id, old, ending) => {
+                let (_, all) = self.services.get_mut(&id).ok_or(Errno::SRCH)?;
+                let ended = self.ended.as_mut().ok_or(Errno::OPNOTSUPP)?;
+                let at = all.iter().position(|have| have.id == old).ok_or(Errno::NOENT)?;
+                ended.push((all.remove(at), ending));
                 Ok(Reply::Done)
             }
             _ => Err(Errno::OPNOTSUPP),

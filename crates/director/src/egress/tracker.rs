@@ -155,13 +155,7 @@ impl Task {
                     News::End => return Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),
                 },
                 order = orders.recv() => match order {
-                    Some(order) => {
-                        self.obey(order).await?;
-                        while let Ok(order) = orders.try_recv() {
-                            self.obey(order).await?;
-                        }
-                        self.settle().await?;
-                    }
+                    Some(order) => self.obey(order).await?,
                     None => return Ok(()),
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.settle().await?,
@@ -183,12 +177,15 @@ impl Task {
                 watched.users += 1;
                 watched.route = None;
                 watched.told = None;
+                self.settle_one(destination).await?;
             }
             Command::Unwatch(destination) => {
                 if let Some(watched) = self.watched.get_mut(&destination) {
                     watched.users -= 1;
                     if watched.users == 0 {
                         self.watched.remove(&destination);
+                        // Its neighbour need not be kept any more; that has time.
+                        self.due.get_or_insert_with(|| Instant::now() + SETTLE);
                     }
                 }
             }
@@ -279,6 +276,23 @@ impl Task {
         Ok(())
     }
 
+    /// Does the same for one address that is new, whose way changes nothing for the others.
+    async fn settle_one(&mut self, destination: IpAddr) -> Result<(), EgressError> {
+        let route = self.netlink.route(destination).await?;
+        if let Some(hop) = path::hop_of(&route, &self.world)
+            && self.kept.insert(hop)
+        {
+            self.keep(&hop).await;
+        }
+        let path = path::decide(&route, &self.world);
+        if let Some(watched) = self.watched.get_mut(&destination) {
+            watched.route = Some(route);
+            watched.told = Some(path.clone());
+        }
+        let _ = self.events.send(Event::Path { destination, path });
+        Ok(())
+    }
+
     async fn keep_neighbours(&mut self) {
         let routes = self.watched.values().filter_map(|watched| watched.route.as_ref());
         let wanted: HashSet<Hop> = routes.filter_map(|route| path::hop_of(route, &self.world)).collect();
@@ -289,13 +303,17 @@ impl Task {
             }
         }
         for hop in &wanted {
-            match self.world.upkeep(hop) {
-                None => self.netlink.keep(*hop, false).await,
-                Some(Upkeep::Traffic) => self.netlink.keep(*hop, true).await,
-                Some(Upkeep::Kernel | Upkeep::Fixed) => {}
-            }
+            self.keep(hop).await;
         }
         self.kept = wanted;
+    }
+
+    async fn keep(&mut self, hop: &Hop) {
+        match self.world.upkeep(hop) {
+            None => self.netlink.keep(*hop, false).await,
+            Some(Upkeep::Traffic) => self.netlink.keep(*hop, true).await,
+            Some(Upkeep::Kernel | Upkeep::Fixed) => {}
+        }
     }
 
     fn tell_interface(&mut self, event: InterfaceEvent) -> Result<(), Done> {

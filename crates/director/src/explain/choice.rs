@@ -37,8 +37,7 @@ impl Choice {
         let service = overlay.service(overlay.handed_over(|words| &words.service))?;
         let list = &service.lists[overlay.handed_over(|words| &words.list) as usize & (LISTS - 1)];
         let scheduler = Scheduler::from_number(list.scheduler.load(order::PLAIN))?;
-        let first = list.offset.load(order::PLAIN);
-        let places = first..first.wrapping_add(list.length.load(order::PLAIN));
+        let places = list.first.load(order::LOAD)..list.end.load(order::PLAIN);
         let members = places.filter_map(|place| {
             let index = overlay.member(place)?;
             Some(member(scheduler, index, overlay.destination(index)?))

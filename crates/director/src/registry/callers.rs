@@ -18,7 +18,15 @@ impl Registry {
     }
 
     /// Tells the switch about a service whose destinations, or which itself, changed.
-    pub(super) fn set_callers(&mut self) {
+    pub(super) fn set_callers_of(&mut self, sequence: u32) {
+        let service =
+            self.services.get(&sequence).and_then(|service| self.tables.services.get(service.index));
+        if !self.callers.is_empty() || service.is_some_and(|entry| entry.tells_calls_apart()) {
+            self.set_callers();
+        }
+    }
+
+    fn set_callers(&mut self) {
         let now = self.callers_now();
         if now == self.callers {
             return;

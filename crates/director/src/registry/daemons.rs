@@ -86,7 +86,7 @@ impl Registry {
         self.services.values().any(|service| {
             let family = service.id.family();
             let mut members = service.members.iter().filter_map(|index| self.destinations.get(index));
-            members.any(|destination| Family::of(destination.address) != family)
+            members.any(|destination| Family::of(destination.id.address) != family)
         })
     }
 }

@@ -1,12 +1,11 @@
 //! Destinations.
 
-use super::{Destination, Registry, Watch, keys, stats, unsettled};
+use super::{Destination, Registry, keys, stats, unsettled};
 use crate::connections::address_of;
-use crate::egress::Path;
 use crate::estimator::Estimator;
 use rlvs_ipvs::{DestinationEntry, DestinationId, Errno, Family, ForwardingMethod, ServiceId};
 use rlvs_ipvs::{Tunnel, TunnelFlags, TunnelType};
-use rlvs_switch::destination::{Destination as Entry, Egress, Hop, Tunnel as TunnelWord, flag};
+use rlvs_switch::destination::{Destination as Entry, Hop, Tunnel as TunnelWord, flag};
 use rlvs_switch::order;
 use rlvs_switch::scheduler::MEMBERS_MAX;
 use rlvs_switch::service::ServiceKey;
@@ -26,17 +25,16 @@ impl Registry {
         let asked = asked?;
         self.check_family(service, &asked)?;
         check(&asked)?;
-        if self.find(sequence, &asked.id).is_some() {
+        if self.find(service, &asked.id).is_some() {
             return Err(Errno::EXIST);
         }
-        let members = self.members_of(sequence);
-        if members.len() >= MEMBERS_MAX as usize {
+        if self.services.get(&sequence).is_some_and(|service| service.members.len() >= MEMBERS_MAX as usize) {
             tracing::warn!("refused destination {}: a service has at most {MEMBERS_MAX}", asked.id.address);
             return Err(Errno::NOSPC);
         }
         self.make_room(sequence)?;
         let owner = keys::key(service).ok_or(Errno::NOPROTOOPT)?;
-        let index = match self.find_in_trash(&owner, &asked.id) {
+        let index = match self.find_in_trash(owner, &asked.id) {
             Some(index) => self.revive(sequence, index),
             None => {
                 check_unicast(asked.id.address)?;
@@ -50,13 +48,11 @@ impl Registry {
         entry.flags.store(flag::AVAILABLE, order::PLAIN);
         entry.sequence.store(newest, order::PUBLISH);
         let rates = Estimator::starting_at(self.tables.counted(index));
-        self.destinations.insert(index, Destination { address: asked.id.address, rates });
-        self.changes.push(Watch::Begin(asked.id.address));
-        if let Some(service) = self.services.get_mut(&sequence) {
-            service.members.insert(0, index);
-        }
-        self.publish(sequence, &members);
-        self.set_callers();
+        self.destinations.insert(index, Destination { id: asked.id, rates });
+        self.by_name.insert((owner, asked.id), index);
+        self.begin_way(index, asked.id.address);
+        self.publish_newest(sequence, index);
+        self.set_callers_of(sequence);
         Ok(())
     }
 
@@ -125,38 +121,43 @@ impl Registry {
         let asked = asked?;
         self.check_family(service, &asked)?;
         check(&asked)?;
-        let index = self.find(sequence, &asked.id).ok_or(Errno::NOENT)?;
+        let index = self.find(service, &asked.id).ok_or(Errno::NOENT)?;
         let entry = self.tables.destinations.get(index).ok_or(Errno::NOENT)?;
         write(entry, &asked);
-        let members = self.members_of(sequence);
-        self.publish(sequence, &members);
-        self.set_callers();
+        self.publish_weights(sequence);
+        self.set_callers_of(sequence);
         Ok(())
     }
 
+    /// `flags`: [`flag`]s that say what becomes of its connections.
     pub(super) fn delete_destination(
         &mut self,
         service: &ServiceId,
         asked: Result<DestinationId, Errno>,
+        flags: u32,
     ) -> Result<(), Errno> {
         let sequence = *self.by_id.get(service).ok_or(Errno::SRCH)?;
-        let index = self.find(sequence, &asked?).ok_or(Errno::NOENT)?;
+        let index = self.find(service, &asked?).ok_or(Errno::NOENT)?;
         let members = self.members_of(sequence);
         if let Some(service) = self.services.get_mut(&sequence) {
             service.members.retain(|member| *member != index);
         }
         self.publish(sequence, &members);
-        self.set_callers();
-        self.retire(sequence, index);
+        self.set_callers_of(sequence);
+        self.retire(sequence, index, flags);
         Ok(())
     }
 
-    /// Puts a destination into the trash: its connections' packets are dropped, and it may come back.
-    pub(super) fn retire(&mut self, sequence: u32, index: u32) {
+    /// Puts a destination into the trash: its connections' packets are dropped, and it may come back; or, as the `flags` say, its
+    /// connections end, and what comes back is another one.
+    pub(super) fn retire(&mut self, sequence: u32, index: u32, flags: u32) {
         let counted = unsettled(&self.tables, index);
         let service = self.services.get(&sequence).and_then(|s| self.tables.services.get(s.index));
         if let (Some(service), Some(entry)) = (service, self.tables.destinations.get(index)) {
-            entry.flags.store(0, order::PLAIN);
+            entry.flags.store(flags, order::PLAIN);
+            if entry.ends() {
+                self.by_name.remove(&(keys::load(&entry.owner), identity(entry)));
+            }
             for (i, counted) in counted.into_iter().enumerate() {
                 let residue = service.residue[i].load(order::PLAIN);
                 service.residue[i].store(residue.wrapping_add(counted), order::PLAIN);
@@ -165,14 +166,14 @@ impl Registry {
             }
         }
         if let Some(destination) = self.destinations.remove(&index) {
-            self.changes.push(Watch::End(destination.address));
+            self.end_way(index, destination.id.address);
         }
         self.trash.insert(index, Instant::now());
     }
 
     /// Frees what has been in the trash for long and is not named by any connection.
     pub(crate) fn empty_trash(&mut self) {
-        let tables = &self.tables;
+        let (tables, by_name) = (&self.tables, &mut self.by_name);
         self.trash.retain(|index, since| {
             let Some(entry) = tables.destinations.get(*index) else { return false };
             let named = [&entry.active, &entry.inactive, &entry.persistent];
@@ -180,9 +181,21 @@ impl Registry {
             if used || since.elapsed() < TRASH {
                 return true;
             }
+            if !entry.ends() {
+                by_name.remove(&(keys::load(&entry.owner), identity(entry)));
+            }
             entry.sequence.store(0, order::PUBLISH);
             false
         });
+    }
+
+    /// Deleted destinations whose connections end, and that have some.
+    pub(crate) fn ending(&self) -> impl Iterator<Item = u32> {
+        self.trash.keys().copied().filter(|index| {
+            let entry = self.tables.destinations.get(*index).filter(|entry| entry.ends());
+            let numbers = entry.map(|entry| [&entry.active, &entry.inactive]);
+            numbers.is_some_and(|numbers| numbers.iter().any(|number| number.load(order::PLAIN) != 0))
+        })
     }
 
     /// A service's destinations, the newest first.
@@ -218,32 +231,15 @@ impl Registry {
         })
     }
 
-    fn find(&self, sequence: u32, id: &DestinationId) -> Option<u32> {
-        let service = self.services.get(&sequence)?;
-        service.members.iter().copied().find(|index| self.is(*index, id))
+    /// The service's destination with this identity.
+    pub(super) fn find(&self, service: &ServiceId, id: &DestinationId) -> Option<u32> {
+        let index = *self.by_name.get(&(keys::key(service)?, *id))?;
+        self.destinations.contains_key(&index).then_some(index)
     }
 
-    fn find_in_trash(&self, owner: &ServiceKey, id: &DestinationId) -> Option<u32> {
-        self.trash.keys().copied().find(|index| {
-            let same_owner =
-                self.tables.destinations.get(*index).is_some_and(|entry| keys::load(&entry.owner) == *owner);
-            same_owner && self.is(*index, id)
-        })
-    }
-
-    fn is(&self, index: u32, id: &DestinationId) -> bool {
-        self.tables.destinations.get(index).is_some_and(|entry| identity(entry) == *id)
-    }
-
-    /// Sets the way to all destinations with this address.
-    pub fn set_path(&mut self, address: IpAddr, path: &Path) {
-        for (index, destination) in &self.destinations {
-            if destination.address == address
-                && let Some(entry) = self.tables.destinations.get(*index)
-            {
-                set_egress(entry, path);
-            }
-        }
+    fn find_in_trash(&self, owner: ServiceKey, id: &DestinationId) -> Option<u32> {
+        let index = *self.by_name.get(&(owner, *id))?;
+        self.trash.contains_key(&index).then_some(index)
     }
 
     /// Reads the destinations from the tables: members of services, and those in the trash.
@@ -261,18 +257,21 @@ impl Registry {
         found.sort_unstable_by(|a, b| b.cmp(a));
         for (_, index) in found {
             let Some(entry) = tables.destinations.get(index) else { continue };
-            let service = self.by_id.get(&keys::id(&keys::load(&entry.owner))).copied();
+            let (owner, id) = (keys::load(&entry.owner), identity(entry));
+            if !entry.ends() {
+                self.by_name.insert((owner, id), index);
+            }
+            let service = self.by_id.get(&keys::id(&owner)).copied();
             let service = service.and_then(|sequence| self.services.get_mut(&sequence));
             match service {
                 Some(service) if entry.flags.load(order::PLAIN) & flag::AVAILABLE != 0 => {
                     service.members.push(index);
-                    let address = address_of(entry);
                     let rates = Estimator::starting_at(tables.counted(index));
-                    self.destinations.insert(index, Destination { address, rates });
-                    self.changes.push(Watch::Begin(address));
+                    self.destinations.insert(index, Destination { id, rates });
+                    self.begin_way(index, id.address);
                 }
                 _ => {
-                    entry.flags.store(0, order::PLAIN);
+                    entry.flags.fetch_and(!flag::AVAILABLE, order::PLAIN);
                     self.trash.insert(index, Instant::now());
                 }
             }
@@ -331,26 +330,4 @@ fn write(entry: &Entry, asked: &rlvs_ipvs::Destination) {
     if asked.weight != 0 {
         entry.last_weight.store(asked.weight as u32, order::PLAIN);
     }
-}
-
-/// Publishes another way: prepared in the copy that is not valid, then switched to.
-fn set_egress(entry: &Entry, path: &Path) {
-    let next = (entry.current.load(order::PLAIN) + 1) & 1;
-    let egress = &entry.egress[next as usize];
-    match path {
-        Path::Via(via) => {
-            let vlan = via.vlan.unwrap_or(0);
-            egress.store_hop(&Hop::new(via.interface, via.destination_mac, via.source_mac, vlan));
-            egress.mtu.store(via.mtu, order::PLAIN);
-            for (cell, word) in egress.source.iter().zip(keys::words(via.source)) {
-                cell.store(word, order::PLAIN);
-            }
-        }
-        Path::Local => {
-            egress.store_hop(&Hop::UNKNOWN);
-            egress.interface.store(Egress::HERE, order::PLAIN);
-        }
-        _ => egress.store_hop(&Hop::UNKNOWN),
-    }
-    entry.current.store(next, order::PUBLISH);
 }

@@ -2,8 +2,9 @@
 
 use super::Registry;
 use crate::connections;
-use rlvs_ipvs::{Errno, Info, Reply, Request, Timeouts, VERSION};
+use rlvs_ipvs::{Ending, Errno, Info, Reply, Request, Timeouts, VERSION};
 use rlvs_switch::config::Tick;
+use rlvs_switch::destination::flag;
 use rlvs_switch::order;
 use rlvs_switch::state::tcp;
 use std::sync::Arc;
@@ -29,7 +30,14 @@ impl Registry {
                 self.edit_destination(&id, destination).map(|()| Reply::Done)
             }
             Request::DeleteDestination(id, destination) => {
-                self.delete_destination(&id, destination).map(|()| Reply::Done)
+                self.delete_destination(&id, destination, 0).map(|()| Reply::Done)
+            }
+            Request::EndDestination(id, destination, ending) => {
+                let flags = match ending {
+                    Ending::Reset => flag::ENDS,
+                    Ending::Move => flag::ENDS | flag::MOVES,
+                };
+                self.delete_destination(&id, Ok(destination), flags).map(|()| Reply::Done)
             }
             Request::ListDestinations(id) => self.destination_entries(&id).map(Reply::Destinations),
             Request::DeleteDaemon(role) => self.stop_daemon(role).map(|()| Reply::Done),

@@ -18,7 +18,7 @@ impl HashTables {
     }
 
     /// Room for this scheduler's table. Small tables come from the array's start and large ones from its end, so that
-    /// few small ones do not keep a large one out. Waits until no CPU can still be reading what was there.
+    /// few small ones do not keep a large one out. No CPU can still be reading what was there.
     pub(super) fn take(&mut self, scheduler: Scheduler) -> Result<HashTable, Errno> {
         let parts = scheduler.parts();
         if parts == 0 {

@@ -3,10 +3,11 @@
 use super::{Registry, Service};
 use crate::tables::Tables;
 use rlvs_ipvs::Family;
+use rlvs_switch::Memory;
 use rlvs_switch::order;
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::scheduler::hash::Entrant;
-use rlvs_switch::service::{CURSOR_START, LISTS};
+use rlvs_switch::service::{CURSOR_START, LISTS, MemberList};
 use std::time::{Duration, Instant};
 
 /// How long a list that was valid, of members or of rules, is left as it is: far longer than the switch takes to walk it.
@@ -24,8 +25,10 @@ impl Registry {
         let next = (current + 1) % LISTS;
         wait_for_readers(service, next);
         let (old, new) = (&entry.lists[current], &entry.lists[next]);
-        let offset = service.room.offset(next);
-        for (place, member) in (offset..).zip(&service.members) {
+        // At the end of its space: those that come stand before the others.
+        let end = service.room.offset(next) + service.room.space() as u32;
+        let first = end - service.members.len() as u32;
+        for (place, member) in (first..).zip(&service.members) {
             if let Some(cell) = self.tables.members.get(place) {
                 cell.0.store(*member, order::PLAIN);
             }
@@ -34,33 +37,84 @@ impl Registry {
         write_table(&self.tables, service, scheduler);
         new.scheduler.store(scheduler, order::PLAIN);
         new.table.store(service.table.start as u32, order::PLAIN);
-        new.offset.store(offset, order::PLAIN);
+        new.first.store(first, order::PLAIN);
+        new.end.store(end, order::PLAIN);
         new.space.store(service.room.space() as u32, order::PLAIN);
-        new.length.store(service.members.len() as u32, order::PLAIN);
-        let cursor = move_cursor(before, &service.members, old.cursor.load(order::PLAIN));
-        let weights: Vec<u32> = service
-            .members
-            .iter()
-            .filter_map(|index| self.tables.destinations.get(*index))
-            .map(|destination| destination.weight.load(order::PLAIN))
-            .filter(|weight| *weight > 0)
-            .collect();
-        let step = weights.iter().copied().reduce(gcd).unwrap_or(1);
-        let maximum = weights.iter().max().map_or(0, |most| most - (step - 1));
+        let chosen = old.cursor.load(order::PLAIN).wrapping_sub(old.first.load(order::PLAIN));
+        let cursor = move_cursor(before, &service.members, chosen);
+        new.cursor.store(if cursor == CURSOR_START { cursor } else { first + cursor }, order::PLAIN);
         let goes_on = old.scheduler.load(order::PLAIN) == scheduler;
-        let threshold = match old.threshold.load(order::PLAIN) * goes_on as u32 {
-            threshold if threshold == 0 || threshold > maximum => maximum,
-            threshold if step > 1 => threshold / step * step + 1,
-            threshold => threshold,
-        };
-        let weighted = scheduler == Scheduler::WeightedRoundRobin as u32;
-        new.cursor.store(if weighted { CURSOR_START } else { cursor }, order::PLAIN);
-        new.step.store(step, order::PLAIN);
-        new.maximum.store(maximum, order::PLAIN);
-        new.threshold.store(threshold, order::PLAIN);
+        new.threshold.store(if goes_on { old.threshold.load(order::PLAIN) } else { 0 }, order::PLAIN);
         new.lock.store(0, order::PLAIN);
+        begin_round(&self.tables, service, new);
         entry.current.store(next as u32, order::PUBLISH);
         service.retired[current] = Some(Instant::now());
+    }
+
+    /// Adds a destination to the valid list, which has space for it ([`Registry::make_room`]), before the others: one store, for
+    /// which nobody need be waited for.
+    pub(super) fn publish_newest(&mut self, sequence: u32, index: u32) {
+        let Some(service) = self.services.get_mut(&sequence) else { return };
+        service.members.insert(0, index);
+        let Some(list) = valid_list(&self.tables, service) else { return };
+        let place = list.first.load(order::PLAIN).wrapping_sub(1);
+        if let Some(cell) = self.tables.members.get(place) {
+            cell.0.store(index, order::PLAIN);
+        }
+        write_table(&self.tables, service, list.scheduler.load(order::PLAIN));
+        locked(&self.tables, list, || {
+            begin_round(&self.tables, service, list);
+            list.first.store(place, order::PUBLISH);
+        });
+    }
+
+    /// Has the valid list go by its destinations' weights as they now are.
+    pub(super) fn publish_weights(&mut self, sequence: u32) {
+        let Some(service) = self.services.get(&sequence) else { return };
+        let Some(list) = valid_list(&self.tables, service) else { return };
+        write_table(&self.tables, service, list.scheduler.load(order::PLAIN));
+        locked(&self.tables, list, || begin_round(&self.tables, service, list));
+    }
+}
+
+fn valid_list<'a>(tables: &'a Tables, service: &Service) -> Option<&'a MemberList> {
+    let entry = tables.services.get(service.index)?;
+    Some(&entry.lists[entry.current.load(order::PLAIN) as usize % LISTS])
+}
+
+/// Weighted round robin: begins a round, as the weights of the service's members are now. The threshold stays where it can.
+fn begin_round(tables: &Tables, service: &Service, list: &MemberList) {
+    if !list.scheduled_by(Scheduler::WeightedRoundRobin) {
+        return;
+    }
+    let weights = || {
+        let entries = service.members.iter().filter_map(|index| tables.destinations.get(*index));
+        entries.map(|entry| entry.weight.load(order::PLAIN)).filter(|weight| *weight > 0)
+    };
+    let step = weights().reduce(gcd).unwrap_or(1);
+    let maximum = weights().max().map_or(0, |most| most - (step - 1));
+    let threshold = match list.threshold.load(order::PLAIN) {
+        threshold if threshold == 0 || threshold > maximum => maximum,
+        threshold if step > 1 => threshold / step * step + 1,
+        threshold => threshold,
+    };
+    list.step.store(step, order::PLAIN);
+    list.maximum.store(maximum, order::PLAIN);
+    list.threshold.store(threshold, order::PLAIN);
+    list.cursor.store(CURSOR_START, order::PLAIN);
+}
+
+/// Does this while no CPU moves the list's cursor and threshold. One that holds the lock for longer than it could take has
+/// been stopped, and spoils the order at most.
+fn locked(tables: &Tables, list: &MemberList, change: impl FnOnce()) {
+    let weighted = list.scheduled_by(Scheduler::WeightedRoundRobin);
+    let since = Instant::now();
+    while weighted && !tables.exchange(&list.lock, 0, 1) && since.elapsed() < GRACE {
+        std::hint::spin_loop();
+    }
+    change();
+    if weighted {
+        list.lock.store(0, order::PUBLISH);
     }
 }
 

@@ -16,20 +16,22 @@ pub(crate) mod rooms;
 mod services;
 mod space;
 mod synced;
+mod ways;
 
 use crate::dataplane::KeyOctets;
 use crate::estimator::Estimator;
 use crate::tables::Tables;
 use aya::maps::{HashMap as BpfHashMap, MapData};
 use hash_tables::{HashTable, HashTables};
-use rlvs_ipvs::{Errno, ServiceId, Stats};
+use rlvs_ipvs::{DestinationId, Errno, ServiceId, Stats};
 use rlvs_switch::order;
 use rlvs_switch::service::ServiceKey;
 use rooms::{Room, Rooms};
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
+
+pub use ways::Watch;
 
 /// All services and destinations of the director.
 pub struct Registry {
@@ -39,6 +41,9 @@ pub struct Registry {
     services: BTreeMap<u32, Service>,
     by_id: HashMap<ServiceId, u32>,
     destinations: HashMap<u32, Destination>,
+    /// All destinations by service and identity, the deleted ones that may come back included.
+    by_name: HashMap<(ServiceKey, DestinationId), u32>,
+    ways: ways::Ways,
     hash_tables: HashTables,
     rooms: Rooms,
     /// Real servers that may start calls, as the switch knows them.
@@ -49,7 +54,6 @@ pub struct Registry {
     last_sequence: u32,
     last_service: u32,
     last_destination: u32,
-    changes: Vec<Watch>,
 }
 
 /// What the registry keeps of a service besides the table.
@@ -67,17 +71,8 @@ struct Service {
 
 /// What it keeps of a destination.
 struct Destination {
-    address: IpAddr,
+    id: DestinationId,
     rates: Estimator,
-}
-
-/// A destination's address whose way is to be followed, or no longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watch {
-    /// From now on.
-    Begin(IpAddr),
-    /// No longer.
-    End(IpAddr),
 }
 
 impl Registry {
@@ -91,24 +86,20 @@ impl Registry {
             services: BTreeMap::new(),
             by_id: HashMap::new(),
             destinations: HashMap::new(),
+            by_name: HashMap::new(),
+            ways: ways::Ways::default(),
             callers: BTreeMap::new(),
             trash: HashMap::new(),
             marks: marks::Marks::default(),
             last_sequence: 0,
             last_service: 0,
             last_destination: 0,
-            changes: Vec::new(),
         };
         registry.adopt();
         registry.adopt_marks();
         registry.adopt_callers();
         registry.set_look_ups();
         registry
-    }
-
-    /// Addresses to watch, or to watch no longer, since the last call.
-    pub fn take_changes(&mut self) -> Vec<Watch> {
-        std::mem::take(&mut self.changes)
     }
 
     /// Numbers of services and destinations.

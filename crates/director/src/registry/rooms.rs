@@ -31,7 +31,7 @@ impl Rooms {
         Rooms(Space::new(members / UNIT))
     }
 
-    /// Room for lists of so many members. Waits until no CPU can still be reading what was there.
+    /// Room for lists of so many members. No CPU can still be reading what was there.
     pub(super) fn take(&mut self, members: usize) -> Result<Room, Errno> {
         let units = members.div_ceil(SMALLEST).next_power_of_two();
         self.0.take(units, Side::Start).map(Room).ok_or_else(|| {
@@ -60,7 +60,7 @@ impl Room {
         let current = entry.current.load(order::LOAD) as usize % LISTS;
         let list = &entry.lists[current];
         let space = list.space.load(order::PLAIN) as usize;
-        let start = (list.offset.load(order::PLAIN) as usize).saturating_sub(current * space) / UNIT;
+        let start = (list.end.load(order::PLAIN) as usize).saturating_sub((current + 1) * space) / UNIT;
         Room(start..start + space / SMALLEST)
     }
 
@@ -79,10 +79,10 @@ impl Registry {
     /// Sees to it that the service has room for one member more.
     pub(super) fn make_room(&mut self, sequence: u32) -> Result<(), Errno> {
         let Some(service) = self.services.get_mut(&sequence) else { return Err(Errno::SRCH) };
-        let members = service.members.clone();
-        if members.len() < service.room.space() {
+        if service.members.len() < service.room.space() {
             return Ok(());
         }
+        let members = service.members.clone();
         let room = self.rooms.take(members.len() + 1)?;
         let before = std::mem::replace(&mut service.room, room);
         self.publish(sequence, &members);
@@ -97,13 +97,14 @@ mod tests {
 
     #[test]
     fn rooms_do_not_overlap_and_lists_stay_in_theirs() {
-        let mut rooms = Rooms::new(8 * UNIT);
+        let mut rooms = Rooms::new(7 * UNIT);
         let small = rooms.take(0).unwrap();
         let large = rooms.take(SMALLEST + 1).unwrap();
         assert_eq!((small.space(), large.space()), (SMALLEST, 2 * SMALLEST));
         assert_eq!(large.offset(0), small.offset(LISTS));
         assert_eq!(large.offset(LISTS) as usize, 3 * UNIT);
-        assert_eq!(rooms.take(5 * SMALLEST).err(), Some(Errno::NOSPC));
+        rooms.take(4 * SMALLEST).unwrap();
+        assert_eq!(rooms.take(1).err(), Some(Errno::NOSPC));
         rooms.give_back(&small);
         assert_eq!(rooms.take(1), Ok(small));
     }
@@ -115,7 +116,7 @@ mod tests {
         let room = rooms.take(2 * SMALLEST).unwrap();
         let entry = Service::default();
         entry.current.store(3, order::PLAIN);
-        entry.lists[3].offset.store(room.offset(3), order::PLAIN);
+        entry.lists[3].end.store(room.offset(LISTS), order::PLAIN);
         entry.lists[3].space.store(room.space() as u32, order::PLAIN);
         assert_eq!(Room::of(&entry), room);
     }

@@ -40,7 +40,8 @@ impl Registry {
             cell.store(0, order::PLAIN);
         }
         for list in &entry.lists {
-            list.length.store(0, order::PLAIN);
+            list.first.store(0, order::PLAIN);
+            list.end.store(0, order::PLAIN);
             list.threshold.store(0, order::PLAIN);
         }
         entry.sequence.store(sequence, order::PUBLISH);
@@ -75,7 +76,7 @@ impl Registry {
         let changed = entry.scheduler.load(order::PLAIN) != scheduler as u32;
         if !changed {
             write(entry, asked, scheduler, flags.bits());
-            self.set_callers();
+            self.set_callers_of(sequence);
             return Ok(());
         }
         // A scheduler's state does not survive it.
@@ -85,7 +86,7 @@ impl Registry {
         self.publish(sequence, &[]);
         self.forget_addresses_of(sequence);
         self.hash_tables.give_back(&before);
-        self.set_callers();
+        self.set_callers_of(sequence);
         Ok(())
     }
 
@@ -97,10 +98,10 @@ impl Registry {
         }
         let members = self.services.get(&sequence).map(|service| service.members.clone());
         for member in members.unwrap_or_default() {
-            self.retire(sequence, member);
+            self.retire(sequence, member, 0);
         }
         self.forget_service(sequence);
-        self.set_callers();
+        self.set_callers_of(sequence);
         if let Some(key) = keys::key(id) {
             self.set_look_ups_for(&key);
         }
@@ -212,6 +213,8 @@ impl Registry {
                 entry.sequence.store(0, order::PUBLISH);
                 continue;
             }
+            // Whoever held it may have been killed.
+            entry.lists[entry.current.load(order::LOAD) as usize % LISTS].lock.store(0, order::PLAIN);
             self.hash_tables.mark(&service.table);
             self.rooms.mark(&service.room);
             self.by_id.insert(id, sequence);

@@ -2,7 +2,7 @@
 
 use super::Registry;
 use rlvs_ipvs::sync::{SyncedConnection, flag};
-use rlvs_ipvs::{Family, Protocol, ServiceId};
+use rlvs_ipvs::{DestinationId, Family, Protocol, ServiceId};
 use rlvs_switch::config::Config;
 use rlvs_switch::destination::method::MASQUERADE;
 use rlvs_switch::order;
@@ -20,15 +20,9 @@ impl Registry {
         let of_mark = mark != 0 && told.flags & flag::METHOD != MASQUERADE;
         let port = told.destination.port;
         let ports = if of_mark { [0, port] } else { [port, 0] };
-        let members = &self.services.get(&sequence)?.members;
-        let index = ports.iter().find_map(|port| {
-            members.iter().copied().find(|index| {
-                let address = self.destinations.get(index).map(|destination| destination.address);
-                let entry = self.tables.destinations.get(*index);
-                address == Some(told.destination.address)
-                    && entry.is_some_and(|entry| entry.port.load(order::PLAIN) == u32::from(port.to_be()))
-            })
-        })?;
+        let service = self.services.get(&sequence)?.id;
+        let named = |port| DestinationId { address: told.destination.address, port };
+        let index = ports.into_iter().find_map(|port| self.find(&service, &named(port)))?;
         Some((index, self.tables.destinations.get(index)?.method.load(order::PLAIN)))
     }
 

@@ -13,6 +13,7 @@ use crate::connections::Sweeper;
 use crate::dataplane::{self, Attachments};
 use crate::defence;
 use crate::egress::{EgressTracker, Event, Interface};
+use crate::endings::Endings;
 use crate::error::DirectorError;
 use crate::estimator;
 use crate::local_out::{self, LocalOut};
@@ -82,6 +83,7 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
             }
             _ = sweep.tick() => {
                 director.sweeper.sweep(&director.tables);
+                director.endings.advance(&director.registry);
             }
             _ = defend.tick() => defence::every_second(&director.tables),
             _ = estimate.tick() => {
@@ -141,6 +143,7 @@ struct Director {
     /// The way of the director's own packets into the switch, if they have one.
     local_out: Option<LocalOut>,
     sweeper: Sweeper,
+    endings: Endings,
     tracker: EgressTracker,
     events: UnboundedReceiver<Event>,
     sync: Synchronisation,
@@ -150,6 +153,8 @@ struct Director {
     adopted: bool,
     /// Addresses of destinations whose way is not known yet.
     unsettled: BTreeSet<IpAddr>,
+    /// For how long commands may wait for these.
+    patience: ways::Patience,
 }
 
 impl Director {

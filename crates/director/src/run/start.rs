@@ -1,10 +1,12 @@
 //! How a director starts: on a data plane of its own, or on one that it finds.
 
+use super::ways::Patience;
 use super::{Director, detach};
 use crate::config::Config;
 use crate::connections::Sweeper;
 use crate::dataplane::{Attachments, DataPlane};
 use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent};
+use crate::endings::Endings;
 use crate::error::DirectorError;
 use crate::local_out::{self, LocalOut};
 use crate::registry::Registry;
@@ -17,6 +19,7 @@ use rlvs_ipvs::SOCKET_NAME;
 use rlvs_switch::order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 impl Director {
@@ -77,6 +80,7 @@ impl Director {
         // A daemon that does not start, which is told, is tried again.
         let _told = sync.follow(&registry.daemons());
         let mut director = Director {
+            endings: Endings::new(Arc::clone(&tables)),
             tables,
             registry,
             totals,
@@ -92,6 +96,7 @@ impl Director {
             interfaces: BTreeMap::new(),
             adopted: plane.adopted,
             unsettled: BTreeSet::new(),
+            patience: Patience::new(Instant::now()),
         };
         if plane.adopted {
             let programs = if plane.same_programs { "the same programs" } else { "new programs" };

@@ -1,7 +1,7 @@
 //! Which entries of the table others are to hear of, and when.
 //!
 //! IPVS tells of a connection when it had so many packets. Packets are not counted here, for each connection; so a connection is told of as soon
-//! as it is established, at each later state, and again when its expiry has been put off by a part of its timeout.
+//! as it is established, at each later state, and again when its expiry has been put off by a part of its timeout, or by a minute.
 
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::table::slot::HIDDEN;
@@ -16,6 +16,9 @@ const REFRESH_PART: u32 = 4;
 
 /// Seconds that it was put off by at least.
 const REFRESH_LEAST: u32 = 10;
+
+/// No more need it be: a backup of another kind that was away hears of busy connections within this time, for it does not ask.
+const REFRESH_MOST: u32 = 60;
 
 /// Why an entry is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +93,7 @@ pub(super) fn note<F: Family>(place: &Slot<F>, meta: Meta, due: Due, expires: Ti
 fn refresh(config: &Config, timeout: u32) -> i32 {
     let least = Tick::in_seconds(REFRESH_LEAST);
     let ticks = match config.director.sync_refresh_period.load(order::PLAIN) {
-        0 => (timeout / REFRESH_PART).max(least),
+        0 => (timeout / REFRESH_PART).clamp(least, Tick::in_seconds(REFRESH_MOST)),
         seconds => Tick::in_seconds(seconds).min((timeout / 2).max(least)),
     };
     ticks.max(1) as i32
@@ -143,18 +146,18 @@ mod tests {
         assert_eq!(look(&simulation, Occasion::Change), Due::Now);
         assert_eq!(look(&simulation, Occasion::Walk), Due::No);
         assert_eq!(look(&simulation, Occasion::Whole), Due::Now, "it was asked for");
-        // A quarter of 900 seconds.
-        for (seconds, expected) in [(200, Due::No), (30, Due::Now), (10, Due::No)] {
+        // A minute is less than a quarter of 900 seconds.
+        for (seconds, expected) in [(50, Due::No), (15, Due::Now), (10, Due::No)] {
             simulation.advance(seconds);
             assert_eq!(look(&simulation, Occasion::Walk), Due::No, "no packets");
             send(&simulation, TCP, ACK);
             assert_eq!(look(&simulation, Occasion::Walk), expected, "after {seconds} seconds more");
         }
         let config = simulation.config().unwrap();
-        config.director.sync_refresh_period.store(60, order::PLAIN);
-        simulation.advance(55);
+        config.director.sync_refresh_period.store(120, order::PLAIN);
+        simulation.advance(115);
         send(&simulation, TCP, ACK);
-        assert_eq!(look(&simulation, Occasion::Walk), Due::Now, "65 seconds since it was told of");
+        assert_eq!(look(&simulation, Occasion::Walk), Due::Now, "125 seconds since it was told of");
         send(&simulation, TCP, FIN | ACK);
         assert_eq!(look(&simulation, Occasion::Walk), Due::Now, "even if the ring had no room for it");
         assert_eq!(

@@ -5,9 +5,10 @@ use crate::registry::{Registry, keys};
 use crate::tables::Tables;
 use rlvs_ipvs::sync::{Engine, SyncedConnection, flag};
 use rlvs_ipvs::{Connection, Endpoint, Family as IpFamily};
+use rlvs_packet::protocol::TCP;
 use rlvs_switch::config::{Config, Tick};
 use rlvs_switch::destination::method;
-use rlvs_switch::state;
+use rlvs_switch::state::{self, tcp};
 use rlvs_switch::sync::{Import, import};
 use rlvs_switch::table::{TEMPLATE, V4, V6, mark_address, slot};
 use std::net::{IpAddr, Ipv6Addr};
@@ -31,7 +32,12 @@ pub(super) fn export<F: Address>(tables: &Tables, index: u32) -> Option<SyncedCo
     if IpFamily::of(destination.address) != IpFamily::of(client.address) {
         return None;
     }
-    let owner = keys::load(&tables.destinations.get(entry.destination)?.owner);
+    let known = tables.destinations.get(entry.destination)?;
+    // It is about to end, and nobody is to go on with it.
+    if known.ends() && !(protocol == TCP && state == tcp::CLOSE) {
+        return None;
+    }
+    let owner = keys::load(&known.owner);
     let timeout = match is_template {
         true => place.timeout(),
         false => state::expiry(tables.settings(), protocol, state, Tick(0)).0,

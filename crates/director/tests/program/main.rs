@@ -8,6 +8,7 @@ mod calls;
 mod concurrency;
 mod control;
 mod defence;
+mod ends;
 mod explain;
 mod forwarding;
 mod ftp;

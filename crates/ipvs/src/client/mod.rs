@@ -152,6 +152,20 @@ impl Client {
         self.change(Request::DeleteDestination(service, Ok(id))).await
     }
 
+    /// Deletes a destination, and ends its connections.
+    ///
+    /// # Errors
+    /// [`ClientError::NotOnKernel`]: the kernel's IPVS leaves connections alone. [`Errno::OPNOTSUPP`] from a director of an
+    /// earlier version.
+    pub async fn end_destination(
+        &mut self,
+        service: ServiceId,
+        id: DestinationId,
+        ending: Ending,
+    ) -> Result<(), ClientError> {
+        self.change(Request::EndDestination(service, id, ending)).await
+    }
+
     /// The destinations of a service, in the director's order; none if there is no such service.
     pub async fn destinations(&mut self, service: ServiceId) -> Result<Vec<DestinationEntry>, ClientError> {
         self.all(Request::ListDestinations(service), |item| match item {

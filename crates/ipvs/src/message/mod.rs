@@ -68,6 +68,8 @@ pub enum Request {
     Zero(Option<ServiceId>),
     /// Delete all services.
     Flush,
+    /// RLVS: delete a destination, and end its connections (ESRCH, ENOENT).
+    EndDestination(ServiceId, DestinationId, Ending),
     /// RLVS: the connection table.
     ListConnections,
     /// RLVS: facts about the director.
@@ -142,7 +144,8 @@ impl Request {
     /// The family that has the request.
     pub fn family(&self) -> FamilyName {
         match self {
-            Self::ListConnections
+            Self::EndDestination(..)
+            | Self::ListConnections
             | Self::GetFacts
             | Self::ListSettings
             | Self::GetSetting(_)

@@ -107,6 +107,7 @@ pub mod rlvs {
     pub const TOTALS: u8 = 11;
     pub const TAKE_SAMPLES: u8 = 12;
     pub const SAMPLE: u8 = 13;
+    pub const END_DEST: u8 = 14;
 
     /// Records of connections, one after the other.
     pub const RECORDS: u16 = 1;
@@ -120,6 +121,10 @@ pub mod rlvs {
     pub const STATS: u16 = 9;
     pub const CPU: u16 = 10;
     pub const FRAME: u16 = 11;
+    /// As IPVS's [`super::top::SERVICE`] and [`super::top::DEST`].
+    pub const SERVICE: u16 = 12;
+    pub const DEST: u16 = 13;
+    pub const ENDING: u16 = 14;
 }
 
 /// Mark rules, in the family `RLVS`; the attributes of a rule are in a nest of their own.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::control::{self, CONTROL_FAMILY, FamilyName};
 use super::numbers::{self, SETTING_LENGTH, command, rlvs, top};
 use super::{Request, daemon, destination, explain, mark, service};
-use crate::model::{MAX_TIMEOUT, Setting, Timeouts};
+use crate::model::{Ending, MAX_TIMEOUT, Setting, Timeouts};
 use crate::netlink::{self, Attribute, Message, Writer, attributes};
 
 /// A message that a server got.
@@ -44,6 +44,11 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
                 if let Ok(d) = d {
                     w.nest(top::DEST, |w| destination::encode_id(w, d));
                 }
+            }
+            Request::EndDestination(id, d, ending) => {
+                w.nest(rlvs::SERVICE, |w| service::encode_id(w, id));
+                w.nest(rlvs::DEST, |w| destination::encode_id(w, d));
+                w.put(rlvs::ENDING, &[*ending as u8]);
             }
             Request::NewDaemon(d) => w.nest(top::DAEMON, |w| daemon::encode(w, d)),
             Request::DeleteDaemon(role) => w.nest(top::DAEMON, |w| daemon::encode_role(w, *role)),
@@ -105,11 +110,15 @@ pub fn decode(datagram: &[u8]) -> Option<Result<Call, Errno>> {
 }
 
 fn rlvs(command: u8, dump: bool, attribute_bytes: &[u8]) -> Result<Call, Errno> {
-    let text = |kind| {
-        let attribute = attributes(attribute_bytes).filter(|a| a.kind == kind).last();
-        attribute.and_then(|a| a.text(SETTING_LENGTH)).ok_or(Errno::INVAL)
-    };
+    let attribute = |kind| attributes(attribute_bytes).filter(|a| a.kind == kind).last().ok_or(Errno::INVAL);
+    let text = |kind| attribute(kind)?.text(SETTING_LENGTH).ok_or(Errno::INVAL);
     Ok(Call::Request(match (command, dump) {
+        (rlvs::END_DEST, false) => {
+            let id = service::decode_id(attribute(rlvs::SERVICE)?.value)?;
+            let which = destination::decode_id(attribute(rlvs::DEST)?.value, id.family())?;
+            let ending = attribute(rlvs::ENDING)?.u8().and_then(Ending::from_number);
+            Request::EndDestination(id, which, ending.ok_or(Errno::INVAL)?)
+        }
         (rlvs::GET_CONNECTIONS, true) => Request::ListConnections,
         (rlvs::GET_FACTS, true) => Request::GetFacts,
         (rlvs::GET_SETTINGS, true) => Request::ListSettings,
@@ -197,6 +206,7 @@ fn command_of(request: &Request) -> u8 {
         Request::SetDestination(..) => command::SET_DEST,
         Request::DeleteDestination(..) => command::DEL_DEST,
         Request::ListDestinations(_) => command::GET_DEST,
+        Request::EndDestination(..) => rlvs::END_DEST,
         Request::NewDaemon(_) => command::NEW_DAEMON,
         Request::DeleteDaemon(_) => command::DEL_DAEMON,
         Request::ListDaemons => command::GET_DAEMON,

@@ -87,6 +87,9 @@ fn request() -> impl Strategy<Value = Request> {
         (service_id(), destination()).prop_map(|(s, d)| Request::NewDestination(s, Ok(d))),
         (service_id(), destination()).prop_map(|(s, d)| Request::SetDestination(s, Ok(d))),
         (service_id(), destination()).prop_map(|(s, d)| Request::DeleteDestination(s, Ok(d.id))),
+        (service_id(), destination(), 1..3u8).prop_map(|(s, d, ending)| {
+            Request::EndDestination(s, d.id, Ending::from_number(ending).unwrap())
+        }),
         service_id().prop_map(Request::ListDestinations),
         daemon().prop_map(Request::NewDaemon),
         Just(Request::DeleteDaemon(DaemonRole::Backup)),

@@ -21,6 +21,27 @@ impl DestinationId {
     }
 }
 
+/// What becomes of the connections of a destination that is deleted because it has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Ending {
+    /// Their clients are told: those of TCP by a reset, those of UDP by "port unreachable".
+    Reset = 1,
+    /// The same for TCP; what another server can go on with goes to one: UDP.
+    Move = 2,
+}
+
+impl Ending {
+    /// The one with this number on the wire.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Reset),
+            2 => Some(Self::Move),
+            _ => None,
+        }
+    }
+}
+
 /// How packets reach a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

@@ -12,7 +12,7 @@ mod stats;
 pub use connection::{Connection, Endpoint};
 pub use daemon::{Daemon, DaemonRole};
 pub use destination::{
-    Destination, DestinationEntry, DestinationId, ForwardingMethod, Tunnel, TunnelFlags, TunnelType,
+    Destination, DestinationEntry, DestinationId, Ending, ForwardingMethod, Tunnel, TunnelFlags, TunnelType,
 };
 pub use explain::{Detail, Finding, Form, IcmpProblem, Probe, SignalError, Value};
 pub use info::{EventCount, Fact, Info, MAX_TIMEOUT, Sample, Setting, Timeouts, VERSION};

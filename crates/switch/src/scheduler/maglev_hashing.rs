@@ -96,24 +96,36 @@ pub(super) fn fill(entrants: &[Entrant], table: &mut [u32]) {
     let divisor = weights().fold(0, greatest_common_divisor);
     let shift = (u32::BITS - (highest / divisor).leading_zeros()).saturating_sub(TURN_BITS);
     let slots = table.len();
-    let place = |entrant: &Entrant| hash(FIRST_KEY, entrant.address, entrant.port, 0) as usize % slots;
-    let mut next = [0; super::MEMBERS_MAX as usize];
-    for (next, entrant) in next.iter_mut().zip(entrants) {
-        *next = place(entrant);
+    let hashed = |key, entrant: &Entrant| hash(key, entrant.address, entrant.port, 0) as usize;
+    /// A member's next slot, how far it is to the one after, and how many it takes in a turn.
+    #[derive(Clone, Copy)]
+    struct Turn {
+        index: u32,
+        next: usize,
+        step: usize,
+        slots: u32,
+    }
+    let turn = |entrant: &Entrant| Turn {
+        index: entrant.index,
+        next: hashed(FIRST_KEY, entrant) % slots,
+        step: hashed(STEP_KEY, entrant) % (slots - 1) + 1,
+        slots: ((entrant.last_weight / divisor) >> shift).max(1),
+    };
+    let mut turns = [Turn { index: EMPTY, next: 0, step: 0, slots: 0 }; super::MEMBERS_MAX as usize];
+    let mut members = 0;
+    for (place, entrant) in turns.iter_mut().zip(entrants.iter().filter(|entrant| entrant.last_weight > 0)) {
+        *place = turn(entrant);
+        members += 1;
     }
     let mut free = slots;
     loop {
-        for (next, entrant) in next.iter_mut().zip(entrants) {
-            if entrant.last_weight == 0 {
-                continue;
-            }
-            let step = hash(STEP_KEY, entrant.address, entrant.port, 0) as usize % (slots - 1) + 1;
-            let turns = ((entrant.last_weight / divisor) >> shift).max(1);
-            for _ in 0..turns {
-                while table[*next] != EMPTY {
-                    *next = (*next + step) % slots;
+        for turn in &mut turns[..members] {
+            for _ in 0..turn.slots {
+                while table[turn.next] != EMPTY {
+                    let next = turn.next + turn.step;
+                    turn.next = if next < slots { next } else { next - slots };
                 }
-                table[*next] = entrant.index;
+                table[turn.next] = turn.index;
                 free -= 1;
                 if free == 0 {
                     return;

@@ -29,7 +29,7 @@ use crate::cell::AtomicU32;
 use crate::destination::Destination;
 use crate::order;
 use crate::platform::Platform;
-use crate::service::MemberList;
+use crate::service::{CURSOR_START, MemberList};
 use hash::Key;
 use locality::Wanted;
 
@@ -239,8 +239,9 @@ struct Members<'a, P> {
 impl<'a, P: Platform> Members<'a, P> {
     #[inline(always)]
     fn of(platform: &'a P, list: &MemberList) -> Members<'a, P> {
-        let first = list.offset.load(order::PLAIN);
-        let length = list.length.load(order::PLAIN).min(MEMBERS_MAX);
+        // The members that are there now: one that comes meanwhile stands before them.
+        let first = list.first.load(order::LOAD);
+        let length = list.end.load(order::PLAIN).wrapping_sub(first).min(MEMBERS_MAX);
         Members { platform, first, end: first.wrapping_add(length) }
     }
 
@@ -269,13 +270,13 @@ impl<'a, P: Platform> Members<'a, P> {
     /// The place that a cursor names; nobody's, before [`Self::first`], if it names none.
     #[inline(always)]
     fn place(&self, cursor: u32) -> u32 {
-        self.first.wrapping_add(cursor)
+        if cursor == CURSOR_START { self.before() } else { cursor }
     }
 
-    /// The cursor for a place.
+    /// The place before the first, which is nobody's.
     #[inline(always)]
-    fn cursor(&self, place: u32) -> u32 {
-        place.wrapping_sub(self.first)
+    fn before(&self) -> u32 {
+        self.first.wrapping_sub(1)
     }
 
     /// How many there are.
@@ -287,7 +288,7 @@ impl<'a, P: Platform> Members<'a, P> {
     /// Whether the list ends before this place.
     #[inline(always)]
     fn is_past(&self, place: u32) -> bool {
-        self.cursor(place) >= self.length()
+        place.wrapping_sub(self.first) >= self.length()
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
         let last = list.cursor.load(order::PLAIN);
         let next = next_eligible(members, last)?;
         tries += 1;
-        if members.platform.exchange(&list.cursor, last, members.cursor(next)) || tries == CURSOR_TRIES {
+        if members.platform.exchange(&list.cursor, last, next) || tries == CURSOR_TRIES {
             return Some(next);
         }
     }

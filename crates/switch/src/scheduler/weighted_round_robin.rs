@@ -8,7 +8,7 @@ use core::ops::ControlFlow;
 use super::{Members, NOBODY, lock, somebody};
 use crate::order;
 use crate::platform::Platform;
-use crate::service::{CURSOR_START, MemberList};
+use crate::service::MemberList;
 
 /// Places looked at beyond two rounds before giving up: whoever has the highest weight is found within two rounds, unless it
 /// has too many connections, in which case the search for the others may end here.
@@ -39,7 +39,7 @@ fn step<P: Platform>(members: &Members<'_, P>, list: &MemberList, maximum: u32) 
         let here = (*place as u32).wrapping_add(1);
         if members.is_past(here) {
             // The end of a round: the threshold falls, and from its lowest value goes back to the highest.
-            *place = members.place(CURSOR_START) as u64;
+            *place = members.before() as u64;
             let lower = (*threshold as u32).saturating_sub(list.step.load(order::PLAIN));
             *threshold = if lower > 0 { lower } else { maximum } as u64;
             return ControlFlow::Continue(());
@@ -57,6 +57,6 @@ fn step<P: Platform>(members: &Members<'_, P>, list: &MemberList, maximum: u32) 
     });
     let [place, threshold, chosen] = end;
     list.threshold.store(threshold as u32, order::PLAIN);
-    list.cursor.store(members.cursor(place as u32), order::PLAIN);
+    list.cursor.store(place as u32, order::PLAIN);
     somebody(chosen)
 }

@@ -215,8 +215,7 @@ impl Simulation {
         self.destinations[destination as usize].flags.store(flag::AVAILABLE, order::PLAIN);
         let mut members = self.members_of(service);
         members.insert(0, destination);
-        let list = self.present_list(service);
-        let cursor = list.cursor.load(order::PLAIN);
+        let cursor = self.position(service);
         let moved = if cursor == CURSOR_START { CURSOR_START } else { cursor + 1 };
         self.publish(service, &members, moved);
     }
@@ -227,7 +226,7 @@ impl Simulation {
         let mut members = self.members_of(service);
         let Some(place) = members.iter().position(|member| *member == destination) else { return };
         members.remove(place);
-        let cursor = self.present_list(service).cursor.load(order::PLAIN);
+        let cursor = self.position(service);
         // The cursor of a removed member moves to the one before it.
         let moved =
             if cursor != CURSOR_START && cursor as usize >= place { cursor.wrapping_sub(1) } else { cursor };
@@ -242,8 +241,7 @@ impl Simulation {
             changed.last_weight.store(weight, order::PLAIN);
         }
         let members = self.members_of(service);
-        let cursor = self.present_list(service).cursor.load(order::PLAIN);
-        self.publish(service, &members, cursor);
+        self.publish(service, &members, self.position(service));
     }
 
     /// A destination's fields, for changes that no other method has.
@@ -254,9 +252,16 @@ impl Simulation {
     /// The service's destinations, the newest first.
     pub fn members_of(&self, service: u32) -> Vec<u32> {
         let list = self.present_list(service);
-        let (offset, length) =
-            (list.offset.load(order::PLAIN) as usize, list.length.load(order::PLAIN) as usize);
-        self.members[offset..offset + length].to_vec()
+        self.members[list.first.load(order::PLAIN) as usize..list.end.load(order::PLAIN) as usize].to_vec()
+    }
+
+    /// How many members stand before the one chosen last; [`CURSOR_START`] before the first choice.
+    fn position(&self, service: u32) -> u32 {
+        let list = self.present_list(service);
+        match list.cursor.load(order::PLAIN) {
+            CURSOR_START => CURSOR_START,
+            place => place.wrapping_sub(list.first.load(order::PLAIN)),
+        }
     }
 
     fn present_list(&self, service: u32) -> &MemberList {
@@ -264,9 +269,9 @@ impl Simulation {
         &service.lists[service.current.load(order::PLAIN) as usize & (LISTS - 1)]
     }
 
-    /// Makes these the service's destinations, with the scheduler's state as IPVS would keep it.
-    fn publish(&mut self, service: u32, members: &[u32], cursor: u32) {
-        let offset = self.members.len() as u32;
+    /// Makes these the service's destinations, with the scheduler's state as IPVS would keep it; `position` is that of the last choice.
+    fn publish(&mut self, service: u32, members: &[u32], position: u32) {
+        let first = self.members.len() as u32;
         self.members.extend_from_slice(members);
         let before = self.present_list(service);
         let (threshold, table) = (before.threshold.load(order::PLAIN), before.table.load(order::PLAIN));
@@ -282,8 +287,8 @@ impl Simulation {
         let list = &service.lists[next as usize & (LISTS - 1)];
         list.scheduler.store(service.scheduler.load(order::PLAIN), order::PLAIN);
         list.table.store(table, order::PLAIN);
-        list.offset.store(offset, order::PLAIN);
-        list.length.store(members.len() as u32, order::PLAIN);
+        list.first.store(first, order::PLAIN);
+        list.end.store(first + members.len() as u32, order::PLAIN);
         list.step.store(step, order::PLAIN);
         list.maximum.store(maximum, order::PLAIN);
         if service.scheduler.load(order::PLAIN) == Scheduler::WeightedRoundRobin as u32 {
@@ -296,6 +301,7 @@ impl Simulation {
             list.threshold.store(threshold, order::PLAIN);
             list.cursor.store(CURSOR_START, order::PLAIN);
         } else {
+            let cursor = if position == CURSOR_START { position } else { first.wrapping_add(position) };
             list.cursor.store(cursor, order::PLAIN);
         }
         service.current.store(next, order::PUBLISH);

@@ -19,7 +19,7 @@ use crate::state::{self, Direction, tcp};
 use crate::sync::{Change, change};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
-use crate::table::{Entry, Tuple, V4, V6, insert, slot, template};
+use crate::table::{Entry, Meta, Tuple, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{RST, SYN};
 
@@ -157,8 +157,8 @@ pub(super) fn request<P: Platform, F: Ip>(
     entry: &Entry<F>,
     now: Tick,
 ) -> Step {
-    let destination = platform.destination(entry.destination);
-    let Some(destination) = destination.filter(|destination| destination.is_available()) else {
+    let known = platform.destination(entry.destination);
+    let Some(destination) = known.filter(|destination| destination.is_available()) else {
         if entry.method as u32 == method::BYPASS {
             hand_over(platform, |words| &words.connection, found.index);
             return next::<F>(Program::Bypass, Program::Bypass6);
@@ -167,6 +167,10 @@ pub(super) fn request<P: Platform, F: Ip>(
         // gets another server. Whoever goes on with the old one does not.
         let may_end = !found.slot.is_in_control(found.meta);
         let opens = may_end && state::opens(frame.protocol, frame.signal);
+        if !opens && known.is_some_and(Destination::ends) {
+            hand_over(platform, |words| &words.connection, found.index);
+            return next::<F>(Program::End, Program::End6);
+        }
         let expire = may_end && config.settings.expire_nodest_conn.load(order::PLAIN) != 0;
         if opens || expire {
             release::<P, F>(platform, found.index, found.meta);
@@ -234,11 +238,17 @@ pub(super) fn track<P: Platform, F: Ip>(
     }
     let mut state = found.meta.state();
     if !state::is_plain(frame.protocol, state, frame.signal) {
-        let secure = if state::is_secure(config) { SECURE } else { 0 };
-        let packet = direction as u32 | secure | (frame.signal as u32) << 8 | found.meta.version() << 16;
+        let packet = packet(direction, frame.signal, found.meta, config);
         state = transition::<P, F>(platform, found.index, packet, frame.protocol as u32) as u8;
     }
     found.slot.refresh(state::expiry(config, frame.protocol, state, now));
+}
+
+/// What [`transition`] is to know of a packet with this signal, found to belong to the entry with this meta.
+#[inline(always)]
+pub(super) fn packet(direction: Direction, signal: u8, meta: Meta, config: &Config) -> u32 {
+    let secure = if state::is_secure(config) { SECURE } else { 0 };
+    direction as u32 | secure | (signal as u32) << 8 | meta.version() << 16
 }
 
 /// In the word that [`transition`] takes: TCP's state table is the one against floods.
@@ -247,7 +257,7 @@ const SECURE: u32 = 0x80;
 /// Moves the connection of the entry `index` to the state that follows from direction (low octet) and signal
 /// (next octet) of a packet that was found to belong to this version (upper half) of the slot; the new state. Scalars only, for it is a BPF function of its own.
 #[inline(never)]
-fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protocol: u32) -> u32 {
+pub(super) fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u32, protocol: u32) -> u32 {
     let direction = match packet & 0x7f {
         0 => Direction::Input,
         1 => Direction::Output,

@@ -13,6 +13,7 @@ mod create_reply;
 mod cut;
 mod deliver;
 mod encapsulate;
+mod end;
 mod established;
 mod fit;
 mod ftp;
@@ -178,6 +179,10 @@ programs! {
     ImportReply = "import_reply" => import::import_reply4,
     /// The same for IPv6.
     ImportReply6 = "import_reply6" => import::import_reply6,
+    /// Ends the [`Handover::connection`], whose destination was deleted together with its connections.
+    End = "end" => end::end,
+    /// The same for IPv6.
+    End6 = "end6" => end::end6,
     /// Tells the packet's sender the [`Handover::cause`] that it cannot go on for.
     Reject = "reject" => reject::reject,
     /// Shows the packet, which is dropped for the [`Handover::event`], to whoever watches.

@@ -9,6 +9,7 @@ mod calls;
 mod choices;
 mod defence;
 mod direct_route;
+mod ends;
 mod errors;
 mod extensions;
 mod fixture;

@@ -27,6 +27,7 @@ enum Kind {
     Grpc,
     Grpcs,
     File,
+    Smtp,
     /// A conversation that everybody knows: what is sent, and the pattern of the answer, in turn.
     Known(&'static [(&'static [u8], &'static str)]),
 }
@@ -47,15 +48,7 @@ const KINDS: [(&str, Kind); 24] = [
     ("grpc", Kind::Grpc),
     ("grpcs", Kind::Grpcs),
     ("file", Kind::File),
-    // RFC 5321.
-    (
-        "smtp",
-        Kind::Known(&[
-            (b"", "(?m)^220[ \r]"),
-            (b"HELO localhost\r\n", "(?m)^250[ \r]"),
-            (b"QUIT\r\n", "(?m)^221[ \r]"),
-        ]),
-    ),
+    ("smtp", Kind::Smtp),
     // RFC 959.
     ("ftp", Kind::Known(&[(b"", "(?m)^220[ \r]"), (b"QUIT\r\n", "(?m)^221[ \r]")])),
     // RFC 1939.
@@ -75,8 +68,8 @@ const KINDS: [(&str, Kind); 24] = [
     ("postgres", Kind::Known(&[(b"\x00\x00\x00\x08\x04\xd2\x16\x2f", "^[SN]")])),
 ];
 
-/// What the section says that is to be done: the kind's name, and what that means.
-pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
+/// What the section says that is to be done: the kind's name, if there is such a kind, and what that means, if it is complete.
+pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Option<Probe>)> {
     let kinds = KINDS.map(|(name, kind)| (name, (name, kind)));
     let Some((name, kind)) = section.choice("type", &kinds) else {
         if !section.has("type") {
@@ -84,7 +77,11 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
         }
         return None;
     };
-    let probe = match kind {
+    Some((name, of_kind(section, kind)))
+}
+
+fn of_kind(section: &Section<'_>, kind: Kind) -> Option<Probe> {
+    Some(match kind {
         Kind::Never => Probe::Never,
         Kind::Tcp => stream(section, None),
         Kind::Tls => {
@@ -120,15 +117,26 @@ pub(super) fn probe(section: &Section<'_>) -> Option<(&'static str, Probe)> {
             Probe::Grpc(grpc(section, Some(tls)))
         }
         Kind::File => Probe::File(file(section)?),
-        Kind::Known(steps) => {
-            let step = |(send, pattern): &(&[u8], &str)| {
-                Some(Step { send: send.to_vec(), expect: Some(Expected::Pattern(Regex::new(pattern).ok()?)) })
-            };
-            let steps: Option<Vec<_>> = steps.iter().map(step).collect();
-            Probe::Stream { dialogue: Dialogue(steps?), tls: None }
+        // RFC 5321.
+        Kind::Smtp => {
+            let name = section.parsed("helo", "a host's name", host_name);
+            let hello = format!("HELO {}\r\n", name.map_or("localhost".to_owned(), |name| name.value));
+            known(&[
+                (b"", "(?m)^220[ \r]"),
+                (hello.as_bytes(), "(?m)^250[ \r]"),
+                (b"QUIT\r\n", "(?m)^221[ \r]"),
+            ])?
         }
+        Kind::Known(steps) => known(steps)?,
+    })
+}
+
+fn known(steps: &[(&[u8], &str)]) -> Option<Probe> {
+    let step = |(send, pattern): &(&[u8], &str)| {
+        Some(Step { send: send.to_vec(), expect: Some(Expected::Pattern(Regex::new(pattern).ok()?)) })
     };
-    Some((name, probe))
+    let steps: Option<Vec<_>> = steps.iter().map(step).collect();
+    Some(Probe::Stream { dialogue: Dialogue(steps?), tls: None })
 }
 
 fn stream(section: &Section<'_>, tls: Option<Tls>) -> Probe {
@@ -177,10 +185,11 @@ fn http(section: &Section<'_>, tls: Option<Tls>) -> Http {
 }
 
 fn host(section: &Section<'_>) -> Option<String> {
-    let host = section.parsed("host", "a host's name", |text| {
-        (!text.is_empty() && is_visible(text)).then(|| text.to_owned())
-    });
-    host.map(|host| host.value)
+    section.parsed("host", "a host's name", host_name).map(|host| host.value)
+}
+
+fn host_name(text: &str) -> Option<String> {
+    (!text.is_empty() && is_visible(text)).then(|| text.to_owned())
 }
 
 fn is_visible(text: &str) -> bool {

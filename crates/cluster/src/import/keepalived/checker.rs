@@ -9,13 +9,12 @@ use super::tree::Statement;
 use crate::import::value::Table;
 
 const SOURCE: &str = "checks leave by the address that the route says";
-const UNTRANSLATED: [(&str, &str); 8] = [
+const UNTRANSLATED: [(&str, &str); 7] = [
     ("bindto", SOURCE),
     ("bind_if", SOURCE),
     ("bind_port", SOURCE),
     ("fwmark", SOURCE),
     ("http_protocol", "requests are HTTP/1.1"),
-    ("helo_name", "the name said is localhost"),
     ("user", "programs run as the user of `rlvs cluster`; let the program be setpriv or runuser"),
     ("tls_compliant", "TLS is always spoken as the standard has it"),
 ];
@@ -182,18 +181,23 @@ impl<'s> Checker<'s> {
 
     /// Also in the old form, with a `host` block for each address asked.
     fn smtp(self, context: &mut Context) -> Vec<Table> {
-        let (hosts, rest): (Vec<_>, Vec<_>) = self.rest.iter().partition(|inner| inner.keyword() == "host");
+        let (hosts, rest): (Vec<&Statement>, Vec<_>) =
+            self.rest.iter().partition(|inner| inner.keyword() == "host");
+        let (names, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|inner| inner.keyword() == "helo_name");
+        let name = names.last().and_then(|name| context.text(name));
+        let table = Table::of_type("smtp").with_some("helo", name);
         let general = Self { rest, ..self };
         general.nothing_more(context);
         if hosts.is_empty() {
-            return vec![general.check(Table::of_type("smtp"), 1, Duration::from_secs(1))];
+            return vec![general.check(table, 1, Duration::from_secs(1))];
         }
         let check = |context: &mut Context, host: &'s Statement| {
             let (address, timing) = (general.address.clone(), general.timing);
             let own = Self { timing, address, port: general.port, rest: Vec::new() };
             let own = own.with(context, host.block());
             own.nothing_more(context);
-            own.check(Table::of_type("smtp"), 1, Duration::from_secs(1))
+            own.check(table.clone(), 1, Duration::from_secs(1))
         };
         hosts.into_iter().map(|host| check(context, host)).collect()
     }

@@ -65,6 +65,16 @@ impl Context {
         duration
     }
 
+    /// `smtp_alert`: our mails are about everything.
+    pub(super) fn alert(&mut self, statement: &Statement) {
+        if self.flag(statement) == Some(false) {
+            self.untranslated(
+                statement,
+                "a [mail] is about all that happens; take it out of the file to have none",
+            );
+        }
+    }
+
     /// On or off; a keyword alone is on.
     pub(super) fn flag(&mut self, statement: &Statement) -> Option<bool> {
         match statement.argument() {

@@ -1,6 +1,7 @@
 //! What is defined once and used elsewhere, wherever it stands: `global_defs`, `vrrp_script`, groups.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::context::Context;
@@ -9,22 +10,15 @@ use super::tree::Statement;
 use crate::import::draft::Block;
 use crate::import::value::Table;
 
-const MAIL: &str = "a `notify` program can send mail";
+const MAIL: &str = "the name said is the address";
 const USER: &str = "programs run as the user of `rlvs cluster`; let the program be setpriv or runuser";
 const FIFO: &str = "a `notify` program gets the same words as arguments";
 const NAMESPACE: &str = "start `rlvs cluster` in the namespace: `ip netns exec`";
 const FIXED: &str = "it cannot be set; leave it out";
 
 /// What has a meaning that our file cannot express.
-const UNTRANSLATED: [(&str, &str); 31] = [
-    ("notification_email", MAIL),
-    ("notification_email_from", MAIL),
-    ("smtp_server", MAIL),
+const UNTRANSLATED: [(&str, &str); 24] = [
     ("smtp_helo_name", MAIL),
-    ("smtp_connect_timeout", MAIL),
-    ("smtp_alert", MAIL),
-    ("smtp_alert_vrrp", MAIL),
-    ("smtp_alert_checker", MAIL),
     ("script_user", USER),
     ("notify_fifo", FIFO),
     ("notify_fifo_script", FIFO),
@@ -51,7 +45,8 @@ const UNTRANSLATED: [(&str, &str); 31] = [
 ];
 
 /// What changes nothing that we do: names for mails and files, the process's own priorities, and what is on anyway.
-const WITHOUT_EFFECT: [&str; 32] = [
+const WITHOUT_EFFECT: [&str; 33] = [
+    "smtp_connect_timeout",
     "router_id",
     "enable_script_security",
     "vrrp_skip_check_adv_addr",
@@ -114,6 +109,8 @@ pub(super) struct Announce {
 #[derive(Clone, Debug, Default)]
 struct Script {
     command: Option<Vec<String>>,
+    /// It only connects to that port.
+    connects: Option<(IpAddr, u16)>,
     interval: Option<Duration>,
     timeout: Option<Duration>,
     rise: Option<u32>,
@@ -156,8 +153,13 @@ impl Globals {
     pub(super) fn script(&self, name: &str) -> Option<(Table, &[String])> {
         let script = self.scripts.get(name)?;
         let interval = script.interval.unwrap_or(Duration::from_secs(1));
-        let check = Table::of_type("command")
-            .with("command", script.command.clone()?)
+        let check = match script.connects {
+            Some((address, port)) => {
+                Table::of_type("tcp").with("address", address.to_string()).with("port", port)
+            }
+            None => Table::of_type("command").with("command", script.command.clone()?),
+        };
+        let check = check
             .with("interval", interval)
             .with("retry", interval)
             .with("timeout", script.timeout.unwrap_or(interval))
@@ -181,6 +183,7 @@ impl Globals {
     }
 
     fn definitions(&mut self, context: &mut Context, global: &Statement) {
+        mail(context, global);
         for statement in global.block() {
             match statement.keyword() {
                 "vrrp_version" => self.version = context.number(statement),
@@ -194,19 +197,51 @@ impl Globals {
                     context.draft.blocks.insert(0, block);
                 }
                 keyword if WITHOUT_EFFECT.contains(&keyword) => {}
-                "smtp_alert" | "smtp_alert_vrrp" | "smtp_alert_checker" | "vrrp_strict"
-                    if statement.argument().is_some() && context.flag(statement) == Some(false) => {}
+                "smtp_alert" | "smtp_alert_vrrp" | "smtp_alert_checker" => context.alert(statement),
+                // They make a [mail] together.
+                "notification_email" | "notification_email_from" | "smtp_server" => {}
+                "vrrp_strict" if statement.argument().is_some() && context.flag(statement) == Some(false) => {
+                }
                 _ => context.other(statement, &UNTRANSLATED),
             }
         }
     }
 }
 
+/// Who is told of what happens, if keepalived would tell anybody.
+fn mail(context: &mut Context, global: &Statement) {
+    let find = |keyword| global.block().iter().find(|statement| statement.keyword() == keyword);
+    let Some(recipients) = find("notification_email") else { return };
+    let Some(server) = find("smtp_server").filter(|server| server.argument().is_some()) else {
+        return context.untranslated(recipients, "without `smtp_server` nobody is told");
+    };
+    let mut block = Block::new("[mail]", &recipients.place, "notification_email");
+    let (host, port) = (server.argument().unwrap_or_default(), server.words.get(2));
+    let host = match host.parse() {
+        Ok(IpAddr::V6(address)) if port.is_some() => format!("[{address}]"),
+        _ => host.to_owned(),
+    };
+    block.set("server", port.map_or(host.clone(), |port| format!("{host}:{port}")));
+    let from = find("notification_email_from").and_then(Statement::argument);
+    block.set("from", mailbox(from.unwrap_or("keepalived")));
+    let to: Vec<_> = recipients.block().iter().map(|line| mailbox(line.keyword())).collect();
+    block.set("to", to);
+    context.draft.blocks.push(block);
+}
+
+/// A user of the mail server has no domain in keepalived's file.
+fn mailbox(text: &str) -> String {
+    if text.contains('@') { text.to_owned() } else { format!("{text}@localhost") }
+}
+
 fn script(context: &mut Context, definition: &Statement) -> Script {
     let mut script = Script::default();
     for statement in definition.block() {
         match statement.keyword() {
-            "script" => script.command = script::command(context, statement, true),
+            "script" => match statement.argument().and_then(connection) {
+                Some(endpoint) => script.connects = Some(endpoint),
+                None => script.command = script::command(context, statement, true),
+            },
             "interval" => script.interval = context.timer(statement),
             "timeout" => script.timeout = context.timer(statement),
             "rise" => script.rise = context.number(statement),
@@ -220,6 +255,12 @@ fn script(context: &mut Context, definition: &Statement) -> Script {
         }
     }
     script
+}
+
+/// `</dev/tcp/ADDRESS/PORT`, by which a shell finds out whether somebody listens.
+fn connection(text: &str) -> Option<(IpAddr, u16)> {
+    let (address, port) = text.trim().strip_prefix('<')?.trim().strip_prefix("/dev/tcp/")?.split_once('/')?;
+    Some((address.parse().ok()?, port.parse().ok()?))
 }
 
 /// `SSL { certificate FILE key FILE }`.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Config, Instance, Probe, Service, Start, Version, Watched, WhenDown};
+use crate::config::{Config, Instance, Probe, Recipient, Service, Start, Version, Watched, WhenDown};
 use rlvs_ipvs::{ForwardingMethod, Netmask, ServiceFlags};
 use std::time::Duration;
 
@@ -33,6 +33,35 @@ fn checked(checkers: &str) -> String {
     format!(
         "virtual_server 192.0.2.10 80 {{\n protocol TCP\n real_server 10.0.0.1 8080 {{\n {checkers}\n }}\n}}"
     )
+}
+
+#[test]
+fn mail_goes_where_keepalived_would_send_it() {
+    let mail = "global_defs {\n notification_email {\n ops\n a@example.org\n }\n notification_email_from b@example.org\n \
+                smtp_server 2001:db8::25 26\n smtp_connect_timeout 30\n smtp_alert\n}\n";
+    let Translation { text, problems } = translate(mail, Path::new("k.conf"), "id").unwrap();
+    assert_eq!(problems, []);
+    let recipients = Config::parse(&text, Path::new("")).unwrap().recipients;
+    let [Recipient::Mail(mail)] = recipients.as_slice() else { panic!("{text}") };
+    assert_eq!((mail.host.as_str(), mail.port, mail.from.as_str()), ("2001:db8::25", 26, "b@example.org"));
+    assert_eq!(mail.to, ["ops@localhost", "a@example.org"]);
+}
+
+#[test]
+fn scripts_that_only_connect_become_checks_and_servers_of_marks_are_asked_at_their_ports() {
+    let text = "vrrp_script s {\n script \"</dev/tcp/127.0.0.1/80\"\n interval 2\n}\n\
+                vrrp_instance A {\n interface eth0\n virtual_router_id 1\n smtp_alert\n virtual_ipaddress {\n 192.0.2.1\n \
+                192.0.2.1 label eth0:1\n }\n track_script {\n s\n }\n}\n\
+                virtual_server fwmark 5 {\n lvs_method NAT\n real_server 10.0.0.1 81 {\n TCP_CHECK {\n }\n \
+                SMTP_CHECK {\n connect_port 25\n helo_name a.example\n }\n }\n}\n";
+    let Translation { text, problems } = translate(text, Path::new("k.conf"), "id").unwrap();
+    assert_eq!(problems, [], "{text}");
+    let config = Config::parse(&text, Path::new("")).unwrap();
+    assert_eq!(config.instances[0].addresses.len(), 1, "{text}");
+    assert!(text.contains(r#"type = "tcp", address = "127.0.0.1", port = 80"#), "{text}");
+    let checks = &config.services[0].servers[0].checks;
+    assert_eq!(checks.iter().map(|check| check.port).collect::<Vec<_>>(), [81, 25]);
+    assert!(text.contains(r#"helo = "a.example""#), "{text}");
 }
 
 #[test]

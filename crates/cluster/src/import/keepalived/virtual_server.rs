@@ -18,14 +18,11 @@ use crate::import::hooks::Hooks;
 use crate::import::value::Table;
 use crate::plan;
 
-const MAIL: &str = "a `notify` program can send mail";
-const UNTRANSLATED: [(&str, &str); 4] = [
+const UNTRANSLATED: [(&str, &str); 3] = [
     ("ha_suspend", "servers are checked whoever has the address"),
     ("omega", "services and servers stay when `rlvs cluster` ends"),
     ("sorry_server_inhibit", "the sorry server is added and deleted"),
-    ("smtp_alert", MAIL),
 ];
-const UNTRANSLATED_SERVER: [(&str, &str); 1] = [("smtp_alert", MAIL)];
 /// What changes nothing that we do.
 const WITHOUT_EFFECT: [&str; 3] = ["warmup", "snmp_name", "log_all_failures"];
 /// keepalived's time of persistence where none is said: six minutes.
@@ -142,8 +139,8 @@ fn one(context: &mut Context, server: &mut VirtualServer, statement: &Statement)
         "sorry_server_lvs_method" => server.sorry_method = Method::of(context, statement),
         "inhibit_on_failure" => server.inhibit = context.flag(statement) == Some(true),
         "virtualhost" => server.host = context.text(statement),
+        "smtp_alert" => context.alert(statement),
         "ip_family" => server.is_v6 = statement.argument() == Some("inet6"),
-        "smtp_alert" if statement.argument().is_some() && context.flag(statement) == Some(false) => {}
         keyword if WITHOUT_EFFECT.contains(&keyword) => {}
         _ if server.timing.take(context, statement) => {}
         _ => context.other(statement, &UNTRANSLATED),
@@ -189,7 +186,7 @@ fn real_server(
             "notify_up" => real.up = script::command(context, statement, false),
             "notify_down" => real.down = script::command(context, statement, false),
             "virtualhost" => host = context.text(statement),
-            "smtp_alert" if statement.argument().is_some() && context.flag(statement) == Some(false) => {}
+            "smtp_alert" => context.alert(statement),
             keyword if WITHOUT_EFFECT.contains(&keyword) => {}
             _ if timing.take(context, statement) => {}
             // What they inherit may stand below them.
@@ -207,7 +204,7 @@ fn real_server(
                 real.checks.extend(checks);
                 real.alpha |= timing.alpha == Some(true);
             }
-            None => context.other(statement, &UNTRANSLATED_SERVER),
+            None => context.other(statement, &[]),
         }
     }
     Some(real)
@@ -285,13 +282,14 @@ fn write(
         if tell && !mark && own.is_none() && real.port.is_some_and(|own| own != port) {
             context.untranslated(&real.statement, format!("only NAT changes the port; it is {port}"));
         }
-        block.add(real.block(server, own));
+        block.add(real.block(server, own, mark));
     }
     block.set_some("notify", hooks.notify());
 }
 
 impl RealServer {
-    fn block(&self, server: &VirtualServer, port: Option<u16>) -> Block {
+    /// `mark`: of a service that has no port which its checks could ask.
+    fn block(&self, server: &VirtualServer, port: Option<u16>, mark: bool) -> Block {
         let statement = &self.statement;
         let mut block = Block::new("[[service.server]]", &statement.place, statement.words.join(" "));
         block.set("address", port.map_or(self.address.to_string(), |port| endpoint(self.address, port)));
@@ -307,7 +305,9 @@ impl RealServer {
         if self.inhibit {
             block.set("when_down", "quiesce");
         }
-        match self.checks.as_slice() {
+        let asked = self.port.filter(|_| mark);
+        let checks: Vec<_> = self.checks.iter().map(|check| check.clone().or_some("port", asked)).collect();
+        match checks.as_slice() {
             [] => {}
             [check] => block.set("check", check.clone()),
             checks => block.set("check", checks.to_vec()),

@@ -14,7 +14,7 @@ const VMAC: &str = "the addresses come with the interface's own MAC address, whi
 const ROUTES: &str = "let the `notify` program add and delete them";
 const FIXED: &str = "it cannot be set; leave it out";
 
-const UNTRANSLATED: [(&str, &str); 28] = [
+const UNTRANSLATED: [(&str, &str); 27] = [
     ("use_vmac", VMAC),
     ("use_vmac_addr", VMAC),
     ("vmac_xmit_base", VMAC),
@@ -42,7 +42,6 @@ const UNTRANSLATED: [(&str, &str); 28] = [
     ("notify_priority_changes", "there is no word for it in `notify`"),
     ("notify_deleted", "an instance that goes is told as STOP"),
     ("lvs_sync_daemon_interface", "`ipvsadm --start-daemon` synchronises connections"),
-    ("smtp_alert", "a `notify` program can send mail"),
 ];
 const TRACKED: [(&str, &str); 3] = [
     ("track_file", "let a check of the type \"command\" in `track` look into the file"),
@@ -170,6 +169,7 @@ fn one(
                 }
             }
         }
+        "smtp_alert" => context.alert(statement),
         "mcast_src_ip" | "unicast_src_ip" => instance.source = context.text(statement),
         "authentication" => authentication(context, instance, statement),
         "v3_checksum_as_v2" => instance.old_checksum = context.flag(statement) == Some(true),
@@ -189,7 +189,6 @@ fn one(
         | "debug"
         | "track_src_ip"
         | "no_virtual_ipaddress" => {}
-        "smtp_alert" if statement.argument().is_some() && context.flag(statement) == Some(false) => {}
         _ => context.other(statement, &UNTRANSLATED),
     }
 }
@@ -211,8 +210,11 @@ fn address(context: &mut Context, instance: &mut Instance, line: &Statement, adv
             word => context.wrong(line, format!("the word {word} is unknown")),
         }
     }
-    let list = if advertised { &mut instance.addresses } else { &mut instance.excluded };
-    list.push(address);
+    // keepalived takes an address that is there already for the same one.
+    if !instance.addresses.contains(&address) && !instance.excluded.contains(&address) {
+        let list = if advertised { &mut instance.addresses } else { &mut instance.excluded };
+        list.push(address);
+    }
 }
 
 /// The device that all addresses are on, if it is not the instance's interface.

@@ -1,0 +1,72 @@
+//! Resets: what a client gets that goes on with a TCP connection whose real server has failed.
+//!
+//! The client's packet becomes the reset, cut after its TCP header and sent back the way it came, with the VIP as its source. Its
+//! sequence number is the one that the client has just acknowledged, so the client takes it for its server's (RFC 9293, 3.10.7.4;
+//! RFC 5961, 3.2).
+
+use crate::frame::Frame;
+use crate::platform::Platform;
+use rlvs_packet::checksum::sum_of;
+use rlvs_packet::ethernet::Ethernet;
+use rlvs_packet::ipv4::{self, Ipv4};
+use rlvs_packet::ipv6::Ipv6;
+use rlvs_packet::protocol;
+use rlvs_packet::tcp::{RST, Tcp};
+use zerocopy::network_endian::{U16, U32};
+
+/// Turns the IPv4 packet, whose acknowledgement number counts, into a reset for its sender.
+#[inline(always)]
+pub(crate) fn reset4<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+    let ip = platform.read::<Ipv4>(frame.l3)?;
+    let outer = Ipv4 {
+        version_length: Ipv4::PLAIN,
+        tos: 0,
+        total_length: U16::new((Ipv4::LENGTH + Tcp::LENGTH) as u16),
+        identification: U16::ZERO,
+        fragment: U16::new(ipv4::DONT_FRAGMENT),
+        ttl: HOPS,
+        protocol: protocol::TCP,
+        checksum: [0; 2],
+        source: ip.destination,
+        destination: ip.source,
+    };
+    let addresses = sum_of(&outer.source) + sum_of(&outer.destination);
+    answer(platform, frame, frame.l3 + Ipv4::LENGTH, addresses)?;
+    platform.write(frame.l3, outer.with_checksum())
+}
+
+/// The same for IPv6.
+#[inline(always)]
+pub(crate) fn reset6<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+    let ip = platform.read::<Ipv6>(frame.l3)?;
+    let outer = Ipv6 {
+        version_class_flow: Ipv6::version_and_class(0),
+        payload_length: U16::new(Tcp::LENGTH as u16),
+        next_header: protocol::TCP,
+        hop_limit: HOPS,
+        source: ip.destination,
+        destination: ip.source,
+    };
+    let addresses = sum_of(&outer.source) + sum_of(&outer.destination);
+    answer(platform, frame, frame.l3 + Ipv6::LENGTH, addresses)?;
+    platform.write(frame.l3, outer)
+}
+
+/// What a packet of this machine may pass.
+const HOPS: u8 = 64;
+
+/// Writes the TCP header at `l4`, cuts the packet after it, and turns the link header round; `addresses` is the sum of both.
+#[inline(always)]
+fn answer<P: Platform>(platform: &P, frame: &Frame, l4: usize, addresses: u32) -> Option<()> {
+    let link = platform.read::<Ethernet>(0)?;
+    let packet = platform.read::<Tcp>(frame.l4)?;
+    let ports = [packet.destination, packet.source];
+    let reset = Tcp::bare(ports, packet.acknowledgement, U32::ZERO, RST, addresses);
+    // What was between the IP header and the TCP header, and behind that, goes.
+    let surplus = platform.length() as i32 - (l4 + Tcp::LENGTH) as i32;
+    if surplus > 0 && !platform.move_tail(-surplus) {
+        return None;
+    }
+    platform.write(l4, reset)?;
+    platform.write(0, Ethernet { destination: link.source, source: link.destination, kind: link.kind })
+}
