@@ -75,7 +75,7 @@ enum Task {
         #[arg(value_name = "PART", conflicts_with_all = ["compare", "budget", "lab", "peers"])]
         parts: Vec<String>,
         /// How often each case is run after a first time that does not count
-        #[arg(long, default_value_t = 5, conflicts_with_all = ["compare", "budget", "lab", "peers"])]
+        #[arg(long, default_value_t = 3, conflicts_with_all = ["compare", "budget", "lab", "peers"])]
         runs: u32,
         /// Beside another commit, which is built in target/compare: both are measured in turns
         #[arg(long, value_name = "COMMIT")]
