@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::lab::{Lab, Target, reply, request};
-use crate::network::{self, METHODS, Method};
+use crate::network::{METHODS, Method, Network, tables};
 use crate::plan::{Plan, SYN};
 
 /// Entries of the connection tables: few, for nothing is gained by more where caches do not count.
@@ -16,9 +16,8 @@ const FRAMES: u32 = 1 << 12;
 
 /// Prints the budget as TOML: instructions of the machine for a frame, less those of the harness.
 pub fn run() -> Result<()> {
-    let host = network::with_services(SLOTS)?;
-    let text = host.run(|| {
-        let mut lab = Lab::open(SLOTS)?;
+    let network = Network::with_services(tables(SLOTS), "")?;
+    let text = network.measure(SLOTS, |mut lab| {
         let mut text = String::from("[instructions]\n");
         for method in METHODS {
             for (path, count) in measure(&mut lab, method)? {

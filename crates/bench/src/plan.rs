@@ -1,12 +1,14 @@
 //! What the shim makes of the frame: the other side of `crates/xdp/src/bench.rs`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Octets of IPv4 frames, and of IPv6 ones.
 pub const LENGTH4: usize = 64;
 pub const LENGTH6: usize = 80;
 /// Words of the plan in its map.
-pub const WORDS: usize = 14;
+pub const WORDS: usize = 16;
+/// The first of the services that a plan may spread its flows over; the others have the addresses after it.
+pub const FIRST_SERVICE: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 0);
 /// TCP's flags.
 pub const SYN: u8 = 2;
 pub const ACK: u8 = 16;
@@ -28,6 +30,10 @@ pub struct Plan {
     pub reply: bool,
     /// Walks of different rounds take different ways.
     pub round: u32,
+    /// The flows come in the order that was drawn in advance.
+    pub drawn: bool,
+    /// Services from [`FIRST_SERVICE`] on that the flows are spread over; 0: that of the plan.
+    pub services: u32,
 }
 
 impl Plan {
@@ -40,13 +46,19 @@ impl Plan {
             *word = u64::from_ne_bytes(eight);
         }
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        // 5 modulo 8, and odd: the period is full.
-        let multiplier = 0x9e37_79b1_u32.wrapping_mul(2 * self.round + 1) & !7 | 5;
-        let increment = 0x7f4a_7c15_u32.wrapping_add(2 * self.round);
+        let (multiplier, increment) = if self.drawn {
+            (1, 1)
+        } else {
+            // 5 modulo 8, and odd: the period is full.
+            let multiplier = 0x9e37_79b1_u32.wrapping_mul(2 * self.round + 1) & !7 | 5;
+            (multiplier, 0x7f4a_7c15_u32.wrapping_add(2 * self.round))
+        };
         words[10] = pair(0, multiplier);
         words[11] = pair(increment, (1 << self.flows) - 1);
         words[12] = pair(self.base, self.reply.into());
-        words[13] = pair(if self.destination.0.is_ipv6() { 6 } else { 4 }, 0);
+        words[13] = pair(if self.destination.0.is_ipv6() { 6 } else { 4 }, self.drawn.into());
+        words[14] = pair(self.services, self.flows);
+        words[15] = pair(FIRST_SERVICE.to_bits(), 0);
         words
     }
 
@@ -108,6 +120,8 @@ mod tests {
                 base: 0,
                 reply: false,
                 round,
+                drawn: false,
+                services: 0,
             };
             let words = plan.words();
             let (mask, multiplier, increment) =

@@ -36,6 +36,9 @@ fn told(method: Method, family: Family) -> Result<()> {
     let mut cluster = scene.start_cluster()?;
     let at = SocketAddr::new(family.vip(), 80);
     let client = &scene.cluster.net.client;
+    let flow = Flow::open(client, SocketAddr::new(family.vip(), UDP_PORT))?;
+    let number = if flow.ask()? == "rs1" { 1 } else { 2 };
+    let (dead, alive) = (number - 1, 2 - number);
     // Two connections to each server: of these clients one waits for a download to go on, the other for nothing.
     let mut idle = [connect(client, at)?, connect(client, at)?];
     let downloads = [connect(client, at)?, connect(client, at)?];
@@ -47,9 +50,6 @@ fn told(method: Method, family: Family) -> Result<()> {
     ensure!(
         names(&[&idle[0].1, &idle[1].1, &downloads[0].1, &downloads[1].1]) == ["rs1", "rs2", "rs1", "rs2"]
     );
-    let flow = Flow::open(client, SocketAddr::new(family.vip(), UDP_PORT))?;
-    let number = if flow.ask()? == "rs1" { 1 } else { 2 };
-    let (dead, alive) = (number - 1, 2 - number);
 
     nginx[dead].signal(Signal::STOP)?;
     let ended = idle[dead].0.read(&mut [0; 64]).map_err(|error| error.kind());

@@ -14,7 +14,7 @@ mod home;
 mod maps;
 
 use aya_ebpf::bindings::xdp_action;
-use aya_ebpf::btf_maps::{Array, LruHashMap, ProgramArray};
+use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use rlvs_packet::ethernet::Ethernet;
@@ -39,7 +39,7 @@ const DESTINATION4: (usize, usize) = (30, 36);
 const SOURCE6: (usize, usize) = (34, 54);
 const DESTINATION6: (usize, usize) = (50, 56);
 
-/// What [`shim`] makes of the frame; `crates/bench/src/plan.rs` writes it.
+/// What [`shim`] makes of the frame; `crates/bench/src/plan.rs` writes it. Each CPU has its own.
 #[repr(C)]
 pub struct Plan {
     /// The frame, but for the client's address and port.
@@ -57,11 +57,27 @@ pub struct Plan {
     reply: AtomicU32,
     /// 6: an IPv6 frame.
     family: AtomicU32,
+    /// 1: the walk is over [`DRAWN`], which says the flows.
+    drawn: AtomicU32,
+    /// Virtual services (IPv4) that the flows are spread over, from the address `first_service` on; 0: that of the template.
+    services: AtomicU32,
+    /// log2 of the number of flows.
+    shift: AtomicU32,
+    /// In the machine's byte order.
+    first_service: AtomicU32,
+    /// A plan is whole cache lines.
+    reserved: AtomicU32,
 }
 
 /// The plan.
 #[btf_map]
-pub static PLAN: Array<Plan, 1, 0> = Array::new();
+pub static PLAN: PerCpuArray<Plan, 1, 0> = PerCpuArray::new();
+/// Flows in the order of their packets, drawn in advance.
+#[btf_map]
+pub static DRAWN: Array<AtomicU32, 1, 0> = Array::new();
+/// Frames that [`sink`] has taken.
+#[btf_map]
+pub static SUNK: PerCpuArray<AtomicU64, 1, 0> = PerCpuArray::new();
 /// What is measured; empty: the shim alone.
 #[btf_map]
 pub static TARGET: ProgramArray<1> = ProgramArray::new();
@@ -96,7 +112,11 @@ fn next_frame<P: Platform>(platform: &P) -> Option<()> {
         & mask;
     plan.state.store(next, order::PLAIN);
     // The walk's low bits repeat early; a bijection hides that.
-    let flow = plan.base.load(order::PLAIN).wrapping_add(next ^ next >> 5);
+    let picked = match plan.drawn.load(order::PLAIN) {
+        0 => next ^ next >> 5,
+        _ => DRAWN.get(next)?.load(order::PLAIN),
+    };
+    let flow = plan.base.load(order::PLAIN).wrapping_add(picked);
 
     let template: [u64; WORDS4] = [
         plan.template[0].load(order::PLAIN),
@@ -111,6 +131,12 @@ fn next_frame<P: Platform>(platform: &P) -> Option<()> {
     platform.write(0, template)?;
     if six {
         platform.write(64, [plan.template[8].load(order::PLAIN), plan.template[9].load(order::PLAIN)])?;
+    }
+    let services = plan.services.load(order::PLAIN);
+    if services != 0 {
+        let service = picked as u64 * services as u64 >> (plan.shift.load(order::PLAIN) & 31);
+        let address = plan.first_service.load(order::PLAIN).wrapping_add(service as u32).to_be();
+        platform.write(DESTINATION4.0, address)?;
     }
     // 16 ports of each address of 10.0.0.0/8, or with such an end.
     let address = (10 << 24 | flow >> 4 & 0xff_ffff).to_be();
@@ -142,6 +168,16 @@ fn bounce<P: Platform>(platform: &P) -> Option<Verdict> {
     core::mem::swap(&mut header.source, &mut header.destination);
     platform.write(0, header)?;
     Some(Verdict::Transmit)
+}
+
+/// Where live frames end: takes and counts them.
+#[xdp]
+pub fn sink(_: XdpContext) -> u32 {
+    if let Some(sunk) = SUNK.get(0) {
+        // This CPU's own.
+        sunk.store(sunk.load(order::PLAIN) + 1, order::PLAIN);
+    }
+    xdp_action::XDP_DROP
 }
 
 /// A connection in [`KERNEL_TABLE`].

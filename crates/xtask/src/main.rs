@@ -71,15 +71,27 @@ enum Task {
     },
     /// Measure the switch's cost per packet, established and new, beside a floor and the kernel's hash map (root)
     Bench {
+        /// Only these parts: methods, flows, schedulers, services, cores, live, upkeep
+        #[arg(value_name = "PART", conflicts_with_all = ["compare", "budget", "lab", "peers"])]
+        parts: Vec<String>,
+        /// How often each case is run after a first time that does not count
+        #[arg(long, default_value_t = 3, conflicts_with_all = ["compare", "budget", "lab", "peers"])]
+        runs: u32,
         /// Beside another commit, which is built in target/compare: both are measured in turns
         #[arg(long, value_name = "COMMIT")]
         compare: Option<String>,
-        /// How often each is measured for a comparison
-        #[arg(long, default_value_t = 3)]
-        rounds: u32,
+        /// How often each is measured for a comparison; without it 3 times, or once if the other one can only measure everything
+        #[arg(long)]
+        rounds: Option<u32>,
         /// Count instructions instead, in the guest that the program `vm` in this folder starts, and write docs/budget.toml
         #[arg(long, value_name = "FOLDER", conflicts_with = "compare")]
         budget: Option<PathBuf>,
+        /// Beside the kernel's IPVS, in the guest that the program `vm` in this folder starts, by the program `bench` beside it
+        #[arg(long, value_name = "FOLDER", conflicts_with_all = ["compare", "budget"])]
+        lab: Option<PathBuf>,
+        /// Beside nftables' DNAT and HAProxy, on the same network under the same load
+        #[arg(long, conflicts_with_all = ["compare", "budget", "lab"])]
+        peers: bool,
     },
 }
 
@@ -107,12 +119,14 @@ fn run(task: &Task) -> Result<()> {
             fuzz::coverage(&project, *seconds, target.as_deref())
         }
         Task::Fuzz { seconds, coverage: false, target } => fuzz::fuzz(&project, *seconds, target.as_deref()),
-        Task::Bench { compare, rounds, budget } => {
+        Task::Bench { parts, runs, compare, rounds, budget, lab, peers } => {
             build(&project, false)?;
-            match (budget, compare) {
-                (Some(lab), _) => bench::budget(&project, lab),
-                (None, Some(reference)) => bench::compare(&project, reference, *rounds),
-                (None, None) => bench::bench(&project),
+            match (budget, lab, compare) {
+                (Some(lab), ..) => bench::budget(&project, lab),
+                (_, Some(lab), _) => bench::beside_ipvs(&project, lab),
+                (.., Some(reference)) => bench::compare(&project, reference, *rounds),
+                _ if *peers => bench::peers(&project),
+                (None, None, None) => bench::bench(&project, parts, *runs),
             }
         }
         Task::Demo => {

@@ -31,6 +31,7 @@ impl Other {
                 })?;
         let other = Other { folder: project.join("target/compare").join(&commit), commit };
         if !other.folder.is_dir() {
+            eprintln!("xtask: {} is built first; that takes as long as it does for this tree", other.commit);
             other.unpack(project)?;
         }
         let mut objects = command::cargo(&other.folder);

@@ -1,4 +1,6 @@
-//! The loaded programs, and frames through them.
+//! The loaded programs; `frames` sends frames through them.
+
+mod frames;
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
@@ -6,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{Array, HashMap, IterableMap, Map, MapData, ProgramArray};
-use aya::programs::{ProgramInfo, TestRun, TestRunOptions, Xdp};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::programs::{ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
+pub use frames::BATCH;
 use rlvs_director::config::{Config, Tables as Sizes};
 use rlvs_director::connections::{self, Sweeper};
 use rlvs_director::dataplane::{Attachments, DataPlane};
@@ -18,15 +21,13 @@ use rlvs_switch::state::tcp;
 use rlvs_switch::table::{Bucket, Family, WAYS};
 use rlvs_switch::{Memory, order};
 
-use crate::network::{INTERFACE, Method, PORT, tables};
+use crate::network::{INTERFACE, Method, PORT};
 use crate::plan::{ACK, Plan, SYN, WORDS};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
 
-/// log2 of the most flows.
-pub const FLOWS_MAX: u32 = 20;
-/// XDP_TX.
-const TRANSMIT: u32 = 3;
+/// log2 of a million flows.
+pub const MILLION: u32 = 20;
 /// Maps that the measured programs share with the director's.
 const SHARED: [&str; 4] = ["CONFIG", "DESTINATIONS", "COUNTERS", "EVENTS"];
 
@@ -44,7 +45,9 @@ pub struct Lab {
     pub tables: Arc<Tables>,
     programs: Ebpf,
     first_step: ProgramInfo,
-    plan: Array<MapData, [u64; WORDS]>,
+    /// For each CPU.
+    plan: PerCpuArray<MapData, [u64; WORDS]>,
+    drawn: Array<MapData, u32>,
     target: ProgramArray<MapData>,
     kernel_table: HashMap<MapData, [u64; 2], [u32; 4]>,
     /// Entries of the connection table.
@@ -57,21 +60,24 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Adopts the director's data plane and loads the programs for measurement beside it.
-    pub fn open(slots: u32) -> Result<Lab> {
+    /// Adopts the director's data plane and loads the programs for measurement beside it; the kernel's hash map gets so many entries.
+    pub fn open(tables: Sizes, kernel_table: u32) -> Result<Lab> {
         ensure!(!OBJECT.is_empty(), "built without the XDP object: use `cargo xtask bench`");
-        let plane = DataPlane::open(&Config { tables: tables(slots), ..Config::default() })?;
+        let slots = tables.connections;
+        let plane = DataPlane::open(&Config { tables, ..Config::default() })?;
         let pins = pins()?;
         let mut loader = EbpfLoader::new();
         for name in SHARED {
             loader.map_pin_path(name, pins.join("maps").join(name));
         }
-        loader.map_max_entries("KERNEL_TABLE", slots);
+        loader.map_max_entries("KERNEL_TABLE", kernel_table);
+        loader.map_max_entries("DRAWN", 1 << MILLION);
         let mut programs = loader.load(OBJECT).context("cannot load the programs for measurement")?;
         for name in ["shim", "floor", "kernel_map"] {
             program(&mut programs, name)?.load().with_context(|| format!("cannot load {name}"))?;
         }
-        let plan = Array::try_from(take(&mut programs, "PLAN")?)?;
+        let plan = PerCpuArray::try_from(take(&mut programs, "PLAN")?)?;
+        let drawn = Array::try_from(take(&mut programs, "DRAWN")?)?;
         let target = ProgramArray::try_from(take(&mut programs, "TARGET")?)?;
         let kernel_table = HashMap::try_from(take(&mut programs, "KERNEL_TABLE")?)?;
         let index = std::fs::read_to_string(format!("/sys/class/net/{INTERFACE}/ifindex"))?;
@@ -80,6 +86,7 @@ impl Lab {
             first_step: ProgramInfo::from_pin(programs_folder(&pins)?.join("director"))?,
             programs,
             plan,
+            drawn,
             target,
             kernel_table,
             slots,
@@ -109,41 +116,24 @@ impl Lab {
         Ok(())
     }
 
-    /// Sends so many frames; nanoseconds for each, by the kernel's clock, and the last frame as it left.
-    ///
-    /// # Errors
-    ///
-    /// When the last frame was not sent out.
-    pub fn send(&mut self, plan: &Plan, frames: u32) -> Result<(u32, Vec<u8>)> {
-        self.plan.set(0, plan.words(), 0)?;
-        let frame = plan.template();
-        let mut left = [0; 256];
-        // `struct xdp_md`: a frame that came in by the director's interface.
-        let mut context = [0; 24];
-        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        context[12..16].copy_from_slice(&self.interface.to_ne_bytes());
-        let shim = program(&mut self.programs, "shim")?;
-        let result = shim.test_run(TestRunOptions {
-            data_in: Some(&frame),
-            data_out: Some(&mut left),
-            ctx_in: Some(&context),
-            repeat: frames,
-            ..TestRunOptions::new()
-        })?;
-        ensure!(
-            result.return_value == TRANSMIT,
-            "the last of {frames} frames got verdict {} instead of XDP_TX: {plan:?}",
-            result.return_value
-        );
-        Ok((result.duration.as_nanos() as u32, left[..result.data_size_out as usize].to_vec()))
+    /// Fixes the order of flows that plans name as drawn; a million of them.
+    pub fn draw(&mut self, flows: impl Iterator<Item = u32>) -> Result<()> {
+        for (place, flow) in (0..1_u32 << MILLION).zip(flows) {
+            self.drawn.set(place, flow, 0)?;
+        }
+        Ok(())
     }
 
-    /// Opens and acknowledges the largest number of connections, through the switch.
+    /// Opens and acknowledges a million connections, through the switch.
     pub fn establish(&mut self, method: Method) -> Result<()> {
+        self.open_connections(&request(method, MILLION))
+    }
+
+    /// Opens and acknowledges the connections of an established packet's plan.
+    pub fn open_connections(&mut self, plan: &Plan) -> Result<()> {
         self.aim(Target::Director)?;
         for tcp_flags in [SYN, ACK] {
-            let plan = Plan { tcp_flags, round: 7, ..request(method, FLOWS_MAX) };
-            self.send(&plan, 1 << FLOWS_MAX)?;
+            self.send(&Plan { tcp_flags, round: 7, ..*plan }, 1 << plan.flows)?;
         }
         Ok(())
     }
@@ -154,8 +144,8 @@ impl Lab {
         // Longer than any measurement takes.
         let expires = self.tables.now().plus(Tick::in_seconds(3600)).0;
         let vip = u64::from(first_word(method.vip()));
-        for flow in 0..1_u32 << FLOWS_MAX {
-            let (address, port) = Plan::client(flow.wrapping_mul(0x9e37_79b1) & ((1 << FLOWS_MAX) - 1));
+        for flow in 0..1_u32 << MILLION {
+            let (address, port) = Plan::client(flow.wrapping_mul(0x9e37_79b1) & ((1 << MILLION) - 1));
             let ([a, b], [c, d]) = (port.to_be_bytes(), PORT.to_be_bytes());
             let ports = u32::from_ne_bytes([a, b, c, d]);
             let key = [u64::from(address) | vip << 32, u64::from(ports) | 6 << 32];
@@ -174,6 +164,12 @@ impl Lab {
                 })
             })
             .with_context(|| format!("the director has no destination for {}", method.name))
+    }
+
+    /// Connections of a method's destination that are in an active state.
+    pub fn active(&self, method: Method) -> Result<u32> {
+        let destination = self.tables.destination(self.destination(method)?);
+        Ok(destination.map_or(0, |entry| entry.active.load(order::PLAIN)))
     }
 
     /// Established connections, as the director lists them.
@@ -213,7 +209,7 @@ impl Lab {
         Ok(all)
     }
 
-    /// Octets that the kernel books for an entry: of the switch's table, and of its own hash map.
+    /// Octets that the kernel books for an entry: of the switch's table, and of its own hash map, if that has as many.
     pub fn octets(&self) -> Result<(u64, u64)> {
         let ours = MapData::from_pin(self.pins.join("maps/CONNECTIONS4"))?;
         Ok((booked(&ours)? / u64::from(self.slots), booked(self.kernel_table.map())? / u64::from(self.slots)))
@@ -224,7 +220,17 @@ impl Lab {
 pub fn request(method: Method, flows: u32) -> Plan {
     let client = (method.clients(), 0);
     let destination = (method.vip(), PORT);
-    Plan { source: client, destination, tcp_flags: ACK, flows, base: 0, reply: false, round: 0 }
+    Plan {
+        source: client,
+        destination,
+        tcp_flags: ACK,
+        flows,
+        base: 0,
+        reply: false,
+        round: 0,
+        drawn: false,
+        services: 0,
+    }
 }
 
 /// A real server's answer to it.
@@ -248,12 +254,14 @@ fn first_word(address: IpAddr) -> u32 {
     }
 }
 
-fn program<'a>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+/// The program of that name in the object.
+pub fn program<'a>(programs: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program = programs.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
     Ok(program.try_into()?)
 }
 
-fn take(programs: &mut Ebpf, name: &str) -> Result<Map> {
+/// The map of that name in the object.
+pub fn take(programs: &mut Ebpf, name: &str) -> Result<Map> {
     programs.take_map(name).with_context(|| format!("the object has no map {name}"))
 }
 
