@@ -144,8 +144,6 @@ pub struct Egress {
     pub macs_start: AtomicU64,
     /// The rest of our MAC (lower half) and the VLAN (the next 16 bits).
     pub macs_end: AtomicU64,
-    /// Our address towards the destination, in its family: the outer source of tunnels.
-    pub source: [AtomicU32; 4],
 }
 
 impl Egress {
@@ -171,28 +169,30 @@ impl Egress {
 }
 
 /// A destination, in shared memory. The director writes it; the switch writes the numbers of connections.
+///
+/// What packets of known connections need is in its first cache line, what those that open one need besides is in the second.
 #[derive(Default)]
 #[repr(C, align(64))]
 pub struct Destination {
     /// [`flag`].
     pub flags: AtomicU32,
-    /// [`method`] for new connections.
-    pub method: AtomicU32,
-    /// 0: takes no new connections.
-    pub weight: AtomicU32,
     /// Which of the two [`Egress`]es is valid.
     pub current: AtomicU32,
+    /// [`method`] for new connections.
+    pub method: AtomicU32,
+    /// [`Tunnel`], if the method is a tunnel.
+    pub tunnel: AtomicU32,
+    /// The way, twice: the director prepares one and switches with one store.
+    pub egress: [Egress; 2],
+
+    /// 0: takes no new connections.
+    pub weight: AtomicU32,
     /// 4 or 6.
     pub family: AtomicU32,
     /// Port in network order; 0: the client's.
     pub port: AtomicU32,
     /// Address in network order; IPv4 takes the first word.
     pub address: [AtomicU32; 4],
-    /// [`Tunnel`], if the method is a tunnel.
-    pub tunnel: AtomicU32,
-    /// The way, twice: the director prepares one and switches with one store.
-    pub egress: [Egress; 2],
-
     /// Connections in an active state. Changed only when a connection changes.
     pub active: AtomicU32,
     /// The other connections.
@@ -208,6 +208,8 @@ pub struct Destination {
     /// Where its rank is, and the words above it ([`crate::scheduler::ranking`]).
     pub ranks: [AtomicU32; LEVELS],
 
+    /// Our address towards the destination by each way, in its family: the outer source of tunnels.
+    pub sources: [[AtomicU32; 4]; 2],
     /// How many destinations have had this place: what was noted under another number was another one.
     pub incarnation: AtomicU32,
     /// Director only: the last weight that was not 0, or the one that it was added with.
@@ -222,6 +224,9 @@ pub struct Destination {
     pub settled: [AtomicU64; 5],
 }
 
+const _: () = assert!(core::mem::offset_of!(Destination, weight) == 64);
+const _: () = assert!(core::mem::offset_of!(Destination, sources) == 128);
+
 impl Destination {
     /// The tunnel to it.
     #[inline(always)]
@@ -232,7 +237,17 @@ impl Destination {
     /// The valid way.
     #[inline(always)]
     pub fn egress(&self) -> &Egress {
-        if self.current.load(order::LOAD) & 1 == 0 { &self.egress[0] } else { &self.egress[1] }
+        self.way().0
+    }
+
+    /// The valid way, and our address by it.
+    #[inline(always)]
+    pub fn way(&self) -> (&Egress, &[AtomicU32; 4]) {
+        if self.current.load(order::LOAD) & 1 == 0 {
+            (&self.egress[0], &self.sources[0])
+        } else {
+            (&self.egress[1], &self.sources[1])
+        }
     }
 
     /// The address, as its words are held.

@@ -87,7 +87,7 @@ fn set_egress(entry: &Entry, path: &Path) {
             let vlan = via.vlan.unwrap_or(0);
             egress.store_hop(&Hop::new(via.interface, via.destination_mac, via.source_mac, vlan));
             egress.mtu.store(via.mtu, order::PLAIN);
-            for (cell, word) in egress.source.iter().zip(keys::words(via.source)) {
+            for (cell, word) in entry.sources[next as usize].iter().zip(keys::words(via.source)) {
                 cell.store(word, order::PLAIN);
             }
         }

@@ -28,7 +28,7 @@ pub fn to_destination<P: Platform, F: Ip>(
     entry: &Entry<F>,
     destination: &Destination,
 ) -> Step {
-    let egress = destination.egress();
+    let (egress, source) = destination.way();
     let method = entry.method as u32;
     if method == method::LOCAL {
         return Step::Done(Verdict::Pass);
@@ -73,7 +73,7 @@ pub fn to_destination<P: Platform, F: Ip>(
             let translated = translate::<P, F>(platform, frame, to, false);
             translated.and_then(|()| link::send::<P, F>(platform, frame, &hop))
         }
-        method::TUNNEL => tunnel::send_ipip::<P, F>(platform, frame, destination, egress, &hop),
+        method::TUNNEL => tunnel::send_ipip::<P, F>(platform, frame, destination, source, &hop),
         _ => F::decrement_hops(platform, frame).and_then(|()| link::send::<P, F>(platform, frame, &hop)),
     };
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)

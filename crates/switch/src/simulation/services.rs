@@ -201,7 +201,7 @@ impl Simulation {
         let egress: &Egress = &destination.egress[0];
         egress.store_hop(&server.hop);
         egress.mtu.store(server.mtu, order::PLAIN);
-        store_address(&egress.source, server.source);
+        store_address(&destination.sources[0], server.source);
         self.destinations.push(destination);
         for counters in &mut self.counters {
             counters.push(Counters::default());

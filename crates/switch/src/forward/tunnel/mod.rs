@@ -9,6 +9,7 @@ mod outer;
 mod sum;
 
 use super::link;
+use crate::cell::AtomicU32;
 use crate::counters::Event;
 use crate::destination::{Destination, Egress, Hop, Tunnel, tunnel};
 use crate::frame::{Frame, Link};
@@ -43,11 +44,11 @@ pub(super) fn send_ipip<P: Platform, F: Ip>(
     platform: &P,
     frame: &Frame,
     destination: &Destination,
-    egress: &Egress,
+    source: &[AtomicU32; 4],
     hop: &Hop,
 ) -> Option<Verdict> {
     F::decrement_hops(platform, frame)?;
-    outer::put::<P, F>(platform, frame, destination, egress, hop, (F::IN_TUNNEL, 0))?;
+    outer::put::<P, F>(platform, frame, destination, source, hop, (F::IN_TUNNEL, 0))?;
     Some(link::leave(platform, hop))
 }
 
@@ -58,13 +59,13 @@ pub fn send<P: Platform, F: Ip>(platform: &P, link: Link, index: u32) -> Step {
         return drop_for(platform, Event::DestinationGone);
     };
     // Another way, maybe, than the one that the packet was found to fit.
-    let egress = destination.egress();
+    let (egress, source) = destination.way();
     let hop = egress.hop();
     if hop.interface == 0 || hop.interface == Egress::HERE {
         return drop_for(platform, Event::Unresolved);
     }
     let mtu = egress.mtu.load(order::PLAIN);
-    match wrap::<P, F>(platform, link, destination, egress, &hop) {
+    match wrap::<P, F>(platform, link, destination, source, &hop) {
         Some(length) if length + overhead(destination) > mtu => {
             link::leave_in_fragments(platform, &hop, mtu, true)
         }
@@ -79,7 +80,7 @@ fn wrap<P: Platform, F: Ip>(
     platform: &P,
     link: Link,
     destination: &Destination,
-    egress: &Egress,
+    source: &[AtomicU32; 4],
     hop: &Hop,
 ) -> Option<u32> {
     let (frame, tuple) = F::parse(platform, link)?;
@@ -92,7 +93,7 @@ fn wrap<P: Platform, F: Ip>(
         tunnel::GRE => protocol::GRE,
         _ => F::IN_TUNNEL,
     };
-    let offset = outer::put::<P, F>(platform, &frame, destination, egress, hop, (number, room))?;
+    let offset = outer::put::<P, F>(platform, &frame, destination, source, hop, (number, room))?;
     if number == protocol::GRE {
         gre::write::<P, F>(platform, offset, sum)?;
     }
@@ -100,7 +101,7 @@ fn wrap<P: Platform, F: Ip>(
         return Some(frame.length);
     }
     let ports = [gue::source_port(F::hash(platform.config()?, &tuple) as u32), tunnel.port()];
-    let sum = sum.map(|inside| sum::of_addresses(egress, destination) + inside as u64);
+    let sum = sum.map(|inside| sum::of_addresses(source, destination) + inside as u64);
     gue::write::<P, F>(platform, offset, ports, frame.length as u16 + room as u16, sum)?;
     Some(frame.length)
 }

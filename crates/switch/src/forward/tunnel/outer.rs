@@ -2,7 +2,7 @@
 
 use super::super::link;
 use crate::cell::AtomicU32;
-use crate::destination::{Destination, Egress, Hop};
+use crate::destination::{Destination, Hop};
 use crate::frame::Frame;
 use crate::ip::Ip;
 use crate::order;
@@ -19,14 +19,14 @@ pub(super) fn put<P: Platform, F: Ip>(
     platform: &P,
     frame: &Frame,
     destination: &Destination,
-    egress: &Egress,
+    source: &[AtomicU32; 4],
     hop: &Hop,
     content: (u8, usize),
 ) -> Option<usize> {
     if destination.family.load(order::PLAIN) == 6 {
-        put6::<P, F>(platform, frame, destination, egress, hop, content)
+        put6::<P, F>(platform, frame, destination, source, hop, content)
     } else {
-        put4::<P, F>(platform, frame, destination, egress, hop, content)
+        put4::<P, F>(platform, frame, destination, source, hop, content)
     }
 }
 
@@ -35,7 +35,7 @@ fn put4<P: Platform, F: Ip>(
     platform: &P,
     frame: &Frame,
     destination: &Destination,
-    egress: &Egress,
+    source: &[AtomicU32; 4],
     hop: &Hop,
     (protocol, between): (u8, usize),
 ) -> Option<usize> {
@@ -52,7 +52,7 @@ fn put4<P: Platform, F: Ip>(
         ttl: frame.hops.wrapping_sub(1),
         protocol,
         checksum: [0; 2],
-        source: egress.source[0].load(order::PLAIN).to_ne_bytes(),
+        source: source[0].load(order::PLAIN).to_ne_bytes(),
         destination: destination.address[0].load(order::PLAIN).to_ne_bytes(),
     };
     let offset = link::replace(platform, frame, hop, Ipv4::LENGTH + between, ethernet::IPV4)?;
@@ -65,7 +65,7 @@ fn put6<P: Platform, F: Ip>(
     platform: &P,
     frame: &Frame,
     destination: &Destination,
-    egress: &Egress,
+    source: &[AtomicU32; 4],
     hop: &Hop,
     (protocol, between): (u8, usize),
 ) -> Option<usize> {
@@ -75,7 +75,7 @@ fn put6<P: Platform, F: Ip>(
         payload_length: U16::new((frame.length as usize + between) as u16),
         next_header: protocol,
         hop_limit: frame.hops.wrapping_sub(1),
-        source: octets(&egress.source),
+        source: octets(source),
         destination: octets(&destination.address),
     };
     let offset = link::replace(platform, frame, hop, Ipv6::LENGTH + between, ethernet::IPV6)?;

@@ -4,7 +4,8 @@
 //! of the whole packet is known without its data (the kernel calls that "local checksum offload"): only what has no such checksum is read to its end. If
 //! the inner checksum was wrong, the outer one will be, and the packet is dropped at the tunnel's end instead of behind it.
 
-use crate::destination::{Destination, Egress};
+use crate::cell::AtomicU32;
+use crate::destination::Destination;
 use crate::frame::{Content, Frame};
 use crate::ip::Ip;
 use crate::order;
@@ -49,8 +50,8 @@ fn has_checksum<P: Platform, F: Ip>(platform: &P, frame: &Frame) -> Option<bool>
 
 /// The sum of the outer addresses, of either family.
 #[inline(always)]
-pub(super) fn of_addresses(egress: &Egress, destination: &Destination) -> u64 {
-    let words = |cells: &[crate::cell::AtomicU32; 4]| {
+pub(super) fn of_addresses(source: &[AtomicU32; 4], destination: &Destination) -> u64 {
+    let words = |cells: &[AtomicU32; 4]| {
         of_words([
             cells[0].load(order::PLAIN),
             cells[1].load(order::PLAIN),
@@ -58,7 +59,7 @@ pub(super) fn of_addresses(egress: &Egress, destination: &Destination) -> u64 {
             cells[3].load(order::PLAIN),
         ])
     };
-    words(&egress.source) + words(&destination.address)
+    words(source) + words(&destination.address)
 }
 
 /// The sum of an address; an IPv4 one is followed by zeros.
