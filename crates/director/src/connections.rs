@@ -144,8 +144,9 @@ impl Sweeper {
     }
 }
 
-/// Rounds in which each bucket's traces are looked at once: that takes longer than to look for what has expired.
-const WIPED_EVERY: usize = 16;
+/// Rounds in which each bucket's traces are looked at once, some four minutes: it takes longer than to look for what has expired, and traces add up
+/// over hours.
+const WIPED_EVERY: usize = 128;
 
 /// Where the sweeper is in a table.
 #[derive(Debug, Default)]
