@@ -311,9 +311,22 @@ impl Destination {
         self.active.load(order::PLAIN).wrapping_add(self.inactive.load(order::PLAIN))
     }
 
+    /// Active connections. A CPU may end a connection before another one has counted that it became active: for that moment one is missing, and
+    /// there are none rather than billions.
+    #[inline(always)]
+    pub(crate) fn active(&self) -> u64 {
+        signed(&self.active).max(0) as u64
+    }
+
     /// IPVS's measure of load: an active connection counts as much as 256 inactive ones.
     #[inline(always)]
     pub fn overhead(&self) -> u64 {
-        self.active.load(order::PLAIN) as u64 * 256 + self.inactive.load(order::PLAIN) as u64
+        // As a sum with a sign, so that it is never more than it will be when all has been counted.
+        (signed(&self.active) * 256 + signed(&self.inactive)).max(0) as u64
     }
+}
+
+#[inline(always)]
+fn signed(count: &AtomicU32) -> i64 {
+    count.load(order::PLAIN) as i32 as i64
 }

@@ -70,7 +70,7 @@ pub(super) fn choose<P: Platform>(members: &Members<'_, P>, list: &MemberList) -
         if now < *lowest {
             (*best, *lowest) = (place as u64, now);
         }
-        correct(platform, tree.leaves().wrapping_add(number), now, || rank_at(platform, list, place));
+        correct(platform, tree.words(number), now, || rank_at(platform, list, place));
         ControlFlow::Continue(())
     });
     somebody(best)
@@ -111,20 +111,20 @@ impl Tree {
     }
 
     /// The words of a leaf: its own and those above.
-    #[cfg(not(target_arch = "bpf"))]
+    #[inline(always)]
     fn words(self, number: u32) -> [u32; LEVELS] {
         let above = |exists: bool, word: u32| if exists { word } else { NOWHERE };
         [
-            self.leaves() + number,
-            above(self.space > WIDTH, self.branches() + number / WIDTH),
-            above(self.space > WIDTH * WIDTH, self.root() + number / WIDTH / WIDTH),
+            self.leaves().wrapping_add(number),
+            above(self.space > WIDTH, self.branches().wrapping_add(number / WIDTH)),
+            above(self.space > WIDTH * WIDTH, self.root().wrapping_add(number / WIDTH / WIDTH)),
         ]
     }
 
     /// The number of the leaf with the lowest rank, and that; `None` after a word above it was corrected.
     #[inline(always)]
     fn least<P: Platform>(self, platform: &P) -> Option<(u32, u64)> {
-        let (mut number, mut above) = (0, NOWHERE);
+        let (mut number, mut above, mut top) = (0, NOWHERE, NOWHERE);
         if self.space > WIDTH * WIDTH {
             number = least_of(platform, self.root());
             above = self.root().wrapping_add(number);
@@ -133,15 +133,15 @@ impl Tree {
             let row = self.branches();
             number = number.wrapping_mul(WIDTH);
             number = number.wrapping_add(least_of(platform, row.wrapping_add(number)));
-            if is_lower(platform, above, row.wrapping_add(number)) {
+            if is_lower(platform, above, row.wrapping_add(number), NOWHERE) {
                 return None;
             }
-            above = row.wrapping_add(number);
+            (above, top) = (row.wrapping_add(number), above);
         }
         let row = self.leaves();
         number = number.wrapping_mul(WIDTH);
         number = number.wrapping_add(least_of(platform, row.wrapping_add(number)));
-        if is_lower(platform, above, row.wrapping_add(number)) {
+        if is_lower(platform, above, row.wrapping_add(number), top) {
             return None;
         }
         Some((number, read(platform, row.wrapping_add(number))))
@@ -169,27 +169,37 @@ fn least_of<P: Platform>(platform: &P, word: u32) -> u32 {
     (number as u32 ^ handover.zero.load(order::PLAIN) as u32) % WIDTH
 }
 
-/// Whether the word `above` a node is lower than the node's least, `least`; then it is corrected.
+/// Whether the word `above` a node is lower than the node's least, `least`; then it is corrected. `top` is the word above that.
 #[inline(never)]
-fn is_lower<P: Platform>(platform: &P, above: u32, least: u32) -> bool {
+fn is_lower<P: Platform>(platform: &P, above: u32, least: u32, top: u32) -> bool {
     let rank = read(platform, least);
     if read(platform, above) >= rank {
         return false;
     }
     let node = least / WIDTH * WIDTH;
-    correct(platform, above, rank, || read(platform, node.wrapping_add(least_of(platform, node))));
+    let least = || read(platform, node.wrapping_add(least_of(platform, node)));
+    correct(platform, [above, top, NOWHERE], rank, least);
     true
 }
 
-/// Stores a word, and forgets it if then it would be another one.
+/// Stores the first of these words, and forgets it if then it would be another one; those above it, too, for somebody may have gone by it.
 #[inline(always)]
-fn correct<P: Platform>(platform: &P, word: u32, rank: u64, again: impl Fn() -> u64) {
-    let (Some(cell), Some(handover)) = (cell(platform, word), platform.handover()) else { return };
-    cell.store(rank, order::PLAIN);
+fn correct<P: Platform>(platform: &P, words: [u32; LEVELS], rank: u64, again: impl Fn() -> u64) {
+    let (Some(first), Some(handover)) = (cell(platform, words[0]), platform.handover()) else { return };
+    first.store(rank, order::PLAIN);
     // A full barrier.
     platform.add(&handover.list, 0);
     if again() != rank {
-        cell.store(UNKNOWN, order::PLAIN);
+        forget_words(platform, words[0], words[1], words[2]);
+    }
+}
+
+/// In this order: who stores a word that another one goes by looks at that again.
+#[inline(never)]
+fn forget_words<M: Memory>(memory: &M, first: u32, second: u32, third: u32) {
+    for word in [first, second, third] {
+        let Some(cell) = cell(memory, word) else { return };
+        cell.store(UNKNOWN, order::PUBLISH);
     }
 }
 
@@ -227,7 +237,7 @@ fn rank_of<M: Memory>(memory: &M, scheduler: u32, index: u32) -> u64 {
 fn rank(scheduler: u32, destination: &Destination) -> u64 {
     let is = |one: Scheduler| scheduler == one as u32;
     let weight = destination.eligible_weight() as u64;
-    let active = destination.active.load(order::PLAIN) as u64;
+    let active = destination.active();
     let shared = |load: u64| (load.min(u32::MAX as u64) << 32).checked_div(weight);
     let heaviest = Some(u32::MAX as u64 - weight);
     let rank = if weight == 0 {
@@ -252,12 +262,8 @@ fn rank(scheduler: u32, destination: &Destination) -> u64 {
 /// Has the rank of a destination looked up anew, after it has got less to do, or another weight.
 #[inline(always)]
 pub(crate) fn forget<M: Memory>(memory: &M, destination: &Destination) {
-    let mut level = 0;
-    while level < LEVELS {
-        let Some(cell) = cell(memory, destination.ranks[level].load(order::PLAIN)) else { return };
-        cell.store(UNKNOWN, order::PUBLISH);
-        level += 1;
-    }
+    let word = |level: usize| destination.ranks[level].load(order::PLAIN);
+    forget_words(memory, word(0), word(1), word(2));
 }
 
 impl Scheduler {
