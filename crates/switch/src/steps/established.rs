@@ -284,7 +284,7 @@ pub(super) fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u
         if next == meta.state() {
             return next as u32;
         }
-        let Some((destination, peer)) = forward.destination_and_peer(meta) else { break };
+        let Some((destination, _)) = forward.destination_and_peer(meta) else { break };
         platform.interleave();
         if !platform.exchange(&forward.meta, meta.0, meta.with_state(next).0) {
             continue;
@@ -301,6 +301,8 @@ pub(super) fn transition<P: Platform, F: Ip>(platform: &P, index: u32, packet: u
         let Some(config) = platform.config() else { break };
         let expires = state::expiry(config, protocol, next, platform.now());
         forward.refresh(expires);
+        // It may have got its peer since `meta` was read, and look the same again.
+        let peer = forward.peer();
         if peer != forward_index
             && let Some(reply) = slot::<P, F>(platform, peer)
         {

@@ -170,7 +170,7 @@ fn impose<P: Platform, F: Ip>(platform: &P, index: u32, version_and_state: u32, 
             return 0;
         }
         let Some(tuple) = place.tuple(meta) else { return 0 };
-        let Some((destination, peer)) = place.destination_and_peer(meta) else { return 0 };
+        let Some((destination, _)) = place.destination_and_peer(meta) else { return 0 };
         platform.interleave();
         if meta.state() != state {
             if !platform.exchange(&place.meta, meta.0, meta.with_state(state).0) {
@@ -180,6 +180,8 @@ fn impose<P: Platform, F: Ip>(platform: &P, index: u32, version_and_state: u32, 
         }
         place.import_told(Told::new(state, expires), 0);
         place.refresh(expires);
+        // It may have got its peer since `meta` was read, and look the same again.
+        let peer = place.peer();
         if peer != index
             && let Some(reply) = slot::<P, F>(platform, peer)
         {
