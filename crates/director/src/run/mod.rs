@@ -9,7 +9,6 @@ mod start;
 mod ways;
 
 use crate::config::Config;
-use crate::connections::Sweeper;
 use crate::dataplane::{self, Attachments};
 use crate::defence;
 use crate::egress::{EgressTracker, Event, Interface};
@@ -19,6 +18,7 @@ use crate::estimator;
 use crate::local_out::{self, LocalOut};
 use crate::proc;
 use crate::registry::{Registry, localities};
+use crate::sweeper::Sweeper;
 use crate::sync::Synchronisation;
 use crate::tables::Tables;
 use crate::totals::Totals;
