@@ -129,6 +129,8 @@ fn locked(tables: &Tables, list: &MemberList, change: impl FnOnce()) {
 /// slots leads to a destination of the service before and after.
 fn write_table(tables: &Tables, service: &Service, scheduler: u32) {
     let parts = tables.hash_tables.all().get(service.table.clone());
+    // Without a table the members need not be gone through.
+    let parts = parts.filter(|parts| !parts.is_empty());
     let (Some(parts), Some(scheduler)) = (parts, Scheduler::from_number(scheduler)) else { return };
     let family = if service.id.family() == Family::Inet6 { 6 } else { 4 };
     let entrants: Vec<Entrant> = service

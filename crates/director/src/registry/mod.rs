@@ -107,6 +107,11 @@ impl Registry {
         (self.services.len(), self.services.values().map(|service| service.members.len()).sum())
     }
 
+    /// Whether there is a service.
+    pub fn has_services(&self) -> bool {
+        !self.services.is_empty()
+    }
+
     /// The index of the service with this identity, as the switch finds it.
     pub(crate) fn find_service(&self, key: &ServiceKey) -> Option<u32> {
         self.index.get(&keys::octets(key), 0).ok()

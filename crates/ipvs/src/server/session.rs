@@ -24,11 +24,15 @@ pub async fn run(channel: Channel, access: Access, calls: mpsc::Sender<Pending>)
         if datagram.is_empty() {
             return;
         }
+        // Requests that came together are answered together.
+        let mut out = Out { channel: &channel, w: Writer::default() };
         for message in netlink::messages(datagram) {
-            let mut out = Out { channel: &channel, w: Writer::default() };
-            if serve(&message, access, &calls, &mut out).await.is_err() || out.flush().await.is_err() {
+            if serve(&message, access, &calls, &mut out).await.is_err() {
                 return;
             }
+        }
+        if out.flush().await.is_err() {
+            return;
         }
     }
 }
