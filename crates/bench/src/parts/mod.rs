@@ -122,6 +122,14 @@ fn idle_cpu(network: &Network) -> Result<f64> {
     Ok(rounded(100.0 * used.as_secs_f64() / IDLE.as_secs_f64(), 2))
 }
 
+/// Octets of memory that may be taken, as `/proc/meminfo` says.
+fn available_memory() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kilobytes.context("/proc/meminfo has no MemAvailable in kB")? << 10)
+}
+
 fn milliseconds(time: Duration) -> f64 {
     rounded(1000.0 * time.as_secs_f64(), 1)
 }
