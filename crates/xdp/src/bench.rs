@@ -17,6 +17,7 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
+use home::Kernel;
 use rlvs_packet::ethernet::Ethernet;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
@@ -85,7 +86,7 @@ pub static TARGET: ProgramArray<1> = ProgramArray::new();
 /// Makes the next frame and jumps to what is measured.
 #[xdp]
 pub fn shim(context: XdpContext) -> u32 {
-    let made = home::run(&context, |platform| match next_frame(platform) {
+    let made = home::run(&Kernel::around(context.ctx), |platform| match next_frame(platform) {
         Some(()) => Step::Done(Verdict::Transmit),
         None => Step::Done(Verdict::Drop),
     });
@@ -154,7 +155,7 @@ fn next_frame<P: Platform>(platform: &P) -> Option<()> {
 /// The least that a switch does: reads the headers as the switch does, exchanges the MACs, sends the frame back.
 #[xdp]
 pub fn floor(context: XdpContext) -> u32 {
-    home::run(&context, |platform| Step::Done(bounce(platform).unwrap_or(Verdict::Drop)))
+    home::run(&Kernel::around(context.ctx), |platform| Step::Done(bounce(platform).unwrap_or(Verdict::Drop)))
 }
 
 #[inline(always)]
@@ -198,7 +199,9 @@ pub static KERNEL_TABLE: LruHashMap<[u64; 2], Known, 1, 0> = LruHashMap::new();
 /// routing: everything else is the switch's own code.
 #[xdp]
 pub fn kernel_map(context: XdpContext) -> u32 {
-    home::run(&context, |platform| through_kernel_map(platform).unwrap_or(Step::Done(Verdict::Pass)))
+    home::run(&Kernel::around(context.ctx), |platform| {
+        through_kernel_map(platform).unwrap_or(Step::Done(Verdict::Pass))
+    })
 }
 
 #[inline(always)]

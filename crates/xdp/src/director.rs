@@ -9,8 +9,10 @@ mod home;
 mod local_out;
 mod maps;
 
+use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use home::Kernel;
 use rlvs_switch::{Program, Step};
 
 /// Declares the program of each step; what they do is said at [`Program`]. Some take the usual next step at once, without a jump.
@@ -19,13 +21,24 @@ macro_rules! steps {
         $(
             #[xdp]
             pub fn $name(context: XdpContext) -> u32 {
-                home::run(&context, |platform| match Program::$step.run(platform) {
+                let Some(platform) = platform(Program::$step, &context) else { return xdp_action::XDP_PASS };
+                home::run(&platform, |platform| match Program::$step.run(platform) {
                     $(Step::Next(Program::$usual) => Program::$usual.run(platform),)?
                     step => step,
                 })
             }
         )*
     };
+}
+
+/// The kernel around the program of a step. All but the first two read what others have left.
+#[inline(always)]
+fn platform(step: Program, context: &XdpContext) -> Option<Kernel<xdp_md>> {
+    let platform = Kernel::around(context.ctx).with_config()?;
+    match step {
+        Program::Director | Program::Director6 => Some(platform),
+        _ => platform.with_handover(),
+    }
 }
 
 steps! {

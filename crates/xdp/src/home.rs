@@ -34,9 +34,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Runs one of the switch's steps on a frame, and leaves the next one to its program.
 #[inline(always)]
-pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel<xdp_md>) -> Step) -> u32 {
-    let platform = Kernel::around(context.ctx);
-    let next = match first(&platform) {
+pub fn run(platform: &Kernel<xdp_md>, first: impl FnOnce(&Kernel<xdp_md>) -> Step) -> u32 {
+    let next = match first(platform) {
         Step::Done(Verdict::Pass) => return xdp_action::XDP_PASS,
         Step::Done(Verdict::Drop) => return xdp_action::XDP_DROP,
         Step::Done(Verdict::Transmit) => return xdp_action::XDP_TX,
@@ -47,15 +46,20 @@ pub fn run(context: &XdpContext, first: impl FnOnce(&Kernel<xdp_md>) -> Step) ->
         Step::Next(program) => program as u32,
     };
     // SAFETY: nothing of this program is needed after the jump.
-    unsafe { maps::STEPS.tail_call(context, next) };
+    unsafe { maps::STEPS.tail_call(&XdpContext::new(platform.context), next) };
     // Only reached when there is no such program, or after too many steps.
     platform.count(Event::NoStep);
     xdp_action::XDP_DROP
 }
 
 /// The kernel around the program, which it called with a `C`.
+///
+/// A look-up in a map is a call that the compiler cannot leave out, whatever it knows. What most of a program's functions want is
+/// therefore looked up once, where the program begins, and nowhere else.
 pub struct Kernel<C> {
     context: *mut C,
+    config: Option<&'static Config>,
+    handover: Option<&'static Handover>,
 }
 
 /// What the kernel calls a program with: the frame, in its way.
@@ -115,7 +119,19 @@ impl<C: Context> Kernel<C> {
     /// The kernel as it calls a program with this context.
     #[inline(always)]
     pub fn around(context: *mut C) -> Kernel<C> {
-        Kernel { context }
+        Kernel { context, config: None, handover: None }
+    }
+
+    /// Ready for programs that need the settings whatever comes; `None`: never, but the verifier does not know that.
+    #[inline(always)]
+    pub fn with_config(self) -> Option<Kernel<C>> {
+        Some(Kernel { config: Some(maps::CONFIG.get(0)?), ..self })
+    }
+
+    /// Ready for programs that need what the step before has left; `None` as above.
+    #[inline(always)]
+    pub fn with_handover(self) -> Option<Kernel<C>> {
+        Some(Kernel { handover: Some(handover()?), ..self })
     }
 
     /// A pointer to a value in the frame, compared against the frame's end as the verifier demands.
@@ -173,7 +189,10 @@ impl Kernel<xdp_md> {
 impl<C: Context> Memory for Kernel<C> {
     #[inline(always)]
     fn config(&self) -> Option<&Config> {
-        maps::CONFIG.get(0)
+        match self.config {
+            Some(config) => Some(config),
+            None => maps::CONFIG.get(0),
+        }
     }
 
     #[inline(always)]
@@ -211,7 +230,7 @@ impl<C: Context> Memory for Kernel<C> {
         mut state: [u64; N],
         body: impl Fn(u32, &mut [u64; N]) -> ControlFlow<()>,
     ) -> [u64; N] {
-        let Some(handover) = handover() else { return state };
+        let Some(handover) = self.handover() else { return state };
         let zero = handover.zero.load(order::PLAIN);
         let mut i = 0;
         while i < N {
@@ -307,7 +326,10 @@ impl<C: Context> View for Kernel<C> {
 
     #[inline(always)]
     fn handover(&self) -> Option<&Handover> {
-        handover()
+        match self.handover {
+            Some(handover) => Some(handover),
+            None => handover(),
+        }
     }
 }
 
@@ -604,16 +626,17 @@ fn aligned(mac: &Mac) -> Mac {
 #[inline(always)]
 fn empty_query<'a>() -> Option<&'a mut bpf_fib_lookup> {
     let place = maps::ROUTE_QUERY.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own memory, made of integers; a program has one query at a time.
+    // SAFETY: this CPU's own memory, made of integers and aligned as all values of maps are; a program has one query at a time.
+    // Volatile, or the compiler would call a function that clears it octet by octet.
     unsafe {
-        place.write_bytes(0, 1);
+        place.cast::<[u64; size_of::<bpf_fib_lookup>() / 8]>().write_volatile(Default::default());
         Some(&mut *place)
     }
 }
 
 /// What the steps of this CPU's frame hand over.
 #[inline(always)]
-fn handover<'a>() -> Option<&'a Handover> {
+fn handover() -> Option<&'static Handover> {
     let place = maps::HANDOVER.get_ptr(0)?;
     // SAFETY: this CPU's own element, made of atomics, and there for as long as the program runs.
     Some(unsafe { &*place })

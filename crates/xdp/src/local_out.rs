@@ -15,7 +15,9 @@ const GO_ON: i32 = TC_ACT_UNSPEC;
 #[inline(always)]
 pub fn run(context: &TcContext) -> i32 {
     let packet = context.skb.skb;
-    let view = Kernel::around(packet);
+    let Some(view) = Kernel::around(packet).with_config().and_then(Kernel::with_handover) else {
+        return GO_ON;
+    };
     // Others' packets, which this machine forwards, have been with the switch already.
     if view.ingress() != 0 || !steps::local_out(&view) {
         return GO_ON;

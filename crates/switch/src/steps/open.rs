@@ -264,11 +264,5 @@ fn service_of<P: Platform>(platform: &P, destination: u32) -> Option<u32> {
 /// The identity of a service for the packet's address and protocol.
 #[inline(always)]
 fn service_key<F: Ip>(tuple: &Tuple<F>, port: [u8; 2]) -> ServiceKey {
-    ServiceKey {
-        address: F::words(tuple.destination),
-        reserved: 0,
-        port: u16::from_ne_bytes(port),
-        protocol: tuple.protocol,
-        family: F::NUMBER,
-    }
+    ServiceKey::new(tuple.protocol, F::NUMBER, F::words(tuple.destination), u16::from_ne_bytes(port))
 }
