@@ -7,6 +7,7 @@
 
 mod beside;
 mod budget;
+mod datagrams;
 mod lab;
 mod network;
 mod parts;
