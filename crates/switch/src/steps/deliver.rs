@@ -30,7 +30,7 @@ fn goes_on<P: Platform, F: Seen>(platform: &P, config: &Config, index: u32) -> O
     let (tuple, signal) = seen::<P, F>(platform)?;
     let place = slot::<P, F>(platform, index)?;
     let meta = place.meta();
-    let (state, direction) = (meta.state(), request_direction(place.entry(meta)?.method));
+    let (state, direction) = (meta.state(), request_direction(place.target(meta)?.method));
     let is_settled = match tuple.protocol {
         protocol::TCP => {
             signal & SYN != 0 && tcp::next(state, direction, signal, state::is_secure(config)) == state
@@ -57,14 +57,14 @@ fn deliver_in<P: Platform, F: Seen>(platform: &P) -> Step {
     if !meta.is_live() || !this.holds(&tuple) {
         return known;
     }
-    let Some(entry) = this.entry(meta) else { return known };
+    let Some(target) = this.target(meta) else { return known };
     let Some(destination) =
-        platform.destination(entry.destination).filter(|one| Destination::is_available(one))
+        platform.destination(target.destination).filter(|one| Destination::is_available(one))
     else {
         return known;
     };
-    if let Some(counters) = platform.counters(entry.destination) {
+    if let Some(counters) = platform.counters(target.destination) {
         counters.packet_in(frame.length);
     }
-    forward::to_destination(platform, &frame, &entry, destination)
+    forward::to_destination(platform, &frame, &target, destination)
 }
