@@ -44,8 +44,6 @@ impl Ipv4 {
     pub const LENGTH: usize = 20;
     /// Octets of an address.
     pub const ADDRESS: usize = 4;
-    /// Offset of [`Self::ttl`].
-    pub const TTL: usize = 8;
 
     /// Version and length of a header without options.
     pub const PLAIN: u8 = 0x45;
@@ -56,6 +54,12 @@ impl Ipv4 {
         ((self.version_length & 0x0f) as usize) << 2
     }
 
+    /// What changes with each hop.
+    #[inline(always)]
+    pub fn hops(&self) -> Hops {
+        Hops { ttl: self.ttl, protocol: self.protocol, checksum: self.checksum }
+    }
+
     /// Computes the checksum of a header without options.
     #[inline(always)]
     pub fn with_checksum(mut self) -> Self {
@@ -63,18 +67,61 @@ impl Ipv4 {
         self.checksum = checksum::finish(checksum::sum_of(&self));
         self
     }
+}
 
-    /// Takes one hop off the TTL, which must not be 0.
+/// What changes in the header with each hop; at [`Hops::OFFSET`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Hops {
+    /// Hops that are left.
+    pub ttl: u8,
+    /// [`Ipv4::protocol`].
+    pub protocol: u8,
+    /// [`Ipv4::checksum`].
+    pub checksum: [u8; 2],
+}
+
+impl Hops {
+    /// Where it is in the header.
+    pub const OFFSET: usize = 8;
+
+    /// With another TTL, and the checksum mended (RFC 1624).
     #[inline(always)]
-    pub fn decrement_ttl(&mut self) {
-        self.set_ttl(self.ttl.wrapping_sub(1));
+    pub fn with_ttl(self, ttl: u8) -> Self {
+        let checksum = checksum::update16(self.checksum, [self.ttl, self.protocol], [ttl, self.protocol]);
+        Hops { ttl, checksum, ..self }
     }
 
-    /// Replaces the TTL and mends the checksum (RFC 1141).
+    /// With one hop less; there must be one. The checksum grows by what the TTL loses (RFC 1141, with the carry that RFC 1624 asks for).
     #[inline(always)]
-    pub fn set_ttl(&mut self, ttl: u8) {
-        let old = [self.ttl, self.protocol];
-        self.ttl = ttl;
-        self.checksum = checksum::update16(self.checksum, old, [self.ttl, self.protocol]);
+    pub fn decremented(self) -> Self {
+        let sum = u16::from_ne_bytes(self.checksum) as u32 + u16::from_ne_bytes([1, 0]) as u32;
+        let sum = if sum >= 0xffff { sum + 1 } else { sum };
+        Hops { ttl: self.ttl.wrapping_sub(1), checksum: (sum as u16).to_ne_bytes(), ..self }
+    }
+}
+
+/// What NAT changes in the header: all from [`Hops::OFFSET`] on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct HopsAndAddresses {
+    /// What changes with each hop.
+    pub hops: Hops,
+    /// Sender and receiver.
+    pub addresses: [[u8; Ipv4::ADDRESS]; 2],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_less_is_another_ttl() {
+        for ttl in [1, 2, 64, 255] {
+            for checksum in 0..=u16::MAX {
+                let hops = Hops { ttl, protocol: 6, checksum: checksum.to_ne_bytes() };
+                assert_eq!(hops.decremented(), hops.with_ttl(ttl - 1), "TTL {ttl}, checksum {checksum:#x}");
+            }
+        }
     }
 }

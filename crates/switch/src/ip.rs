@@ -9,7 +9,7 @@ use crate::reset;
 use crate::table::{Tuple, V4, V6};
 use crate::uncommon;
 use rlvs_packet::checksum::{self, Change};
-use rlvs_packet::ipv4::{self, Ipv4};
+use rlvs_packet::ipv4::{self, Hops, HopsAndAddresses, Ipv4};
 use rlvs_packet::ipv6::{self, Ipv6};
 use rlvs_packet::{ethernet, protocol};
 
@@ -48,10 +48,7 @@ pub trait Ip: Keyed {
     /// Says how many hops are left.
     fn set_hops<P: Platform>(platform: &P, frame: &Frame, hops: u8) -> Option<()>;
     /// Takes one hop off; there must be one.
-    #[inline(always)]
-    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
-        Self::set_hops(platform, frame, frame.hops.wrapping_sub(1))
-    }
+    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
     /// Replaces an address and takes one hop off; what the transport checksum must follow.
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: Self::Address) -> Option<Change>;
     /// Replaces an address in the header that an ICMP error quotes at `offset`, hops left alone; what the error's
@@ -62,8 +59,8 @@ pub trait Ip: Keyed {
         side: Side,
         new: Self::Address,
     ) -> Option<Change>;
-    /// What an outer header inherits: DSCP and ECN; and for an outer IPv4 header identification and flags.
-    fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited>;
+    /// Takes one hop off, and says what an outer header inherits: DSCP and ECN; and for an outer IPv4 header identification and flags.
+    fn enter_tunnel<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited>;
     /// What the IP header adds to a checksum.
     fn header_sum<P: Platform>(platform: &P, frame: &Frame) -> Option<u32>;
     /// What the packet is at first sight: all that most packets need.
@@ -138,21 +135,26 @@ impl Ip for V4 {
 
     #[inline(always)]
     fn set_hops<P: Platform>(platform: &P, frame: &Frame, hops: u8) -> Option<()> {
-        let mut header = platform.read::<Ipv4>(frame.l3)?;
-        header.set_ttl(hops);
-        platform.write(frame.l3 + Ipv4::TTL, header.ttl)?;
-        platform.write(frame.l3 + Ipv4::TTL + 2, header.checksum)
+        let offset = frame.l3 + Hops::OFFSET;
+        platform.write(offset, platform.read::<Hops>(offset)?.with_ttl(hops))
+    }
+
+    #[inline(always)]
+    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+        let offset = frame.l3 + Hops::OFFSET;
+        platform.write(offset, platform.read::<Hops>(offset)?.decremented())
     }
 
     #[inline(always)]
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: u32) -> Option<Change> {
-        let mut header = platform.read::<Ipv4>(frame.l3)?;
-        let place = if side == Side::Source { &mut header.source } else { &mut header.destination };
+        let offset = frame.l3 + Hops::OFFSET;
+        let mut header = platform.read::<HopsAndAddresses>(offset)?;
+        let place = &mut header.addresses[if side == Side::Source { 0 } else { 1 }];
         let change = Change::new().double_word(u32::from_ne_bytes(*place), new);
         *place = new.to_ne_bytes();
-        header.checksum = change.apply(header.checksum);
-        header.decrement_ttl();
-        platform.write(frame.l3, header)?;
+        header.hops.checksum = change.apply(header.hops.checksum);
+        header.hops = header.hops.decremented();
+        platform.write(offset, header)?;
         Some(change)
     }
 
@@ -169,8 +171,9 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
+    fn enter_tunnel<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
         let header = platform.read::<Ipv4>(frame.l3)?;
+        platform.write(frame.l3 + Hops::OFFSET, header.hops().decremented())?;
         let fragment = header.fragment.get();
         Some(Inherited {
             tos: outer_tos(header.tos),
@@ -249,6 +252,11 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
+    fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
+        Self::set_hops(platform, frame, frame.hops.wrapping_sub(1))
+    }
+
+    #[inline(always)]
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: [u64; 2]) -> Option<Change> {
         Self::decrement_hops(platform, frame)?;
         Self::replace_quoted(platform, frame.l3, side, new)
@@ -268,7 +276,8 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn inherited<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
+    fn enter_tunnel<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
+        Self::decrement_hops(platform, frame)?;
         let header = platform.read::<Ipv6>(frame.l3)?;
         let [low, _] = halves(header.source);
         Some(Inherited {

@@ -86,10 +86,9 @@ pub static TARGET: ProgramArray<1> = ProgramArray::new();
 /// Makes the next frame and jumps to what is measured.
 #[xdp]
 pub fn shim(context: XdpContext) -> u32 {
-    let made = home::run(&Kernel::around(context.ctx), |platform| match next_frame(platform) {
-        Some(()) => Step::Done(Verdict::Transmit),
-        None => Step::Done(Verdict::Drop),
-    });
+    let platform = Kernel::around(context.ctx);
+    let verdict = next_frame(&platform).map_or(Verdict::Drop, |()| Verdict::Transmit);
+    let made = home::go_on(&platform, Step::Done(verdict));
     if made == xdp_action::XDP_TX {
         // SAFETY: nothing of this program is needed after the jump.
         unsafe { TARGET.tail_call(&context, 0) };
@@ -155,7 +154,8 @@ fn next_frame<P: Platform>(platform: &P) -> Option<()> {
 /// The least that a switch does: reads the headers as the switch does, exchanges the MACs, sends the frame back.
 #[xdp]
 pub fn floor(context: XdpContext) -> u32 {
-    home::run(&Kernel::around(context.ctx), |platform| Step::Done(bounce(platform).unwrap_or(Verdict::Drop)))
+    let platform = Kernel::around(context.ctx);
+    home::go_on(&platform, Step::Done(bounce(&platform).unwrap_or(Verdict::Drop)))
 }
 
 #[inline(always)]
@@ -199,9 +199,8 @@ pub static KERNEL_TABLE: LruHashMap<[u64; 2], Known, 1, 0> = LruHashMap::new();
 /// routing: everything else is the switch's own code.
 #[xdp]
 pub fn kernel_map(context: XdpContext) -> u32 {
-    home::run(&Kernel::around(context.ctx), |platform| {
-        through_kernel_map(platform).unwrap_or(Step::Done(Verdict::Pass))
-    })
+    let platform = Kernel::around(context.ctx);
+    home::go_on(&platform, through_kernel_map(&platform).unwrap_or(Step::Done(Verdict::Pass)))
 }
 
 #[inline(always)]

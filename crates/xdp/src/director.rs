@@ -2,7 +2,7 @@
 
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(internal_features)]
 
 mod home;
@@ -20,10 +20,11 @@ macro_rules! steps {
     ($($name:ident = $step:ident $(+ $usual:ident)?,)*) => {
         $(
             #[xdp]
+            #[inline(always)] // Into the function that the kernel calls, however long it is.
             pub fn $name(context: XdpContext) -> u32 {
                 let Some(platform) = platform(Program::$step, &context) else { return xdp_action::XDP_PASS };
-                home::run(&platform, |platform| match Program::$step.run(platform) {
-                    $(Step::Next(Program::$usual) => Program::$usual.run(platform),)?
+                home::go_on(&platform, match Program::$step.run(&platform) {
+                    $(Step::Next(Program::$usual) => Program::$usual.run(&platform),)?
                     step => step,
                 })
             }
@@ -31,19 +32,18 @@ macro_rules! steps {
     };
 }
 
-/// The kernel around the program of a step. All but the first two read what others have left.
+/// The kernel around the program of a step. All but the first read what others have left.
 #[inline(always)]
 fn platform(step: Program, context: &XdpContext) -> Option<Kernel<xdp_md>> {
     let platform = Kernel::around(context.ctx).with_config()?;
     match step {
-        Program::Director | Program::Director6 => Some(platform),
+        Program::Director => Some(platform),
         _ => platform.with_handover(),
     }
 }
 
 steps! {
     director = Director,
-    director6 = Director6,
     uncommon = Uncommon,
     uncommon6 = Uncommon6,
     tunnel_error = TunnelError,

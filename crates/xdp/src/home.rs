@@ -32,10 +32,10 @@ use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Edit, Memory, Platform, Step, Verdict, View, order};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Runs one of the switch's steps on a frame, and leaves the next one to its program.
+/// Does with the frame what came of one of the switch's steps; the next one is left to its program.
 #[inline(always)]
-pub fn run(platform: &Kernel<xdp_md>, first: impl FnOnce(&Kernel<xdp_md>) -> Step) -> u32 {
-    let next = match first(platform) {
+pub fn go_on(platform: &Kernel<xdp_md>, step: Step) -> u32 {
+    let next = match step {
         Step::Done(Verdict::Pass) => return xdp_action::XDP_PASS,
         Step::Done(Verdict::Drop) => return xdp_action::XDP_DROP,
         Step::Done(Verdict::Transmit) => return xdp_action::XDP_TX,
@@ -88,6 +88,14 @@ pub unsafe fn read_bounds(start: *const u32, end: *const u32) -> (usize, usize) 
     unsafe { (start.read_volatile() as usize, end.read_volatile() as usize) }
 }
 
+/// A word that the compiler knows nothing of: as `core::hint::black_box`, which takes it through the stack.
+#[inline(always)]
+fn hidden(mut word: usize) -> usize {
+    // SAFETY: a word put where it is. (Without an instruction, the kernel would find two lines of the source at one place.)
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) word, options(pure, nomem, nostack, preserves_flags)) };
+    word
+}
+
 impl Context for xdp_md {
     #[inline(always)]
     unsafe fn bounds(context: *const Self) -> (usize, usize) {
@@ -100,7 +108,7 @@ impl Context for xdp_md {
         // SAFETY: the caller's.
         let (start, end) = unsafe { Self::bounds(context) };
         // Hidden from the compiler, which would subtract pointers in 32 bits where no more are asked for.
-        core::hint::black_box(end - start)
+        hidden(end - start)
     }
 
     #[inline(always)]
@@ -143,7 +151,7 @@ impl<C: Context> Kernel<C> {
         let mut behind = place + size_of::<T>();
         if size_of::<T>() == 1 {
             // Hidden from the compiler, which would compare `place` itself: from that the verifier learns nothing.
-            behind = core::hint::black_box(behind);
+            behind = hidden(behind);
         }
         if behind > end { None } else { Some(place as *mut T) }
     }

@@ -7,7 +7,7 @@ use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, drop_for};
 use rlvs_packet::ethernet::{self, Ethernet, VlanTag};
-use zerocopy::network_endian::U16;
+use zerocopy::{Immutable, IntoBytes, network_endian::U16};
 
 /// Gives the packet the hop's link header and lets it go.
 #[inline(always)]
@@ -36,16 +36,37 @@ pub(super) fn replace<P: Platform>(
         platform.write(Ethernet::LENGTH, VlanTag { control: U16::new(hop.vlan()), kind })?;
     }
     let kind = if tagged { U16::new(ethernet::VLAN) } else { kind };
-    address(platform, hop)?;
-    platform.write(12, kind)?;
+    platform.write(0, Header { macs: Macs::of(hop), kind })?;
     Some(header)
 }
 
 /// Writes the hop's MACs.
 #[inline(always)]
 pub(crate) fn address<P: Platform>(platform: &P, hop: &Hop) -> Option<()> {
-    platform.write(0, hop.start)?;
-    platform.write(8, hop.end as u32)
+    platform.write(0, Macs::of(hop))
+}
+
+/// Both MACs, in the words that a hop holds them in.
+#[derive(IntoBytes, Immutable)]
+#[repr(C, packed)]
+struct Macs {
+    start: u64,
+    end: u32,
+}
+
+impl Macs {
+    #[inline(always)]
+    fn of(hop: &Hop) -> Macs {
+        Macs { start: hop.start, end: hop.end as u32 }
+    }
+}
+
+/// [`Ethernet`], written at once.
+#[derive(IntoBytes, Immutable)]
+#[repr(C, packed)]
+struct Header {
+    macs: Macs,
+    kind: U16,
 }
 
 /// By the interface that it came in by, or by another one.

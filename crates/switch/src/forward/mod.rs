@@ -16,7 +16,7 @@ use crate::platform::{Platform, Verdict};
 use crate::steps::{Step, cut_for, drop_for, encapsulate_for, fit_for, reject_for};
 use crate::sync::{Change, change};
 use crate::table::lookup::Found;
-use crate::table::{Entry, Meta, Slot, Tuple, V4, slot, template};
+use crate::table::{Meta, Slot, Target, Tuple, V4, slot, template};
 use rlvs_packet::icmp::Cause;
 use rlvs_packet::protocol;
 
@@ -25,11 +25,11 @@ use rlvs_packet::protocol;
 pub fn to_destination<P: Platform, F: Ip>(
     platform: &P,
     frame: &Frame,
-    entry: &Entry<F>,
+    target: &Target<F>,
     destination: &Destination,
 ) -> Step {
     let (egress, source) = destination.way();
-    let method = entry.method as u32;
+    let method = target.method as u32;
     if method == method::LOCAL {
         return Step::Done(Verdict::Pass);
     }
@@ -52,17 +52,16 @@ pub fn to_destination<P: Platform, F: Ip>(
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
-    // The outer header of IPv6 packets would not fit into this step's stack.
-    if method == method::TUNNEL && (F::NUMBER == 6 || is_large || destination.tunnel().kind() != IPIP) {
-        return encapsulate_for::<P, F>(platform, entry.destination);
+    if method == method::TUNNEL && (is_large || destination.tunnel().kind() != IPIP) {
+        return encapsulate_for::<P, F>(platform, target.destination);
     }
     if is_large {
-        return cut_for(platform, entry);
+        return cut_for(platform, target);
     }
     let hop = egress.hop();
     let verdict = match method {
         method::MASQUERADE => {
-            let to = (Side::Destination, entry.address, entry.port);
+            let to = (Side::Destination, target.address, target.port);
             if here {
                 // It has arrived. Its answers come by way of `steps::local_out`.
                 return match translate::<P, F>(platform, frame, to, true) {
@@ -120,7 +119,7 @@ pub fn to_client<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    entry: &Entry<F>,
+    target: &Target<F>,
 ) -> Step {
     // From a server on the director itself: nobody passes it on here.
     let from_here = platform.ingress() == config.local_in.load(order::PLAIN);
@@ -130,7 +129,7 @@ pub fn to_client<P: Platform, F: Ip>(
     if frame.length > config.least_mtu.load(order::PLAIN) {
         return fit_for::<P, F>(platform, found.index);
     }
-    to_client_by_way(platform, config, frame, found, entry, None)
+    to_client_by_way(platform, config, frame, found, target, None)
 }
 
 /// Sends a reply that may be too large for the way to the client: whole, in fragments, or not, and its sender is told.
@@ -140,17 +139,17 @@ pub fn to_client_if_it_fits<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    entry: &Entry<F>,
+    target: &Target<F>,
     client: F::Address,
 ) -> Step {
-    let narrow = F::narrow(platform, entry.address, client, frame.length as u16);
+    let narrow = F::narrow(platform, target.address, client, frame.length as u16);
     if let Some(mtu) = narrow
         && !F::may_be_cut(platform, frame)
     {
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
-    to_client_by_way(platform, config, frame, found, entry, narrow)
+    to_client_by_way(platform, config, frame, found, target, narrow)
 }
 
 /// Sends a reply to the client; with an MTU, in fragments of that size.
@@ -160,14 +159,14 @@ fn to_client_by_way<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    entry: &Entry<F>,
+    target: &Target<F>,
     narrow: Option<u32>,
 ) -> Step {
-    let hop = way_to_client(platform, config, found, entry);
+    let hop = way_to_client(platform, config, found);
     if hop.interface == 0 {
         return drop_for(platform, Event::Unresolved);
     }
-    let from = (Side::Source, entry.address, entry.port);
+    let from = (Side::Source, target.address, target.port);
     let from_here = platform.ingress() == config.local_in.load(order::PLAIN);
     let translated = translate::<P, F>(platform, frame, from, from_here);
     match (translated.and_then(|()| link::send::<P, F>(platform, frame, &hop)), narrow) {
@@ -203,7 +202,7 @@ pub fn to_receiver<P: Platform, F: Ip>(platform: &P, frame: &Frame, tuple: &Tupl
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
 
-/// Sends a real server's packet to the client as if it answered a packet of this tuple, without an entry.
+/// Sends a real server's packet to the client as if it answered a packet of this tuple, without an target.
 #[inline(always)]
 pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: Tuple<F>) -> Step {
     if frame.hops <= 1 {
@@ -220,17 +219,14 @@ pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: 
 
 /// The hop that the entry holds, looked up anew if routes or neighbours have changed since.
 #[inline(always)]
-fn way_to_client<P: Platform, F: Ip>(
-    platform: &P,
-    config: &Config,
-    found: &Found<'_, F>,
-    entry: &Entry<F>,
-) -> Hop {
-    if entry.hop.generation() == config.generation() {
-        return entry.hop;
+fn way_to_client<P: Platform, F: Ip>(platform: &P, config: &Config, found: &Found<'_, F>) -> Hop {
+    match found.slot.hop(found.meta) {
+        Some(hop) if hop.generation() != config.generation() => {
+            look_up_way::<P, F>(platform, found.index, found.meta.0);
+            found.slot.hop(found.meta).unwrap_or(hop)
+        }
+        known => known.unwrap_or(Hop::UNKNOWN),
     }
-    look_up_way::<P, F>(platform, found.index, found.meta.0);
-    found.slot.entry(found.meta).map_or(entry.hop, |entry| entry.hop)
 }
 
 /// Puts the way that the kernel has now into the reply entry in the slot `index`, found with this `meta`. Where

@@ -38,7 +38,7 @@ pub(super) fn deliver<P: Platform, F: Seen>(
     if let Some(counters) = counters {
         counters.packet_in(frame.length);
     }
-    forward::to_destination(platform, &frame, &half.entry, destination)
+    forward::to_destination(platform, &frame, &half.entry.target(), destination)
 }
 
 /// Whether a connection stays in the state that its first packet has opened it in.

@@ -20,7 +20,7 @@ use crate::state::{self, Direction, tcp};
 use crate::sync::{Change, change};
 use crate::table::lookup::{Found, find, is_expired};
 use crate::table::release::release;
-use crate::table::{Entry, Meta, Tuple, V4, V6, insert, slot, template};
+use crate::table::{Meta, Target, Tuple, V4, V6, insert, slot, template};
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{RST, SYN};
 
@@ -29,17 +29,8 @@ use rlvs_packet::tcp::{RST, SYN};
 pub fn process<P: Platform>(platform: &P) -> Step {
     match frame::network(platform) {
         Network::V4(link) => established::<P, V4>(platform, link),
-        Network::V6(_) => Step::Next(Program::Director6),
-        Network::Other => Step::Done(Verdict::Pass),
-    }
-}
-
-/// The same for IPv6, whose addresses need a stack of their own.
-#[inline(always)]
-pub fn process6<P: Platform>(platform: &P) -> Step {
-    match frame::network(platform) {
         Network::V6(link) => established::<P, V6>(platform, link),
-        _ => Step::Done(Verdict::Pass),
+        Network::Other => Step::Done(Verdict::Pass),
     }
 }
 
@@ -70,18 +61,18 @@ pub(super) fn switch<P: Platform, F: Seen>(
     if let Some(found) = found
         && !is_expired(platform, found.slot, found.index, now)
     {
-        let Some(entry) = found.slot.entry(found.meta) else { return Step::Next(Program::Director) };
+        let Some(target) = found.slot.target(found.meta) else { return Step::Next(Program::Director) };
         if !found.meta.is_reply() && config.is_standby() {
             return Step::Done(Verdict::Pass);
         }
-        if ftp::is_control(frame, tuple, found.meta, &entry) {
+        if ftp::is_control(frame, tuple, found.meta, &target) {
             return ftp::read::<P, F>(platform, found.index, found.meta);
         }
         if found.meta.is_reply() {
-            return reply(platform, config, frame, &found, &entry, now);
+            return reply(platform, config, frame, &found, &target, now);
         }
-        if !is_reusable(platform, config, frame, &found, &entry) {
-            return request(platform, config, frame, &found, &entry, now);
+        if !is_reusable(platform, config, frame, &found, &target) {
+            return request(platform, config, frame, &found, &target, now);
         }
         release::<P, F>(platform, found.index, found.meta);
     }
@@ -122,7 +113,7 @@ fn is_reusable<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    entry: &Entry<F>,
+    target: &Target<F>,
 ) -> bool {
     let opens = match frame.protocol {
         protocol::TCP => frame.signal & SYN != 0,
@@ -132,7 +123,7 @@ fn is_reusable<P: Platform, F: Ip>(
         return false;
     }
     if config.settings.expire_nodest_conn.load(order::PLAIN) != 0
-        && platform.destination(entry.destination).is_some_and(|d| d.weight.load(order::PLAIN) == 0)
+        && platform.destination(target.destination).is_some_and(|d| d.weight.load(order::PLAIN) == 0)
     {
         return true;
     }
@@ -144,7 +135,7 @@ fn is_reusable<P: Platform, F: Ip>(
         state if frame.protocol == protocol::SCTP => state == sctp::CLOSED,
         tcp::TIME_WAIT | tcp::CLOSE => true,
         // As far as connections get whose other direction is not seen.
-        tcp::FIN_WAIT => mode & 2 != 0 && entry.method as u32 != method::MASQUERADE,
+        tcp::FIN_WAIT => mode & 2 != 0 && target.method as u32 != method::MASQUERADE,
         _ => false,
     }
 }
@@ -156,12 +147,12 @@ pub(super) fn request<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    entry: &Entry<F>,
+    target: &Target<F>,
     now: Tick,
 ) -> Step {
-    let known = platform.destination(entry.destination);
+    let known = platform.destination(target.destination);
     let Some(destination) = known.filter(|destination| destination.is_available()) else {
-        if entry.method as u32 == method::BYPASS {
+        if target.method as u32 == method::BYPASS {
             hand_over(platform, |words| &words.connection, found.index);
             return next::<F>(Program::Bypass, Program::Bypass6);
         }
@@ -185,11 +176,11 @@ pub(super) fn request<P: Platform, F: Ip>(
         }
         return drop_for(platform, Event::DestinationGone);
     };
-    if let Some(counters) = platform.counters(entry.destination) {
+    if let Some(counters) = platform.counters(target.destination) {
         counters.packet_in(frame.length);
     }
-    track(platform, config, frame, found, request_direction(entry.method), now);
-    forward::to_destination(platform, frame, entry, destination)
+    track(platform, config, frame, found, request_direction(target.method), now);
+    forward::to_destination(platform, frame, target, destination)
 }
 
 /// A real server's packet of a NATed connection.
@@ -199,16 +190,16 @@ pub(super) fn reply<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    entry: &Entry<F>,
+    target: &Target<F>,
     now: Tick,
 ) -> Step {
-    if platform.destination(entry.destination).is_some_and(Destination::is_available)
-        && let Some(counters) = platform.counters(entry.destination)
+    if platform.destination(target.destination).is_some_and(Destination::is_available)
+        && let Some(counters) = platform.counters(target.destination)
     {
         counters.packet_out(frame.length);
     }
     track(platform, config, frame, found, Direction::Output, now);
-    forward::to_client(platform, config, frame, found, entry)
+    forward::to_client(platform, config, frame, found, target)
 }
 
 /// Only a NATed connection's replies pass the director.

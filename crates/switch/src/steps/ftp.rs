@@ -18,7 +18,7 @@ use crate::state::tcp;
 use crate::table::insert::{self, Half, Outcome};
 use crate::table::lookup::{Found, is_expired, locate};
 use crate::table::release::release;
-use crate::table::{Binding, Entry, Kind, Meta, Slot, Tuple, control, slot};
+use crate::table::{Binding, Entry, Kind, Meta, Slot, Target, Tuple, control, slot};
 use rlvs_packet::checksum::Change;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{SYN, Tcp};
@@ -40,13 +40,13 @@ steps! {
 
 /// Whether a packet is to be read: one of an established connection to this port of the VIP, over NAT.
 #[inline(always)]
-pub(super) fn is_control<F: Ip>(frame: &Frame, tuple: &Tuple<F>, meta: Meta, entry: &Entry<F>) -> bool {
-    let port = if meta.is_reply() { entry.port } else { tuple.ports[1] };
+pub(super) fn is_control<F: Ip>(frame: &Frame, tuple: &Tuple<F>, meta: Meta, target: &Target<F>) -> bool {
+    let port = if meta.is_reply() { target.port } else { tuple.ports[1] };
     port == ftp::CONTROL
         && frame.protocol == protocol::TCP
         && frame.content == Content::Transport
         && frame.signal & SYN == 0
-        && entry.method as u32 == method::MASQUERADE
+        && target.method as u32 == method::MASQUERADE
         && meta.state() == tcp::ESTABLISHED
 }
 
@@ -235,16 +235,16 @@ fn deliver_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let index = handed_over(platform, |words| &words.connection);
     let Some(this) = slot::<P, F>(platform, index) else { return Step::Done(Verdict::Drop) };
     let meta = this.meta();
-    let Some(entry) = this.entry(meta) else { return Step::Done(Verdict::Drop) };
+    let Some(target) = this.target(meta) else { return Step::Done(Verdict::Drop) };
     if !meta.is_live() || !this.holds(&tuple) {
         // Another connection's by now: the sender repeats the packet.
         return drop_for(platform, Event::Contended);
     }
     let found = Found { slot: this, index, meta };
     if meta.is_reply() {
-        return established::reply(platform, config, &frame, &found, &entry, platform.now());
+        return established::reply(platform, config, &frame, &found, &target, platform.now());
     }
-    established::request(platform, config, &frame, &found, &entry, platform.now())
+    established::request(platform, config, &frame, &found, &target, platform.now())
 }
 
 #[inline(always)]

@@ -38,7 +38,7 @@ use crate::ftp::text::Text;
 use crate::order;
 use crate::platform::{Platform, Verdict, View};
 use crate::sip::{CallId, Message};
-use crate::table::{Entry, Family};
+use crate::table::{Family, Target};
 use rlvs_packet::icmp::Cause;
 
 pub use local_out::local_out;
@@ -84,8 +84,6 @@ macro_rules! programs {
 programs! {
     /// First, for every frame: switches packets of known connections, and sees which packets are none of the switch's business.
     Director = "director" => established::process,
-    /// The same for IPv6.
-    Director6 = "director6" => established::process6,
     /// Switches fragments, ICMP errors about connections, and packets with extension headers.
     Uncommon = "uncommon" => uncommon::process,
     /// The same for IPv6.
@@ -377,11 +375,11 @@ pub(crate) fn encapsulate_for<P: Platform, F: Family>(platform: &P, destination:
 
 /// The packet is too large for the way to its destination, and may be sent in fragments.
 #[inline(always)]
-pub(crate) fn cut_for<P: Platform, F: Family>(platform: &P, entry: &Entry<F>) -> Step {
-    hand_over(platform, |words| &words.destination, entry.destination);
-    hand_over(platform, |words| &words.method, entry.method as u32);
-    hand_over(platform, |words| &words.address, F::words(entry.address)[0]);
-    hand_over(platform, |words| &words.port, u16::from_ne_bytes(entry.port) as u32);
+pub(crate) fn cut_for<P: Platform, F: Family>(platform: &P, target: &Target<F>) -> Step {
+    hand_over(platform, |words| &words.destination, target.destination);
+    hand_over(platform, |words| &words.method, target.method as u32);
+    hand_over(platform, |words| &words.address, F::words(target.address)[0]);
+    hand_over(platform, |words| &words.port, u16::from_ne_bytes(target.port) as u32);
     Step::Next(Program::Cut)
 }
 

@@ -25,5 +25,5 @@ fn once_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         counters.packet_in(frame.length);
     }
     let entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
-    forward::to_destination(platform, &frame, &entry, destination)
+    forward::to_destination(platform, &frame, &entry.target(), destination)
 }

@@ -36,7 +36,7 @@ pub mod template;
 pub mod trace;
 
 pub use family::{CALL, Family, TEMPLATE, Tuple, V4, V6, mark_address};
-pub use slot::{Binding, Entry, Kind, Meta, Slot, Told};
+pub use slot::{Binding, Entry, Kind, Meta, Slot, Target, Told};
 
 use crate::platform::Memory;
 

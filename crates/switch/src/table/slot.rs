@@ -197,6 +197,28 @@ pub struct Entry<F: Family> {
     pub hop: Hop,
 }
 
+impl<F: Family> Entry<F> {
+    /// Where it leads.
+    #[inline(always)]
+    pub fn target(&self) -> Target<F> {
+        Target { destination: self.destination, address: self.address, port: self.port, method: self.method }
+    }
+}
+
+/// Where an entry leads: what each packet of its connection needs of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(8))] // As for the tuple.
+pub struct Target<F: Family> {
+    /// [`Entry::destination`].
+    pub destination: u32,
+    /// [`Entry::address`].
+    pub address: F::Address,
+    /// [`Entry::port`].
+    pub port: [u8; 2],
+    /// [`Entry::method`].
+    pub method: u8,
+}
+
 /// What forward entries and templates hold in the place of a reply entry's hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
@@ -308,21 +330,44 @@ impl<F: Family> Slot<F> {
     /// The entry; `None` if the slot's version is not `meta`'s any more.
     #[inline(always)]
     pub fn entry(&self, meta: Meta) -> Option<Entry<F>> {
+        let Target { destination, address, port, method } = self.load_target();
+        let entry = Entry { destination, peer: self.peer(), address, port, method, hop: self.load_hop() };
+        self.still(meta).then_some(entry)
+    }
+
+    /// Of the entry what packets need; `None` as above.
+    #[inline(always)]
+    pub fn target(&self, meta: Meta) -> Option<Target<F>> {
+        let target = self.load_target();
+        self.still(meta).then_some(target)
+    }
+
+    /// Of a reply entry the way to the client; `None` as above.
+    #[inline(always)]
+    pub fn hop(&self, meta: Meta) -> Option<Hop> {
+        let hop = self.load_hop();
+        self.still(meta).then_some(hop)
+    }
+
+    #[inline(always)]
+    fn load_target(&self) -> Target<F> {
         let [p0, p1, method, _] = self.port_method.load(order::PLAIN).to_ne_bytes();
-        let entry = Entry {
+        Target {
             destination: self.destination.load(order::PLAIN),
-            peer: self.peer(),
             address: F::load(&self.address),
             port: [p0, p1],
             method,
-            hop: Hop {
-                interface: self.hop_interface.load(order::PLAIN),
-                start: self.hop_start.load(order::PLAIN),
-                end: self.hop_end[0].load(order::PLAIN) as u64
-                    | (self.hop_end[1].load(order::PLAIN) as u64) << 32,
-            },
-        };
-        self.still(meta).then_some(entry)
+        }
+    }
+
+    #[inline(always)]
+    fn load_hop(&self) -> Hop {
+        Hop {
+            interface: self.hop_interface.load(order::PLAIN),
+            start: self.hop_start.load(order::PLAIN),
+            end: self.hop_end[0].load(order::PLAIN) as u64
+                | (self.hop_end[1].load(order::PLAIN) as u64) << 32,
+        }
     }
 
     /// Of the entry the destination and the peer only; `None` as above.

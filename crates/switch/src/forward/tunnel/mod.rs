@@ -1,7 +1,7 @@
 //! Tunnels: the packet, less one hop, travels inside another IP packet.
 //!
-//! IPIP with an IPv4 packet is sent at once. GUE and GRE put headers of their own between the two IP headers, and may
-//! have a checksum over all of it: they, and all IPv6 packets, take a step, and in the kernel a program, of their own.
+//! IPIP is sent at once. GUE and GRE put headers of their own between the two IP headers, and may
+//! have a checksum over all of it: they take a step, and in the kernel a program, of their own.
 
 mod gre;
 mod gue;
@@ -47,8 +47,8 @@ pub(super) fn send_ipip<P: Platform, F: Ip>(
     source: &[AtomicU32; 4],
     hop: &Hop,
 ) -> Option<Verdict> {
-    F::decrement_hops(platform, frame)?;
-    outer::put::<P, F>(platform, frame, destination, source, hop, (F::IN_TUNNEL, 0))?;
+    let inherited = F::enter_tunnel(platform, frame)?;
+    outer::put(platform, frame, inherited, destination, source, hop, (F::IN_TUNNEL, 0))?;
     Some(link::leave(platform, hop))
 }
 
@@ -84,7 +84,7 @@ fn wrap<P: Platform, F: Ip>(
     hop: &Hop,
 ) -> Option<u32> {
     let (frame, tuple) = F::parse(platform, link)?;
-    F::decrement_hops(platform, &frame)?;
+    let inherited = F::enter_tunnel(platform, &frame)?;
     let tunnel = destination.tunnel();
     let sum = if tunnel.has_checksum() { Some(sum::of_packet(platform, &frame, &tuple)?) } else { None };
     let room = between(tunnel);
@@ -93,7 +93,7 @@ fn wrap<P: Platform, F: Ip>(
         tunnel::GRE => protocol::GRE,
         _ => F::IN_TUNNEL,
     };
-    let offset = outer::put::<P, F>(platform, &frame, destination, source, hop, (number, room))?;
+    let offset = outer::put(platform, &frame, inherited, destination, source, hop, (number, room))?;
     if number == protocol::GRE {
         gre::write::<P, F>(platform, offset, sum)?;
     }

@@ -4,7 +4,7 @@ use super::super::link;
 use crate::cell::AtomicU32;
 use crate::destination::{Destination, Hop};
 use crate::frame::Frame;
-use crate::ip::Ip;
+use crate::ip::Inherited;
 use crate::order;
 use crate::platform::Platform;
 use rlvs_packet::ethernet;
@@ -12,34 +12,36 @@ use rlvs_packet::ipv4::{DONT_FRAGMENT, Ipv4};
 use rlvs_packet::ipv6::Ipv6;
 use zerocopy::network_endian::U16;
 
-/// Puts the hop's link header and an outer IP header of the destination's family in front of a packet whose hops are
-/// counted down already. `content` is what the outer packet carries: the protocol, and octets before the inner IP header, whose offset is returned.
+/// Puts the hop's link header and an outer IP header of the destination's family in front of a packet that is ready to enter the
+/// tunnel. `content` is what the outer packet carries: the protocol, and octets before the inner IP header, whose offset is returned.
 #[inline(always)]
-pub(super) fn put<P: Platform, F: Ip>(
+pub(super) fn put<P: Platform>(
     platform: &P,
     frame: &Frame,
+    inherited: Inherited,
     destination: &Destination,
     source: &[AtomicU32; 4],
     hop: &Hop,
     content: (u8, usize),
 ) -> Option<usize> {
     if destination.family.load(order::PLAIN) == 6 {
-        put6::<P, F>(platform, frame, destination, source, hop, content)
+        put6(platform, frame, inherited, destination, source, hop, content)
     } else {
-        put4::<P, F>(platform, frame, destination, source, hop, content)
+        put4(platform, frame, inherited, destination, source, hop, content)
     }
 }
 
 #[inline(always)]
-fn put4<P: Platform, F: Ip>(
+fn put4<P: Platform>(
     platform: &P,
     frame: &Frame,
+    inherited: Inherited,
     destination: &Destination,
     source: &[AtomicU32; 4],
     hop: &Hop,
     (protocol, between): (u8, usize),
 ) -> Option<usize> {
-    let inherited = F::inherited(platform, frame)?;
+    let offset = link::replace(platform, frame, hop, Ipv4::LENGTH + between, ethernet::IPV4)?;
     let inherits = platform.config()?.settings.pmtu_disc.load(order::PLAIN) != 0;
     let fragment = if inherits { inherited.fragment } else { 0 };
     let may_fragment = fragment & DONT_FRAGMENT == 0;
@@ -55,21 +57,21 @@ fn put4<P: Platform, F: Ip>(
         source: source[0].load(order::PLAIN).to_ne_bytes(),
         destination: destination.address[0].load(order::PLAIN).to_ne_bytes(),
     };
-    let offset = link::replace(platform, frame, hop, Ipv4::LENGTH + between, ethernet::IPV4)?;
     platform.write(offset, outer.with_checksum())?;
     Some(offset + Ipv4::LENGTH)
 }
 
 #[inline(always)]
-fn put6<P: Platform, F: Ip>(
+fn put6<P: Platform>(
     platform: &P,
     frame: &Frame,
+    inherited: Inherited,
     destination: &Destination,
     source: &[AtomicU32; 4],
     hop: &Hop,
     (protocol, between): (u8, usize),
 ) -> Option<usize> {
-    let inherited = F::inherited(platform, frame)?;
+    let offset = link::replace(platform, frame, hop, Ipv6::LENGTH + between, ethernet::IPV6)?;
     let outer = Ipv6 {
         version_class_flow: Ipv6::version_and_class(inherited.tos),
         payload_length: U16::new((frame.length as usize + between) as u16),
@@ -78,7 +80,6 @@ fn put6<P: Platform, F: Ip>(
         source: octets(source),
         destination: octets(&destination.address),
     };
-    let offset = link::replace(platform, frame, hop, Ipv6::LENGTH + between, ethernet::IPV6)?;
     platform.write(offset, outer)?;
     Some(offset + Ipv6::LENGTH)
 }
