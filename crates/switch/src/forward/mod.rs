@@ -13,7 +13,7 @@ use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::steps::{Step, cut_for, drop_for, encapsulate_for, fit_for, reject_for};
+use crate::steps::{Program, Step, cut_for, drop_for, encapsulate_for, fit_for, reject_for};
 use crate::sync::{Change, change};
 use crate::table::lookup::Found;
 use crate::table::{Meta, Slot, Target, Tuple, V4, slot, template};
@@ -162,7 +162,10 @@ fn to_client_by_way<P: Platform, F: Ip>(
     target: &Target<F>,
     narrow: Option<u32>,
 ) -> Step {
-    let hop = way_to_client(platform, config, found);
+    let Some(hop) = way_to_client(platform, config, found) else {
+        // Another connection has taken the slot just now.
+        return Step::Next(Program::Director);
+    };
     if hop.interface == 0 {
         return drop_for(platform, Event::Unresolved);
     }
@@ -217,16 +220,15 @@ pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: 
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
 
-/// The hop that the entry holds, looked up anew if routes or neighbours have changed since.
+/// The hop that the entry holds, looked up anew if routes or neighbours have changed since; `None` if the slot is another entry's by now.
 #[inline(always)]
-fn way_to_client<P: Platform, F: Ip>(platform: &P, config: &Config, found: &Found<'_, F>) -> Hop {
-    match found.slot.hop(found.meta) {
-        Some(hop) if hop.generation() != config.generation() => {
-            look_up_way::<P, F>(platform, found.index, found.meta.0);
-            found.slot.hop(found.meta).unwrap_or(hop)
-        }
-        known => known.unwrap_or(Hop::UNKNOWN),
+fn way_to_client<P: Platform, F: Ip>(platform: &P, config: &Config, found: &Found<'_, F>) -> Option<Hop> {
+    let hop = found.slot.hop(found.meta)?;
+    if hop.generation() == config.generation() {
+        return Some(hop);
     }
+    look_up_way::<P, F>(platform, found.index, found.meta.0);
+    found.slot.hop(found.meta)
 }
 
 /// Puts the way that the kernel has now into the reply entry in the slot `index`, found with this `meta`. Where
