@@ -69,6 +69,7 @@ impl Handler for Table {
                 Ok(Reply::Done)
             }
             Request::ListConnections => Ok(Reply::Connections(Box::new((0..MANY).map(connection)))),
+            Request::TakeSamples => Ok(Reply::Samples(vec![])),
             Request::GetFacts => Ok(Reply::Facts(vec![Fact { name: "version".into(), value: "1".into() }])),
             _ => Err(Errno::OPNOTSUPP),
         }
@@ -171,6 +172,8 @@ async fn requests_made_together_are_answered_each() {
     assert_eq!(client.make(&requests).await.unwrap(), expected);
     assert_eq!(client.destinations(web()).await.unwrap().len(), 300);
     assert_eq!(client.make(&[]).await.unwrap(), []);
+    // No plain change, though only who may change things may ask it.
+    assert_eq!(client.take_samples().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ async fn serve(
     let mut changes = Vec::new();
     for message in netlink::messages(datagram) {
         match admit(&message, access) {
-            Ok(request) if !request.is_read() => changes.push((message, request)),
+            // What takes samples shows them, too.
+            Ok(request) if !request.is_read() && !request.is_dump() => changes.push((message, request)),
             other => {
                 change(std::mem::take(&mut changes), calls, out).await?;
                 match other {
