@@ -5,7 +5,9 @@
 //! a frame that does not leave as it should does.
 #![forbid(unsafe_code)]
 
+mod beside;
 mod budget;
+mod datagrams;
 mod lab;
 mod network;
 mod parts;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.first().map(String::as_str) {
         Some("budget") => budget::run(),
+        Some("beside") => beside::run(),
         Some("peers") => peers::run(),
         _ => Order::parse(&words).and_then(|order| run(&order)),
     };

@@ -66,7 +66,7 @@ impl Method {
     }
 
     /// Its service and real server, as `ipvsadm -S` prints them.
-    fn rules(self) -> String {
+    pub fn rules(self) -> String {
         let [service, server] = [self.vip(), self.real_server()].map(|at| SocketAddr::from((at, PORT)));
         format!("-A -t {service} -s rr\n-a -t {service} -r {server} {}\n", self.option)
     }

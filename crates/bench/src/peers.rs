@@ -1,5 +1,6 @@
 //! What a user would pick instead, on the same network under the same load: nftables' DNAT, HAProxy in TCP mode, and no director at
-//! all. HTTP requests of wrk through NAT to two real servers, with a connection for each request and with connections that are kept.
+//! all. HTTP requests of wrk through NAT to two real servers, with a connection for each request and with connections that are kept; and
+//! datagrams at full speed.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rlvs_testbed::load::{Connections, Wrk};
 use rlvs_testbed::{Director, Family, Method, Namespace, Topology, real_server, rlvs};
 
+use crate::datagrams;
 use crate::report::{Report, Table, rounded};
 
 const PORT: u16 = 80;
@@ -41,7 +43,7 @@ pub fn run() -> Result<()> {
         rustix::process::geteuid().is_root(),
         "namespaces need root: run `cargo xtask bench --peers` as root"
     );
-    let mut figures = PEERS.map(|_| [Vec::new(), Vec::new()]);
+    let mut figures = PEERS.map(|_| [Vec::new(), Vec::new(), Vec::new()]);
     for turn in 1..=TURNS {
         for ((peer, name), figures) in PEERS.iter().zip(&mut figures) {
             eprintln!("bench: turn {turn} of {TURNS}: {name}");
@@ -51,26 +53,40 @@ pub fn run() -> Result<()> {
             }
         }
     }
-    let rows = PEERS.iter().zip(&figures).map(|((_, name), figures)| {
-        let values = figures.iter().flat_map(|runs| {
+    let row = |name: &str, loads: &[Vec<Run>]| {
+        let values = loads.iter().flat_map(|runs| {
             [
                 rounded(middle(runs.iter().map(|run| run.rate)), 0),
                 rounded(middle(runs.iter().map(|run| run.cpu)), 1),
             ]
         });
-        ((*name).to_string(), values.collect())
-    });
-    let table = Table {
+        (name.to_string(), values.collect())
+    };
+    let of = |loads: std::ops::Range<usize>| {
+        let rows = PEERS.iter().zip(&figures).map(|((_, name), figures)| row(name, &figures[loads.clone()]));
+        rows.collect::<Vec<_>>()
+    };
+    let mut datagrams = of(2..3);
+    // TCP mode knows no datagrams.
+    datagrams.retain(|(_, values): &(String, Vec<f64>)| values[0] > 0.0);
+    let http = Table {
         title: "HTTP by wrk through NAT to two real servers, on one machine: a second, and CPU of the whole machine (client and real \
                 servers included) for each",
         head: "between them",
         columns: &["connections/s", "CPU, µs", "requests/s on kept connections", "CPU, µs"],
-        rows: rows.collect(),
+        rows: of(0..2),
     };
-    Report { tables: vec![table], ..Report::default() }.publish("bench-peers.json")
+    let udp = Table {
+        title: "UDP datagrams of 64 octets at full speed, 64 flows through NAT to two real servers, which read none: those that arrive a \
+                second, and CPU of the whole machine for each",
+        head: "between them",
+        columns: &["packets/s", "CPU, µs"],
+        rows: datagrams,
+    };
+    Report { tables: vec![http, udp], ..Report::default() }.publish("bench-peers.json")
 }
 
-/// Requests a second, and microseconds of CPU for each.
+/// Requests or datagrams a second, and microseconds of CPU for each.
 struct Run {
     rate: f64,
     cpu: f64,
@@ -84,7 +100,23 @@ fn measure(peer: Peer) -> Result<Vec<Run>> {
     }
     let _running = start(peer, &net)?;
     let address = if peer == Peer::Routing { Family::V4.server(1) } else { Family::V4.vip() };
-    LOADS.into_iter().map(|connections| load(&net.client, address, connections)).collect()
+    let mut runs: Vec<Run> = LOADS
+        .into_iter()
+        .map(|connections| load(&net.client, address, connections))
+        .collect::<Result<_>>()?;
+    if peer != Peer::Haproxy {
+        runs.push(flood(&net, address)?);
+    }
+    Ok(runs)
+}
+
+fn flood(net: &Topology, address: IpAddr) -> Result<Run> {
+    let before = busy()?;
+    let arrived = datagrams::send(&net.client, (address, PORT), &net.servers, Duration::from_secs(SECONDS))?;
+    let used = busy()? - before;
+    ensure!(arrived > 0, "no datagram arrived");
+    let arrived = arrived as f64;
+    Ok(Run { rate: arrived / SECONDS as f64, cpu: used.as_secs_f64() * 1e6 / arrived })
 }
 
 fn load(client: &Namespace, address: IpAddr, connections: Connections) -> Result<Run> {
@@ -110,8 +142,8 @@ fn start(peer: Peer, net: &Topology) -> Result<Box<dyn Any>> {
             let map: Vec<String> =
                 servers().enumerate().map(|(number, server)| format!("{number} : {server}")).collect();
             let rules = format!(
-                "table ip balance {{\n chain in {{\n type nat hook prerouting priority -100;\n ip daddr {vip} tcp dport {PORT} \
-                 dnat to numgen inc mod {SERVERS} map {{ {} }}\n}}\n}}\n",
+                "table ip balance {{\n chain in {{\n type nat hook prerouting priority -100;\n ip daddr {vip} \
+                 meta l4proto {{ tcp, udp }} th dport {PORT} dnat to numgen inc mod {SERVERS} map {{ {} }}\n}}\n}}\n",
                 map.join(", ")
             );
             host.write("/run/bench/rules.nft", &rules)?;
@@ -144,9 +176,11 @@ fn start(peer: Peer, net: &Topology) -> Result<Box<dyn Any>> {
         }
         Peer::Rlvs => {
             let director = Director::start(host)?;
-            rlvs(host, &format!("ipvsadm -A -t {vip}:{PORT} -s rr"))?;
-            for server in servers() {
-                rlvs(host, &format!("ipvsadm -a -t {vip}:{PORT} -r {server}:{PORT} -m"))?;
+            for protocol in ["-t", "-u"] {
+                rlvs(host, &format!("ipvsadm -A {protocol} {vip}:{PORT} -s rr"))?;
+                for server in servers() {
+                    rlvs(host, &format!("ipvsadm -a {protocol} {vip}:{PORT} -r {server}:{PORT} -m"))?;
+                }
             }
             Ok(Box::new(director))
         }

@@ -62,8 +62,8 @@ impl Plan {
         words
     }
 
-    /// The frame with the client's address and port left as they are in the plan. Checksums are left out: the switch
-    /// changes them by difference, and looks at none.
+    /// The frame with the client's address and port left as they are in the plan. Checksums are left out, for the switch
+    /// changes them by difference, and looks at none; but for the IPv4 header's, which is right for clients of the plan's address.
     pub fn template(&self) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8];
         match (self.source.0, self.destination.0) {
@@ -72,6 +72,11 @@ impl Plan {
                 frame.extend(((LENGTH4 - 14) as u16).to_be_bytes());
                 frame.extend([0, 0, 0x40, 0, HOPS, TCP, 0, 0]); // don't fragment
                 frame.extend([source.octets(), destination.octets()].concat());
+                let words =
+                    frame[14..].chunks_exact(2).map(|two| u32::from(u16::from_be_bytes([two[0], two[1]])));
+                let sum: u32 = words.sum();
+                let folded = (sum & 0xffff) + (sum >> 16);
+                frame[24..26].copy_from_slice(&(!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes());
             }
             (source, destination) => {
                 let octets = |address| match address {

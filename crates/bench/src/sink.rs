@@ -1,4 +1,4 @@
-//! The far end of the director's cable, where a program takes live frames and counts them.
+//! The end of a cable, where a program takes live frames and counts them.
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, PerCpuArray};
@@ -7,7 +7,6 @@ use aya::{Ebpf, EbpfLoader};
 use rlvs_testbed::Namespace;
 
 use crate::lab::{OBJECT, program, take};
-use crate::network::FAR;
 
 /// The program at work.
 pub struct Sink {
@@ -17,13 +16,13 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Puts it on the interface at the far end. In native mode: an interface takes frames of native XDP only if its peer has that.
-    pub fn open(far: &Namespace) -> Result<Sink> {
-        far.run(|| {
+    /// Puts it on the host's interface. In native mode: an interface takes frames of native XDP only if its peer has that.
+    pub fn open(host: &Namespace, interface: &'static str) -> Result<Sink> {
+        host.run(move || {
             let mut programs = EbpfLoader::new().load(OBJECT).context("cannot load the sink's object")?;
             let sink = program(&mut programs, "sink")?;
             sink.load().context("cannot load the sink")?;
-            sink.attach(FAR, XdpMode::Driver).context("cannot attach the sink")?;
+            sink.attach(interface, XdpMode::Driver).context("cannot attach the sink")?;
             Ok(Sink { sunk: PerCpuArray::try_from(take(&mut programs, "SUNK")?)?, _programs: programs })
         })
     }

@@ -1,4 +1,4 @@
-//! The connection table, listed and swept.
+//! The connection table, listed.
 
 use crate::registry::keys;
 use crate::tables::Tables;
@@ -10,8 +10,7 @@ use rlvs_switch::order;
 use rlvs_switch::sip::CallKey;
 use rlvs_switch::table::slot::HIDDEN;
 use rlvs_switch::table::{
-    Bucket, CALL, Entry, Family, Meta, Slot, TEMPLATE, Tuple, V4, V6, WAYS, control, lookup, mark_address,
-    release, slot, trace,
+    CALL, Entry, Family, Meta, Slot, TEMPLATE, Tuple, V4, V6, WAYS, mark_address, slot,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -124,77 +123,4 @@ impl Address for V6 {
         octets[8..].copy_from_slice(&b.to_ne_bytes());
         Ipv6Addr::from(octets).into()
     }
-}
-
-/// Frees the entries of expired connections, and wipes the traces of those that have gone, a part of both tables at a time.
-#[derive(Debug, Default)]
-pub struct Sweeper {
-    walk4: Walk,
-    walk6: Walk,
-}
-
-impl Sweeper {
-    /// Calls of [`Self::sweep`] that go once through the tables.
-    pub const PARTS: usize = 20;
-
-    /// Sweeps the next part; the number of connections that ended.
-    pub fn sweep(&mut self, tables: &Tables) -> usize {
-        self.walk4.sweep(tables, tables.connections4.all())
-            + self.walk6.sweep(tables, tables.connections6.all())
-    }
-}
-
-/// Rounds in which each bucket's traces are looked at once, some four minutes: it takes longer than to look for what has expired, and traces add up
-/// over hours.
-const WIPED_EVERY: usize = 128;
-
-/// Where the sweeper is in a table.
-#[derive(Debug, Default)]
-struct Walk {
-    next: usize,
-    round: usize,
-}
-
-impl Walk {
-    fn sweep<F: Family>(&mut self, tables: &Tables, buckets: &[Bucket<F>]) -> usize {
-        let (now, config) = (tables.now(), tables.settings());
-        let mut ended = 0;
-        for number in self.part(buckets.len()) {
-            ended += sweep_slots(tables, &buckets[number].slots, number, now);
-            if number % WIPED_EVERY == self.round % WIPED_EVERY {
-                for way in 0..WAYS {
-                    trace::wipe::<_, F>(tables, config, (number * WAYS + way) as u32);
-                }
-            }
-        }
-        ended
-    }
-
-    /// The next buckets in turn.
-    fn part(&mut self, buckets: usize) -> std::ops::Range<usize> {
-        if self.next >= buckets {
-            (self.next, self.round) = (0, self.round.wrapping_add(1));
-        }
-        let start = self.next;
-        self.next = (start + buckets.div_ceil(Sweeper::PARTS)).min(buckets);
-        start..self.next
-    }
-}
-
-fn sweep_slots<F: Family>(tables: &Tables, slots: &[Slot<F>; WAYS], number: usize, now: Tick) -> usize {
-    let mut ended = 0;
-    for (way, place) in slots.iter().enumerate() {
-        let meta: Meta = place.meta();
-        if !meta.is_live() || now.until(place.expires()) > 0 {
-            continue;
-        }
-        let index = (number * WAYS + way) as u32;
-        if control::postpone::<_, F>(tables, place, meta, now) {
-            continue;
-        }
-        if lookup::is_expired(tables, place, index, now) && release::release::<_, F>(tables, index, meta) {
-            ended += 1;
-        }
-    }
-    ended
 }

@@ -45,6 +45,7 @@ mod proc;
 pub mod registry;
 mod run;
 pub mod settings;
+pub mod sweeper;
 pub mod sync;
 pub mod tables;
 mod totals;

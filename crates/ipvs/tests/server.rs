@@ -154,6 +154,26 @@ async fn commands_reach_the_director_and_its_errors_come_back() {
 }
 
 #[tokio::test]
+async fn requests_made_together_are_answered_each() {
+    let mut client = Client::connect_rlvs(&serve("together")).await.unwrap();
+    let add = |port| Request::NewDestination(web(), Ok(real_server(port)));
+    // The first comes before its service; each third port comes twice; what asks for a listing is answered, too.
+    let mut requests = vec![add(1), Request::NewService(Service::new(web()))];
+    let mut expected = vec![Err(Errno::SRCH), Ok(())];
+    for port in 1..=300 {
+        requests.push(add(port));
+        expected.push(Ok(()));
+        if port % 3 == 0 {
+            requests.extend([add(port), Request::ListDestinations(web()), Request::Zero(None)]);
+            expected.extend([Err(Errno::EXIST), Ok(()), Err(Errno::OPNOTSUPP)]);
+        }
+    }
+    assert_eq!(client.make(&requests).await.unwrap(), expected);
+    assert_eq!(client.destinations(web()).await.unwrap().len(), 300);
+    assert_eq!(client.make(&[]).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn the_director_as_a_whole() {
     let mut client = Client::connect_rlvs(&serve("whole")).await.unwrap();
     assert_eq!(client.info().await.unwrap(), Info { version: VERSION, table_size: 4096 });

@@ -77,7 +77,7 @@ pub trait Ip: Keyed {
     /// Turns the packet into an ICMP error of its version for its sender.
     fn answer<P: Platform>(platform: &P, frame: &Frame, message: Message) -> Option<()>;
     /// Turns the client's TCP packet into a reset of its connection.
-    fn reset<P: Platform>(platform: &P, frame: &Frame) -> Option<()>;
+    fn reset<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<()>;
     /// [`Platform::forwards4`] or the same for IPv6.
     fn forwards<P: Platform>(platform: &P, source: Self::Address, destination: Self::Address) -> bool;
     /// [`Platform::narrow4`] or the same for IPv6.
@@ -209,8 +209,8 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn reset<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
-        reset::reset4(platform, frame)
+    fn reset<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<()> {
+        reset::reset4(platform, l3, l4)
     }
 
     #[inline(always)]
@@ -307,8 +307,8 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn reset<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
-        reset::reset6(platform, frame)
+    fn reset<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<()> {
+        reset::reset6(platform, l3, l4)
     }
 
     #[inline(always)]

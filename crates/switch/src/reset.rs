@@ -4,7 +4,6 @@
 //! sequence number is the one that the client has just acknowledged, so the client takes it for its server's (RFC 9293, 3.10.7.4;
 //! RFC 5961, 3.2).
 
-use crate::frame::Frame;
 use crate::platform::Platform;
 use rlvs_packet::checksum::sum_of;
 use rlvs_packet::ethernet::Ethernet;
@@ -14,10 +13,10 @@ use rlvs_packet::protocol;
 use rlvs_packet::tcp::{RST, Tcp};
 use zerocopy::network_endian::{U16, U32};
 
-/// Turns the IPv4 packet, whose acknowledgement number counts, into a reset for its sender.
+/// Turns the packet with an IPv4 header at `l3` and a TCP header at `l4`, whose acknowledgement number counts, into a reset for its sender.
 #[inline(always)]
-pub(crate) fn reset4<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
-    let ip = platform.read::<Ipv4>(frame.l3)?;
+pub(crate) fn reset4<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<()> {
+    let ip = platform.read::<Ipv4>(l3)?;
     let outer = Ipv4 {
         version_length: Ipv4::PLAIN,
         tos: 0,
@@ -31,14 +30,14 @@ pub(crate) fn reset4<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
         destination: ip.source,
     };
     let addresses = sum_of(&outer.source) + sum_of(&outer.destination);
-    answer(platform, frame, frame.l3 + Ipv4::LENGTH, addresses)?;
-    platform.write(frame.l3, outer.with_checksum())
+    answer(platform, l4, l3 + Ipv4::LENGTH, addresses)?;
+    platform.write(l3, outer.with_checksum())
 }
 
 /// The same for IPv6.
 #[inline(always)]
-pub(crate) fn reset6<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
-    let ip = platform.read::<Ipv6>(frame.l3)?;
+pub(crate) fn reset6<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<()> {
+    let ip = platform.read::<Ipv6>(l3)?;
     let outer = Ipv6 {
         version_class_flow: Ipv6::version_and_class(0),
         payload_length: U16::new(Tcp::LENGTH as u16),
@@ -48,18 +47,19 @@ pub(crate) fn reset6<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
         destination: ip.source,
     };
     let addresses = sum_of(&outer.source) + sum_of(&outer.destination);
-    answer(platform, frame, frame.l3 + Ipv6::LENGTH, addresses)?;
-    platform.write(frame.l3, outer)
+    answer(platform, l4, l3 + Ipv6::LENGTH, addresses)?;
+    platform.write(l3, outer)
 }
 
 /// What a packet of this machine may pass.
 const HOPS: u8 = 64;
 
-/// Writes the TCP header at `l4`, cuts the packet after it, and turns the link header round; `addresses` is the sum of both.
+/// Writes the reset for the TCP header at `from` to `l4`, cuts the packet after it, and turns the link header round; `addresses` is the
+/// sum of both.
 #[inline(always)]
-fn answer<P: Platform>(platform: &P, frame: &Frame, l4: usize, addresses: u32) -> Option<()> {
+fn answer<P: Platform>(platform: &P, from: usize, l4: usize, addresses: u32) -> Option<()> {
     let link = platform.read::<Ethernet>(0)?;
-    let packet = platform.read::<Tcp>(frame.l4)?;
+    let packet = platform.read::<Tcp>(from)?;
     let ports = [packet.destination, packet.source];
     let reset = Tcp::bare(ports, packet.acknowledgement, U32::ZERO, RST, addresses);
     // What was between the IP header and the TCP header, and behind that, goes.

@@ -49,7 +49,7 @@ impl Lab {
     /// As [`Self::send`], with frames that are really sent on from the director's interface; nobody sees the last one.
     pub fn send_live(&mut self, plan: &Plan, frames: u32) -> Result<u32> {
         self.set_plans(|_| *plan)?;
-        let (frame, context) = self.received(plan);
+        let (frame, context) = received_by(self.interface, plan);
         let result = self.shim()?.test_run(TestRunOptions {
             data_in: Some(&frame),
             ctx_in: Some(&context),
@@ -61,7 +61,7 @@ impl Lab {
     }
 
     fn run(&self, plan: &Plan, frames: u32) -> Result<(u32, Vec<u8>)> {
-        let (frame, context) = self.received(plan);
+        let (frame, context) = received_by(self.interface, plan);
         let mut left = [0; 256];
         let result = self.shim()?.test_run(TestRunOptions {
             data_in: Some(&frame),
@@ -78,15 +78,6 @@ impl Lab {
         Ok((result.duration.as_nanos() as u32, left[..result.data_size_out as usize].to_vec()))
     }
 
-    /// A frame that came in by the director's interface, and what `struct xdp_md` says of it.
-    fn received(&self, plan: &Plan) -> (Vec<u8>, [u8; 24]) {
-        let frame = plan.template();
-        let mut context = [0; 24];
-        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        context[12..16].copy_from_slice(&self.interface.to_ne_bytes());
-        (frame, context)
-    }
-
     fn set_plans(&mut self, of_cpu: impl Fn(usize) -> Plan) -> Result<()> {
         let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
         let words: Vec<_> = (0..cpus).map(|cpu| of_cpu(cpu).words()).collect();
@@ -96,4 +87,13 @@ impl Lab {
     fn shim(&self) -> Result<&Xdp> {
         Ok(self.programs.program("shim").context("the object has no program shim")?.try_into()?)
     }
+}
+
+/// A frame that came in by the interface of this index, and what `struct xdp_md` says of it.
+pub fn received_by(interface: u32, plan: &Plan) -> (Vec<u8>, [u8; 24]) {
+    let frame = plan.template();
+    let mut context = [0; 24];
+    context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+    context[12..16].copy_from_slice(&interface.to_ne_bytes());
+    (frame, context)
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::{FRAMES, SLOTS};
 use crate::lab::{BATCH, Lab, MILLION, Target, request};
-use crate::network::{DR, NAT, Network, TUN, tables};
+use crate::network::{DR, FAR, NAT, Network, TUN, tables};
 use crate::plan::Plan;
 use crate::report::{Report, Table, median, rounded};
 use crate::sink::Sink;
@@ -12,7 +12,7 @@ use crate::sink::Sink;
 pub fn run(runs: u32, report: &mut Report) -> Result<()> {
     eprintln!("bench: live frames");
     let network = Network::with_services(tables(2 * SLOTS), "")?;
-    let sink = Sink::open(&network.far)?;
+    let sink = Sink::open(&network.far, FAR)?;
     report.tables.push(network.measure(1, move |mut lab| measure(&mut lab, &sink, runs))?);
     Ok(())
 }

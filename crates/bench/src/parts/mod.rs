@@ -14,13 +14,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::lab::{Lab, Target};
+use crate::network::{self, Network};
 use crate::plan::Plan;
-use crate::report::{Report, Row, median};
+use crate::report::{Report, Row, median, rounded};
 
 /// Frames of a run: a million flows once.
 const FRAMES: u32 = 1 << crate::lab::MILLION;
 /// Entries of the connection tables.
 const SLOTS: u32 = 1 << 22;
+
+/// Time in which the director's CPU use is measured: two rounds of its sweeper through all buckets.
+const IDLE: Duration = Duration::from_secs(24);
 
 /// A part: its name, and what it does, so many runs of each case.
 type Part = (&'static str, fn(u32, &mut Report) -> Result<()>);
@@ -107,8 +111,27 @@ fn in_turns(lab: &mut Lab, runs: u32, cases: Vec<Case>) -> Result<Vec<Row>> {
     Ok(rows.map(|(case, runs)| Row { name: case.name, flows: 1 << case.plan.flows, runs, shim }).collect())
 }
 
+/// What part of a CPU (%) the director takes while nothing happens to what the tables hold.
+fn idle_cpu(network: &Network) -> Result<f64> {
+    let mut director = network.start_director()?;
+    std::thread::sleep(Duration::from_secs(2));
+    let before = network::cpu_time(director.id())?;
+    std::thread::sleep(IDLE);
+    let used = network::cpu_time(director.id())? - before;
+    network::stop(&mut director)?;
+    Ok(rounded(100.0 * used.as_secs_f64() / IDLE.as_secs_f64(), 2))
+}
+
+/// Octets of memory that may be taken, as `/proc/meminfo` says.
+fn available_memory() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kilobytes.context("/proc/meminfo has no MemAvailable in kB")? << 10)
+}
+
 fn milliseconds(time: Duration) -> f64 {
-    crate::report::rounded(1000.0 * time.as_secs_f64(), 1)
+    rounded(1000.0 * time.as_secs_f64(), 1)
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! What a million connections cost while nothing happens: memory, the director's CPU, listing, expiry.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::{FRAMES, SLOTS, milliseconds};
-use crate::network::{self, NAT, Network, tables};
-use crate::report::{Report, rounded};
-
-/// Time in which the director's CPU use is measured.
-const IDLE: Duration = Duration::from_secs(10);
+use super::{FRAMES, SLOTS, idle_cpu, milliseconds};
+use crate::network::{NAT, Network, tables};
+use crate::report::Report;
 
 pub fn run(_: u32, report: &mut Report) -> Result<()> {
     eprintln!("bench: upkeep");
@@ -19,14 +16,7 @@ pub fn run(_: u32, report: &mut Report) -> Result<()> {
         Ok(lab)
     })?;
 
-    let mut director = network.start_director()?;
-    std::thread::sleep(Duration::from_secs(2));
-    let before = network::cpu_time(director.id())?;
-    std::thread::sleep(IDLE);
-    let used = network::cpu_time(director.id())? - before;
-    network::stop(&mut director)?;
-    let percent = rounded(100.0 * used.as_secs_f64() / IDLE.as_secs_f64(), 2);
-    report.fact("director's CPU with 1,048,576 idle NAT connections, %", percent);
+    report.fact("director's CPU with 1,048,576 idle NAT connections, %", idle_cpu(&network)?);
 
     report.facts.extend(network.director.run(move || {
         let mut lab = lab;

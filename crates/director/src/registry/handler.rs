@@ -17,6 +17,14 @@ const PAGE: usize = 4096;
 impl Registry {
     /// Carries a request out. What concerns the director as a whole is not the registry's.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
+        let reply = self.carry_out(request);
+        self.write_tables();
+        reply
+    }
+
+    /// The same, but the hash tables of services may be those of before until [`Self::write_tables`]: of many destinations that are
+    /// added together, one table is enough.
+    pub(crate) fn carry_out(&mut self, request: Request) -> Result<Reply, Errno> {
         match request {
             Request::NewService(service) => self.add_service(&service).map(|()| Reply::Done),
             Request::SetService(service) => self.edit_service(&service).map(|()| Reply::Done),

@@ -62,7 +62,6 @@ impl Registry {
         if let Some(cell) = self.tables.members.get(place) {
             cell.0.store(index, order::PLAIN);
         }
-        write_table(&self.tables, service, list.scheduler.load(order::PLAIN));
         locked(&self.tables, list, || {
             begin_round(&self.tables, service, list);
             list.first.store(place, order::PUBLISH);
@@ -70,16 +69,26 @@ impl Registry {
         if let Some(destination) = self.tables.destinations.get(index) {
             ranking::place(&*self.tables, list, place, destination);
         }
+        self.outdated.insert(sequence);
     }
 
     /// Has the valid list go by its destinations' weights and thresholds as they now are; those of `index` have changed.
     pub(super) fn publish_weights(&mut self, sequence: u32, index: u32) {
         let Some(service) = self.services.get(&sequence) else { return };
         let Some(list) = valid_list(&self.tables, service) else { return };
-        write_table(&self.tables, service, list.scheduler.load(order::PLAIN));
         locked(&self.tables, list, || begin_round(&self.tables, service, list));
         if let Some(destination) = self.tables.destinations.get(index) {
             ranking::renew(&*self.tables, destination);
+        }
+        self.outdated.insert(sequence);
+    }
+
+    /// Has hashing schedulers go by the destinations and weights that there are now.
+    pub(crate) fn write_tables(&mut self) {
+        for sequence in std::mem::take(&mut self.outdated) {
+            let Some(service) = self.services.get(&sequence) else { continue };
+            let Some(list) = valid_list(&self.tables, service) else { continue };
+            write_table(&self.tables, service, list.scheduler.load(order::PLAIN));
         }
     }
 }
@@ -129,6 +138,8 @@ fn locked(tables: &Tables, list: &MemberList, change: impl FnOnce()) {
 /// slots leads to a destination of the service before and after.
 fn write_table(tables: &Tables, service: &Service, scheduler: u32) {
     let parts = tables.hash_tables.all().get(service.table.clone());
+    // Without a table the members need not be gone through.
+    let parts = parts.filter(|parts| !parts.is_empty());
     let (Some(parts), Some(scheduler)) = (parts, Scheduler::from_number(scheduler)) else { return };
     let family = if service.id.family() == Family::Inet6 { 6 } else { 4 };
     let entrants: Vec<Entrant> = service

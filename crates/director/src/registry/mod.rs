@@ -27,7 +27,7 @@ use rlvs_ipvs::{DestinationId, Errno, ServiceId, Stats};
 use rlvs_switch::order;
 use rlvs_switch::service::ServiceKey;
 use rooms::{Room, Rooms};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,6 +45,8 @@ pub struct Registry {
     by_name: HashMap<(ServiceKey, DestinationId), u32>,
     ways: ways::Ways,
     hash_tables: HashTables,
+    /// Services whose hash tables are those of before.
+    outdated: BTreeSet<u32>,
     rooms: Rooms,
     /// Real servers that may start calls, as the switch knows them.
     callers: BTreeMap<KeyOctets, u32>,
@@ -83,6 +85,7 @@ impl Registry {
             rooms: Rooms::new(tables.members.all().len()),
             tables,
             index,
+            outdated: BTreeSet::new(),
             services: BTreeMap::new(),
             by_id: HashMap::new(),
             destinations: HashMap::new(),
@@ -105,6 +108,11 @@ impl Registry {
     /// Numbers of services and destinations.
     pub fn size(&self) -> (usize, usize) {
         (self.services.len(), self.services.values().map(|service| service.members.len()).sum())
+    }
+
+    /// Whether there is a service.
+    pub fn has_services(&self) -> bool {
+        !self.services.is_empty()
     }
 
     /// The index of the service with this identity, as the switch finds it.

@@ -73,7 +73,7 @@ impl Director {
     pub(super) fn follow_local_out(&mut self) {
         let Some(local_out) = &mut self.local_out else { return };
         let attached = self.attachments.all().filter_map(|(index, _)| self.interfaces.get(&index));
-        local_out.follow(attached, self.registry.size().0 > 0);
+        local_out.follow(attached, self.registry.has_services());
     }
 
     /// An interface's name; its index if it is not followed.

@@ -9,7 +9,6 @@ mod start;
 mod ways;
 
 use crate::config::Config;
-use crate::connections::Sweeper;
 use crate::dataplane::{self, Attachments};
 use crate::defence;
 use crate::egress::{EgressTracker, Event, Interface};
@@ -19,11 +18,12 @@ use crate::estimator;
 use crate::local_out::{self, LocalOut};
 use crate::proc;
 use crate::registry::{Registry, localities};
+use crate::sweeper::Sweeper;
 use crate::sync::Synchronisation;
 use crate::tables::Tables;
 use crate::totals::Totals;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use rlvs_ipvs::{Request, SOCKET_NAME, Server, ServerConfig};
+use rlvs_ipvs::{SOCKET_NAME, Server, ServerConfig};
 use rlvs_switch::order;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -59,12 +59,8 @@ pub async fn run(config: &Config) -> Result<(), DirectorError> {
             }
             call = server.next() => match call {
                 Some(call) => {
-                    let answer = match &call.request {
-                        Request::Explain(probe) => director.explain(probe).await,
-                        request => director.handle(request.clone()),
-                    };
-                    director.settle().await;
-                    call.answer(answer);
+                    let answers = director.answer(&call.requests).await;
+                    call.answer(answers);
                 }
                 None => return Err(DirectorError::System {
                     action: "serve the control socket",

@@ -8,7 +8,29 @@ use crate::settings;
 use rlvs_ipvs::{Errno, Fact, Probe, Reply, Request, Setting};
 
 impl Director {
+    /// Answers requests that came together.
+    pub(super) async fn answer(&mut self, requests: &[Request]) -> Vec<Result<Reply, Errno>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(match request {
+                Request::Explain(probe) => self.explain(probe).await,
+                request => self.carry_out(request.clone()),
+            });
+        }
+        self.registry.write_tables();
+        self.settle().await;
+        answers
+    }
+
+    /// Answers a request.
     pub(super) fn handle(&mut self, request: Request) -> Result<Reply, Errno> {
+        let reply = self.carry_out(request);
+        self.registry.write_tables();
+        reply
+    }
+
+    /// All of a request but [`crate::registry::Registry::write_tables`].
+    fn carry_out(&mut self, request: Request) -> Result<Reply, Errno> {
         match request {
             Request::GetFacts => Ok(Reply::Facts(self.facts())),
             Request::ListSettings => Ok(Reply::Settings(self.settings()?)),
@@ -29,7 +51,7 @@ impl Director {
                 Ok(Reply::Done)
             }
             request @ Request::DeleteDaemon(_) => {
-                let reply = self.registry.handle(request);
+                let reply = self.registry.carry_out(request);
                 let _of_the_other_one = self.sync.follow(&self.registry.daemons());
                 reply
             }
@@ -37,7 +59,7 @@ impl Director {
                 if request == Request::Zero(None) {
                     self.totals.zero(&self.tables);
                 }
-                let reply = self.registry.handle(request);
+                let reply = self.registry.carry_out(request);
                 self.follow_local_out();
                 self.tell_tracker();
                 reply

@@ -3,7 +3,6 @@
 use super::ways::Patience;
 use super::{Director, detach};
 use crate::config::Config;
-use crate::connections::Sweeper;
 use crate::dataplane::{Attachments, DataPlane};
 use crate::egress::{EgressTracker, Event, Interface, InterfaceEvent};
 use crate::endings::Endings;
@@ -11,6 +10,7 @@ use crate::error::DirectorError;
 use crate::local_out::{self, LocalOut};
 use crate::registry::Registry;
 use crate::settings;
+use crate::sweeper::Sweeper;
 use crate::sync::Synchronisation;
 use crate::tables::Tables;
 use crate::totals::Totals;

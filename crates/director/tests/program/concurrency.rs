@@ -3,7 +3,7 @@
 use crate::lab::*;
 use crate::stream::Random;
 use anyhow::{Context, Result, ensure};
-use rlvs_director::connections::Sweeper;
+use rlvs_director::sweeper::Sweeper;
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::destination::method::{DIRECT_ROUTE, MASQUERADE};

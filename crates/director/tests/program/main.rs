@@ -18,5 +18,6 @@ mod look_up;
 mod refusals;
 mod scheduling;
 mod stream;
+mod sweeping;
 mod taken_over;
 mod uncommon;

@@ -7,11 +7,14 @@ use rustix::io::Errno;
 
 use super::ClientError;
 use crate::message::{self, FamilyName, Item, Request};
-use crate::netlink::{self, Message};
+use crate::netlink::{self, Message, Writer};
 use crate::socket::{Channel, LARGEST};
 
 /// How long a director may say nothing. The kernel's can take seconds, when it waits for its estimators.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Requests that travel in one datagram: the kernel answers each by one of its own, which wait in the socket's buffer.
+const TOGETHER: usize = 64;
 
 /// A socket on which requests are made one at a time.
 #[derive(Debug)]
@@ -53,6 +56,35 @@ impl Exchange {
         .await
     }
 
+    /// Makes requests, each with its family's number, and gives the status of each. Those of a datagram are answered before the next
+    /// one is sent: neither side's socket need hold more.
+    pub async fn ask_all(
+        &mut self,
+        requests: &[(u16, &Request)],
+    ) -> Result<Vec<Result<(), Errno>>, ClientError> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for some in requests.chunks(TOGETHER) {
+            let mut w = Writer::default();
+            let first = self.sequence.wrapping_add(1);
+            for (family, request) in some {
+                let sequence = self.next_sequence();
+                message::encode_to(&mut w, request, *family, sequence);
+            }
+            self.channel.send(&w.take()).await.map_err(disconnected)?;
+            let mut statuses = vec![None; some.len()];
+            while statuses.contains(&None) {
+                for message in netlink::messages(self.receive().await?) {
+                    let place = statuses.get_mut(message.sequence.wrapping_sub(first) as usize);
+                    if let (Some(place), netlink::ERROR | netlink::DONE) = (place, message.kind) {
+                        *place = Some(status(&message)?);
+                    }
+                }
+            }
+            answers.extend(statuses.into_iter().flatten());
+        }
+        Ok(answers)
+    }
+
     /// Sends and reads until the answer is complete: with its first message (`single`), or with the DONE or
     /// acknowledgement after it.
     async fn converse(
@@ -64,17 +96,12 @@ impl Exchange {
     ) -> Result<(), ClientError> {
         self.channel.send(&datagram).await.map_err(disconnected)?;
         loop {
-            let datagram = tokio::time::timeout(PATIENCE, self.channel.receive(&mut self.buffer))
-                .await
-                .map_err(|_| ClientError::Silent(PATIENCE))?
-                .map_err(disconnected)?;
-            if datagram.is_empty() {
-                return Err(ClientError::Closed);
-            }
             // Other numbers answer an earlier request that was given up half-way.
-            for message in netlink::messages(datagram).filter(|m| m.sequence == sequence) {
+            for message in netlink::messages(self.receive().await?).filter(|m| m.sequence == sequence) {
                 match message.kind {
-                    netlink::ERROR | netlink::DONE => return status(&message),
+                    netlink::ERROR | netlink::DONE => {
+                        return status(&message)?.map_err(ClientError::Refused);
+                    }
                     kind if kind < netlink::MIN_TYPE => {}
                     _ => {
                         let (_, attributes) = message.generic().ok_or(ClientError::Malformed)?;
@@ -88,19 +115,29 @@ impl Exchange {
         }
     }
 
+    /// The next datagram.
+    async fn receive(&mut self) -> Result<&[u8], ClientError> {
+        let datagram = tokio::time::timeout(PATIENCE, self.channel.receive(&mut self.buffer))
+            .await
+            .map_err(|_| ClientError::Silent(PATIENCE))?
+            .map_err(disconnected)?;
+        if datagram.is_empty() { Err(ClientError::Closed) } else { Ok(datagram) }
+    }
+
     fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
     }
 }
 
-fn status(message: &Message<'_>) -> Result<(), ClientError> {
+/// What an ERROR or DONE message says.
+fn status(message: &Message<'_>) -> Result<Result<(), Errno>, ClientError> {
     match message.status() {
         // The kernel's DONE of old versions carries no status.
-        Some(0) => Ok(()),
-        None if message.kind == netlink::DONE => Ok(()),
+        Some(0) => Ok(Ok(())),
+        None if message.kind == netlink::DONE => Ok(Ok(())),
         None => Err(ClientError::Malformed),
-        Some(errno) => Err(ClientError::Refused(Errno::from_raw_os_error(errno))),
+        Some(errno) => Ok(Err(Errno::from_raw_os_error(errno))),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::model::*;
 
 pub use control::{CONTROL_FAMILY, FamilyName, decode_family_id, encode_family_query};
 pub use reply::{Item, decode_item};
-pub use request::{Call, decode, encode};
+pub use request::{Call, decode, encode, encode_to};
 
 pub(crate) use control::encode_answer;
 pub(crate) use reply::encode_item;

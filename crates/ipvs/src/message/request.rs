@@ -21,8 +21,14 @@ pub enum Call {
 
 /// Client: a request's message to a family with this number.
 pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
-    let flags = netlink::REQUEST | if request.is_dump() { netlink::DUMP } else { netlink::ACK };
     let mut w = Writer::default();
+    encode_to(&mut w, request, family_id, sequence);
+    w.take()
+}
+
+/// [`encode`], after what was written before.
+pub fn encode_to(w: &mut Writer, request: &Request, family_id: u16, sequence: u32) {
+    let flags = netlink::REQUEST | if request.is_dump() { netlink::DUMP } else { netlink::ACK };
     w.message(family_id, flags, sequence, |w| {
         w.generic(command_of(request));
         match request {
@@ -80,7 +86,6 @@ pub fn encode(request: &Request, family_id: u16, sequence: u32) -> Vec<u8> {
             Request::Explain(probe) => explain::encode_probe(w, probe),
         }
     });
-    w.take()
 }
 
 /// Server: what a message asks for, or IPVS's errno for it.

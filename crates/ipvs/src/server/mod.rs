@@ -1,8 +1,8 @@
 //! The director's end of the control socket.
 //!
 //! Each client has a task of its own, which checks what the client may do, reads its messages and writes the
-//! replies. The requests themselves reach the director one at a time, over a bounded queue: a client has at
-//! most one there, and what it does not read of a reply waits with its task, not with the director.
+//! replies. The requests themselves reach the director over a bounded queue, those of a datagram that change something together: a
+//! client has at most one such call there, and what it does not read of a reply waits with its task, not with the director.
 
 mod peer;
 mod session;
@@ -77,18 +77,18 @@ pub enum BindError {
     },
 }
 
-/// A request that waits for its answer.
+/// Requests of a client that came together, and wait for their answers: one, or several that change something.
 #[derive(Debug)]
 pub struct Call {
-    /// What is asked. The client may ask it.
-    pub request: Request,
-    reply_to: oneshot::Sender<Result<Reply, Errno>>,
+    /// What is asked, in this order. The client may ask it.
+    pub requests: Vec<Request>,
+    reply_to: oneshot::Sender<Vec<Result<Reply, Errno>>>,
 }
 
 impl Call {
-    /// Answers; a client that has left meanwhile is no error.
-    pub fn answer(self, reply: Result<Reply, Errno>) {
-        let _client_has_left = self.reply_to.send(reply);
+    /// Answers each; a client that has left meanwhile is no error.
+    pub fn answer(self, replies: Vec<Result<Reply, Errno>>) {
+        let _client_has_left = self.reply_to.send(replies);
     }
 }
 
@@ -118,15 +118,18 @@ impl Server {
         Ok(Self { calls, acceptor: tokio::spawn(accept(listener, config.readers, sender)) })
     }
 
-    /// The next request; for directors that have a loop of their own. Safe to cancel.
+    /// What is asked next; for directors that have a loop of their own. Safe to cancel.
     pub async fn next(&mut self) -> Option<Call> {
         self.calls.recv().await
     }
 
     /// Answers all requests by `handler`, one after the other.
     pub async fn serve(mut self, mut handler: impl Handler) {
-        while let Some(call) = self.next().await {
-            let _client_has_left = call.reply_to.send(handler.handle(call.request));
+        while let Some(mut call) = self.next().await {
+            let replies =
+                std::mem::take(&mut call.requests).into_iter().map(|request| handler.handle(request));
+            let replies = replies.collect();
+            call.answer(replies);
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Call as Pending;
 use super::peer::Access;
-use crate::message::{self, Call, Reply, Request};
+use crate::message::{self, Call, FamilyName, Reply, Request};
 use crate::netlink::{self, Message, Writer};
 use crate::socket::{Channel, LARGEST};
 
@@ -24,43 +24,96 @@ pub async fn run(channel: Channel, access: Access, calls: mpsc::Sender<Pending>)
         if datagram.is_empty() {
             return;
         }
-        for message in netlink::messages(datagram) {
-            let mut out = Out { channel: &channel, w: Writer::default() };
-            if serve(&message, access, &calls, &mut out).await.is_err() || out.flush().await.is_err() {
-                return;
-            }
+        // Requests that came together are answered together.
+        let mut out = Out { channel: &channel, w: Writer::default() };
+        if serve(datagram, access, &calls, &mut out).await.is_err() || out.flush().await.is_err() {
+            return;
         }
     }
 }
 
-/// Answers one message. An error ends the connection.
+/// Answers the messages of a datagram. An error ends the connection.
 async fn serve(
-    message: &Message<'_>,
+    datagram: &[u8],
     access: Access,
     calls: &mpsc::Sender<Pending>,
     out: &mut Out<'_>,
 ) -> io::Result<()> {
-    let wants_ack = message.flags & netlink::ACK != 0;
-    if message.flags & netlink::REQUEST == 0 || message.kind < netlink::MIN_TYPE {
-        return if wants_ack { out.status(message, 0).await } else { Ok(()) };
-    }
-    let request = match message::decode_message(message) {
-        Err(errno) => return out.status(message, refusal(access, message, errno).raw_os_error()).await,
-        Ok(Call::Family(family)) => {
-            message::encode_answer(&mut out.w, family, message.sequence);
-            return if wants_ack { out.status(message, 0).await } else { Ok(()) };
+    let mut changes = Vec::new();
+    for message in netlink::messages(datagram) {
+        match admit(&message, access) {
+            Ok(request) if !request.is_read() => changes.push((message, request)),
+            other => {
+                change(std::mem::take(&mut changes), calls, out).await?;
+                match other {
+                    Ok(request) => show(&message, request, calls, out).await?,
+                    Err(said) => out.say(&message, said).await?,
+                }
+            }
         }
-        Ok(Call::EmptyDump) if access.may_read() => return out.done(message).await,
-        Ok(Call::EmptyDump) => return out.status(message, Errno::PERM.raw_os_error()).await,
+    }
+    change(changes, calls, out).await
+}
+
+/// What is answered without the director.
+enum Said {
+    Nothing,
+    /// An errno, or 0.
+    Status(i32),
+    /// A listing of nothing.
+    EmptyDump,
+    /// The number of a family.
+    Family(FamilyName),
+}
+
+/// What the director is to be asked, if the client may ask it.
+fn admit(message: &Message<'_>, access: Access) -> Result<Request, Said> {
+    if message.flags & netlink::REQUEST == 0 || message.kind < netlink::MIN_TYPE {
+        return Err(if wants_ack(message) { Said::Status(0) } else { Said::Nothing });
+    }
+    let refused = |errno: Errno| Said::Status(errno.raw_os_error());
+    let request = match message::decode_message(message) {
+        Err(errno) => return Err(refused(refusal(access, message, errno))),
+        Ok(Call::Family(family)) => return Err(Said::Family(family)),
+        Ok(Call::EmptyDump) if access.may_read() => return Err(Said::EmptyDump),
+        Ok(Call::EmptyDump) => return Err(refused(Errno::PERM)),
         Ok(Call::Request(request)) => request,
     };
     let allowed = if request.is_read() { access.may_read() } else { access.may_change() };
-    if !allowed {
-        return out.status(message, Errno::PERM.raw_os_error()).await;
+    if allowed { Ok(request) } else { Err(refused(Errno::PERM)) }
+}
+
+/// Has the director carry changes out, and says what became of each.
+async fn change(
+    changes: Vec<(Message<'_>, Request)>,
+    calls: &mpsc::Sender<Pending>,
+    out: &mut Out<'_>,
+) -> io::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
     }
+    let (messages, requests): (Vec<Message<'_>>, Vec<Request>) = changes.into_iter().unzip();
+    for (message, reply) in messages.iter().zip(ask(calls, requests).await?) {
+        match reply {
+            Err(errno) => out.status(message, errno.raw_os_error()).await?,
+            Ok(_) if wants_ack(message) => out.status(message, 0).await?,
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Has the director answer a question.
+async fn show(
+    message: &Message<'_>,
+    request: Request,
+    calls: &mpsc::Sender<Pending>,
+    out: &mut Out<'_>,
+) -> io::Result<()> {
     let is_dump = request.is_dump();
     let lists_destinations = matches!(request, Request::ListDestinations(_));
-    match ask(calls, request).await? {
+    let reply = ask(calls, vec![request]).await?.pop().ok_or(io::ErrorKind::BrokenPipe)?;
+    match reply {
         Err(Errno::SRCH) if lists_destinations => out.done(message).await,
         Err(errno) => out.status(message, errno.raw_os_error()).await,
         Ok(reply) => {
@@ -69,13 +122,17 @@ async fn serve(
                 message::encode_item(&mut out.w, &item, flags, message.sequence);
                 out.flush_if_full().await?;
             }
-            match (is_dump, wants_ack) {
+            match (is_dump, wants_ack(message)) {
                 (true, _) => out.done(message).await,
                 (false, true) => out.status(message, 0).await,
                 (false, false) => Ok(()),
             }
         }
     }
+}
+
+fn wants_ack(message: &Message<'_>) -> bool {
+    message.flags & netlink::ACK != 0
 }
 
 /// The kernel asks for privilege after it looked for family and command, before it looks at attributes.
@@ -87,11 +144,11 @@ fn refusal(access: Access, message: &Message<'_>, errno: Errno) -> Errno {
     }
 }
 
-/// Passes a request to the director.
-async fn ask(calls: &mpsc::Sender<Pending>, request: Request) -> io::Result<Result<Reply, Errno>> {
+/// Passes requests to the director.
+async fn ask(calls: &mpsc::Sender<Pending>, requests: Vec<Request>) -> io::Result<Vec<Result<Reply, Errno>>> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let (reply_to, reply) = oneshot::channel();
-    calls.send(Pending { request, reply_to }).await.map_err(|_| gone())?;
+    calls.send(Pending { requests, reply_to }).await.map_err(|_| gone())?;
     reply.await.map_err(|_| gone())
 }
 
@@ -102,6 +159,18 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
+    async fn say(&mut self, message: &Message<'_>, said: Said) -> io::Result<()> {
+        match said {
+            Said::Nothing => Ok(()),
+            Said::Status(errno) => self.status(message, errno).await,
+            Said::EmptyDump => self.done(message).await,
+            Said::Family(family) => {
+                message::encode_answer(&mut self.w, family, message.sequence);
+                if wants_ack(message) { self.status(message, 0).await } else { Ok(()) }
+            }
+        }
+    }
+
     /// A status message: an errno, or 0 as acknowledgement.
     async fn status(&mut self, message: &Message<'_>, errno: i32) -> io::Result<()> {
         self.w.message(netlink::ERROR, 0, message.sequence, |w| w.status(errno, message.header));

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Write};
 
-use rlvs_ipvs::{Client, ClientError, Info, ServiceEntry, ServiceId};
+use rlvs_ipvs::{Client, ClientError, Info, Request, ServiceEntry, ServiceId};
 
 use super::action::{Action, List, Listed};
 use super::address::Namer;
@@ -20,6 +20,18 @@ pub struct Session<'a> {
     pub err: &'a mut dyn Write,
     /// Connected when first needed: help and version need no director.
     director: Option<(Client, Info)>,
+}
+
+/// Lines of a restore that are carried out together at most.
+const PUT_OFF: usize = 256;
+
+/// A restore that has begun.
+#[derive(Default)]
+struct Restore {
+    /// What came last and is yet to be carried out.
+    put_off: Vec<(During, Request)>,
+    /// That of the last line that was.
+    status: u8,
 }
 
 /// How a restore goes on after a line.
@@ -45,40 +57,103 @@ impl<'a> Session<'a> {
     /// Carries out the commands of a stream, a line each. As with ipvsadm, mistakes in a line end it, refusals
     /// do not, and the last line alone decides the exit status.
     pub async fn restore(&mut self, input: &mut dyn BufRead) -> Result<u8, Failure> {
-        let mut status = 0;
-        let mut line = Vec::new();
-        while input.read_until(b'\n', &mut line)? != 0 {
-            let text = String::from_utf8_lossy(&line);
-            let words: Vec<String> =
-                text.split_ascii_whitespace().filter(|word| *word != "ipvsadm").map(Into::into).collect();
-            line.clear();
-            if words.is_empty() {
-                continue;
-            }
-            match self.line(&words).await {
-                Ok(Next::Line) => status = 0,
-                Ok(Next::End) => return Ok(0),
-                Err(failure) if failure.lets_restore_go_on() => {
-                    writeln!(self.err, "{failure}")?;
-                    status = failure.status();
+        let mut restore = Restore::default();
+        let mut text = Vec::new();
+        loop {
+            // Whoever writes it piece by piece finds each piece carried out before the next one is waited for.
+            let piece = input.fill_buf()?;
+            let (length, is_end) = (piece.len(), piece.is_empty());
+            text.extend_from_slice(piece);
+            input.consume(length);
+            let end = if is_end { Some(text.len()) } else { text.iter().rposition(|b| *b == b'\n') };
+            for line in text.drain(..end.unwrap_or(0)).collect::<Vec<u8>>().split(|b| *b == b'\n') {
+                if let Next::End = self.line(line, &mut restore).await? {
+                    return Ok(0);
                 }
-                Err(failure) => return Err(failure),
             }
-            self.out.flush()?;
+            self.catch_up(&mut restore).await?;
+            if is_end {
+                return Ok(restore.status);
+            }
         }
-        Ok(status)
     }
 
-    /// Carries out a line of a restore.
-    async fn line(&mut self, words: &[String]) -> Result<Next, Failure> {
-        match parse(self.program, words)? {
-            Action::Restore => Err(Failure::NoCommand { program: self.program.into() }),
-            action => self.act(action).await,
+    /// Carries out a line of a restore, or puts it off for others to go along with it.
+    async fn line(&mut self, line: &[u8], restore: &mut Restore) -> Result<Next, Failure> {
+        let text = String::from_utf8_lossy(line);
+        let words: Vec<String> =
+            text.split_ascii_whitespace().filter(|word| *word != "ipvsadm").map(Into::into).collect();
+        if words.is_empty() {
+            return Ok(Next::Line);
         }
+        let other = match parse(self.program, &words).map(change) {
+            Ok(Ok(change)) => {
+                restore.put_off.push(change);
+                if restore.put_off.len() >= PUT_OFF {
+                    self.catch_up(restore).await?;
+                }
+                return Ok(Next::Line);
+            }
+            Ok(Err(Action::Restore)) => Err(Failure::NoCommand { program: self.program.into() }),
+            Ok(Err(action)) => Ok(action),
+            Err(failure) => Err(failure),
+        };
+        self.catch_up(restore).await?;
+        let done = match other {
+            Ok(action) => self.act(action).await,
+            Err(failure) => Err(failure),
+        };
+        match done {
+            Err(failure) if failure.lets_restore_go_on() => self.complain(&failure, restore)?,
+            Err(failure) => return Err(failure),
+            Ok(Next::End) => return Ok(Next::End),
+            Ok(Next::Line) => restore.status = 0,
+        }
+        self.out.flush()?;
+        Ok(Next::Line)
+    }
+
+    /// Carries out what was put off.
+    async fn catch_up(&mut self, restore: &mut Restore) -> Result<(), Failure> {
+        if restore.put_off.is_empty() {
+            return Ok(());
+        }
+        let (during, requests): (Vec<During>, Vec<Request>) = restore.put_off.drain(..).unzip();
+        let (client, _) = self.director().await?;
+        let answers = match client.make(&requests).await {
+            Ok(answers) => answers,
+            // The connection to the director broke.
+            Err(error) => return self.complain(&Failure::refused(During::Other, error), restore),
+        };
+        for (during, answer) in during.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => restore.status = 0,
+                Err(errno) => {
+                    self.complain(&Failure::refused(during, ClientError::Refused(errno)), restore)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with a line, after which the restore goes on.
+    fn complain(&mut self, failure: &Failure, restore: &mut Restore) -> Result<(), Failure> {
+        writeln!(self.err, "{failure}")?;
+        restore.status = failure.status();
+        Ok(())
     }
 
     async fn act(&mut self, action: Action) -> Result<Next, Failure> {
-        match action {
+        let other = match change(action) {
+            Ok((during, request)) => {
+                let (client, _) = self.director().await?;
+                let answers = client.make(&[request]).await.map_err(|e| Failure::refused(during, e))?;
+                let refused = answers.into_iter().find_map(Result::err).map(ClientError::Refused);
+                return refused.map_or(Ok(Next::Line), |error| Err(Failure::refused(during, error)));
+            }
+            Err(other) => other,
+        };
+        match other {
             Action::Help => {
                 write!(self.out, "{}{}", help::VERSION, help::usage(self.program))?;
                 return Ok(Next::End);
@@ -89,31 +164,10 @@ impl<'a> Session<'a> {
             }
             Action::List(list) => self.list(list).await?,
             Action::Save { numeric } => self.save(numeric).await?,
-            change => self.change(change).await?,
+            // Carried out above, or by the callers.
+            _ => {}
         }
         Ok(Next::Line)
-    }
-
-    async fn change(&mut self, action: Action) -> Result<(), Failure> {
-        let (client, _) = self.director().await?;
-        let (during, result) = match action {
-            Action::AddService(s) => (During::AddService, client.new_service(s).await),
-            Action::EditService(s) => (During::EditService, client.set_service(s).await),
-            Action::DeleteService(id) => (During::FindService, client.delete_service(id).await),
-            Action::Zero(id) => (During::FindService, client.zero(id).await),
-            Action::AddServer(id, d) => (During::AddDestination, client.new_destination(id, d).await),
-            Action::EditServer(id, d) => (During::FindDestination, client.set_destination(id, d).await),
-            Action::DeleteServer(id, d) => (During::FindDestination, client.delete_destination(id, d).await),
-            Action::Flush => (During::Other, client.flush().await),
-            Action::SetTimeouts(t) => (During::Other, client.set_timeouts(t).await),
-            Action::StartDaemon(d) => (During::StartDaemon, client.start_daemon(d).await),
-            Action::StopDaemon(role) => (During::StopDaemon, client.stop_daemon(role).await),
-            // Handled by the callers.
-            Action::Restore | Action::Save { .. } | Action::List(_) | Action::Help | Action::Version => {
-                return Ok(());
-            }
-        };
-        result.map_err(|error| Failure::refused(during, error))
     }
 
     async fn list(&mut self, list: List) -> Result<(), Failure> {
@@ -178,6 +232,26 @@ impl<'a> Session<'a> {
         }
         self.director.as_mut().ok_or_else(|| no_director(&ClientError::NoDirector))
     }
+}
+
+/// What the director is asked for, if the action changes something; else the action.
+fn change(action: Action) -> Result<(During, Request), Action> {
+    Ok(match action {
+        Action::AddService(s) => (During::AddService, Request::NewService(s)),
+        Action::EditService(s) => (During::EditService, Request::SetService(s)),
+        Action::DeleteService(id) => (During::FindService, Request::DeleteService(id)),
+        Action::Zero(id) => (During::FindService, Request::Zero(id)),
+        Action::AddServer(id, d) => (During::AddDestination, Request::NewDestination(id, Ok(d))),
+        Action::EditServer(id, d) => (During::FindDestination, Request::SetDestination(id, Ok(d))),
+        Action::DeleteServer(id, d) => (During::FindDestination, Request::DeleteDestination(id, Ok(d))),
+        Action::Flush => (During::Other, Request::Flush),
+        Action::SetTimeouts(t) => (During::Other, Request::SetTimeouts(t)),
+        Action::StartDaemon(d) => (During::StartDaemon, Request::NewDaemon(d)),
+        Action::StopDaemon(role) => (During::StopDaemon, Request::DeleteDaemon(role)),
+        Action::Restore | Action::Save { .. } | Action::List(_) | Action::Help | Action::Version => {
+            return Err(action);
+        }
+    })
 }
 
 async fn one(client: &mut Client, id: ServiceId) -> Result<ServiceEntry, Failure> {

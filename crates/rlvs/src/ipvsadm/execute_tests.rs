@@ -1,6 +1,8 @@
 //! Whole runs against a director in this process: output, complaints, exit status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rlvs_ipvs::{
     Connection, Destination, DestinationEntry, Endpoint, Errno, Protocol, Reply, Request, Server,
@@ -175,4 +177,67 @@ async fn a_restore_goes_on_after_refusals_and_ends_at_mistakes() {
         let saved: String = ports.chars().map(|port| format!("-A -t 1.1.1.1:{port} -s wlc\n")).collect();
         assert!(out.ends_with(&saved) && out.matches("-A").count() == ports.len(), "{input}: {out}");
     }
+}
+
+#[tokio::test]
+async fn a_long_restore_complains_of_each_line_in_order() {
+    // Two of each port; the last line before the mistake is refused.
+    let mut input: String = (1..=700).map(|port| format!("-A -t 1.1.1.1:{}\n", port / 2 + 1)).collect();
+    input += "-a -t 2.2.2.2:2 -r 1.1.1.1\n-A -t 1.1.1.1:999 -n\n-A -t 1.1.1.1:999\n";
+    let (_, err, status) = run("long", &["-R"], &input).await;
+    let refused = "Service already exists\n".repeat(349);
+    let last = "Service not defined\nIllegal 'numeric' option with the 'add-service' command\n";
+    assert_eq!((err, status), (refused + last, 2));
+    let (out, ..) = run("long-saved", &["-R", "-Sn"], &input).await;
+    assert_eq!((out.matches("-A").count(), out.contains("999")), (351, false));
+}
+
+/// Gives its pieces one after the other, and notes how many requests the director had been asked by then.
+struct Pieces<'a> {
+    pieces: Vec<&'a [u8]>,
+    asked: Arc<AtomicUsize>,
+    before_each: Vec<usize>,
+}
+
+impl std::io::Read for Pieces<'_> {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        self.before_each.push(self.asked.load(Ordering::SeqCst));
+        Ok(self.pieces.first().copied().unwrap_or_default())
+    }
+
+    fn consume(&mut self, _: usize) {
+        if !self.pieces.is_empty() {
+            self.pieces.remove(0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restore_carries_out_whole_lines_before_it_waits_for_more() {
+    let name = format!("rlvs-test/{}/pieces", std::process::id());
+    let server = Server::bind(ServerConfig { name: name.clone(), ..ServerConfig::default() }).unwrap();
+    let (mut table, asked) = (Table::default(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    tokio::spawn(server.serve(move |request| {
+        count.fetch_add(1, Ordering::SeqCst);
+        table.handle(request)
+    }));
+    let mut client = Client::connect_rlvs(&name).await.unwrap();
+    let info = client.info().await.unwrap();
+    asked.store(0, Ordering::SeqCst);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut session = Session::new("ipvsadm", &mut out, &mut err);
+    session.director = Some((client, info));
+    let pieces: [&[u8]; 3] =
+        [b"-A -t 1.1.1.1:1\n-A -t 1.1.1.1:2\n-A -t 1.1", b".1.1:3", b"\n-A -t 1.1.1.1:3"];
+    let mut input = Pieces { pieces: pieces.into(), asked, before_each: vec![] };
+    assert_eq!(session.restore(&mut input).await.unwrap(), 255);
+    assert_eq!(input.before_each, [0, 2, 2, 3]);
+    assert_eq!(String::from_utf8(err).unwrap(), "Service already exists\n");
 }

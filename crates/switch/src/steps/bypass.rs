@@ -40,7 +40,8 @@ fn open_bypass_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         hop: Binding::Free.pack(),
     };
     let state = state::first(config, tuple.protocol, Direction::InputOnly, signal);
-    match insert::create(platform, config, &Half { tuple, entry }, Kind::Forward, state) {
+    let half = Half::new(config, tuple, entry);
+    match insert::create(platform, config, &half, (Kind::Forward, state), platform.now()) {
         Outcome::Created(_) | Outcome::Exists => Step::Next(Program::Director),
         Outcome::Full => drop_for(platform, Event::TableFull),
         Outcome::Contended => try_again(platform, program::<F>(Program::OpenBypass, Program::OpenBypass6)),

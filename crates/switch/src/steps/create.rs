@@ -1,12 +1,14 @@
 //! A new connection.
 
-use super::deliver::after_creation;
+use super::create_reply::way_back;
+use super::deliver::deliver;
 use super::established::{request_direction, tell};
 use super::persist::WANTED;
-use super::seen::{Seen, seen};
+use super::seen::Seen;
 use super::version::{next, program};
-use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
-use crate::counters::Event;
+use super::{Handover, Program, Step, drop_for, found_by, hand_over, handed_over};
+use crate::config::{Config, Tick};
+use crate::counters::{Counters, Event};
 use crate::destination::{Destination, method};
 use crate::ip::Ip;
 use crate::order;
@@ -17,42 +19,54 @@ use crate::table::{Binding, Entry, Kind, Tuple, control};
 use rlvs_packet::protocol;
 
 steps! {
-    /// Puts the new connection into the table.
+    /// Puts the new connection into its home in the table, and sends its packet on.
     seen create, create6 => create_in;
+    /// Puts it where there is room.
+    seen elsewhere, elsewhere6 => elsewhere_in;
 }
 
 #[inline(always)]
 fn create_in<P: Platform, F: Seen>(platform: &P) -> Step {
-    let chosen = handed_over(platform, |words| &words.destination);
-    let Some((tuple, signal)) = seen::<P, F>(platform) else { return Step::Done(Verdict::Pass) };
-    let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
+    let (Some(config), Some(handover)) = (platform.config(), platform.handover()) else {
+        return Step::Done(Verdict::Pass);
+    };
+    let chosen = handover.destination.load(order::PLAIN);
     let Some(destination) = platform.destination(chosen) else {
         return drop_for(platform, Event::DestinationGone);
     };
-    let mut entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
-    let template = handed_over(platform, |words| &words.template);
-    if template < WANTED {
-        entry.hop = Binding::Controlled(template).pack();
+    let (half, state) = opened::<P, F>(platform, config, handover, destination, chosen);
+    let is_over_nat = half.entry.method as u32 == method::MASQUERADE;
+    let back = if is_over_nat { way_back(platform, config, handover.link()) } else { None };
+    let now = Tick(handover.now.load(order::PLAIN));
+    let Some((index, is_paired)) = insert::create_at_home(platform, config, &half, state, now, back) else {
+        return next::<F>(Program::Elsewhere, Program::Elsewhere6);
+    };
+    let counters = platform.counters(chosen);
+    note::<P, F>(platform, handover, half.tuple.protocol, index, counters);
+    if is_over_nat && !is_paired {
+        return next::<F>(Program::CreateReply, Program::CreateReply6);
     }
-    let half = Half { entry, tuple };
-    let direction = request_direction(half.entry.method);
-    let state = state::first(config, half.tuple.protocol, direction, signal);
-    match insert::create(platform, config, &half, Kind::Forward, state) {
+    deliver::<P, F>(platform, config, handover, &half, state, (destination, counters))
+}
+
+#[inline(always)]
+fn elsewhere_in<P: Platform, F: Seen>(platform: &P) -> Step {
+    let (Some(config), Some(handover)) = (platform.config(), platform.handover()) else {
+        return Step::Done(Verdict::Pass);
+    };
+    let chosen = handover.destination.load(order::PLAIN);
+    let Some(destination) = platform.destination(chosen) else {
+        return drop_for(platform, Event::DestinationGone);
+    };
+    let (half, state) = opened::<P, F>(platform, config, handover, destination, chosen);
+    let now = Tick(handover.now.load(order::PLAIN));
+    match insert::create(platform, config, &half, (Kind::Forward, state), now) {
         Outcome::Created(index) => {
-            if handed_over(platform, |words| &words.found_by) != found_by::FTP_DATA
-                && let Some(counters) = platform.counters(chosen)
-            {
-                counters.connection();
-            }
-            // Of a protocol without states there is nothing later to tell.
-            if half.tuple.protocol == protocol::UDP {
-                tell::<P, F>(platform, index);
-            }
-            hand_over(platform, |words| &words.connection, index);
+            note::<P, F>(platform, handover, half.tuple.protocol, index, platform.counters(chosen));
             if half.entry.method as u32 == method::MASQUERADE {
                 return next::<F>(Program::CreateReply, Program::CreateReply6);
             }
-            after_creation::<P, F>(platform, config, index)
+            Step::Next(Program::Director)
         }
         Outcome::Exists => {
             unbind::<P, F>(platform);
@@ -67,11 +81,52 @@ fn create_in<P: Platform, F: Seen>(platform: &P) -> Step {
             drop_for(platform, Event::TableFull)
         }
         Outcome::Contended => {
-            if handed_over(platform, |words| &words.again) != 0 {
+            if handover.again.load(order::PLAIN) != 0 {
                 unbind::<P, F>(platform);
             }
-            try_again(platform, program::<F>(Program::Create, Program::Create6))
+            try_again(platform, program::<F>(Program::Elsewhere, Program::Elsewhere6))
         }
+    }
+}
+
+/// The forward entry of the connection that the packet which was kept opens, and its state.
+#[inline(always)]
+fn opened<P: Platform, F: Seen>(
+    platform: &P,
+    config: &Config,
+    handover: &Handover,
+    destination: &Destination,
+    chosen: u32,
+) -> (Half<F>, u8) {
+    let tuple = F::load_tuple(F::kept(handover));
+    let mut entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
+    let template = handover.template.load(order::PLAIN);
+    if template < WANTED {
+        entry.hop = Binding::Controlled(template).pack();
+    }
+    let signal = handover.signal.load(order::PLAIN) as u8;
+    let state = state::first(config, tuple.protocol, request_direction(entry.method), signal);
+    (Half { tuple, hash: handover.hash.load(order::PLAIN), entry }, state)
+}
+
+/// Notes that the connection is in the table, in this slot.
+#[inline(always)]
+fn note<P: Platform, F: Ip>(
+    platform: &P,
+    handover: &Handover,
+    protocol: u8,
+    index: u32,
+    counters: Option<&Counters>,
+) {
+    handover.connection.store(index, order::PLAIN);
+    if handover.found_by.load(order::PLAIN) != found_by::FTP_DATA
+        && let Some(counters) = counters
+    {
+        counters.connection();
+    }
+    // Of a protocol without states there is nothing later to tell.
+    if protocol == protocol::UDP {
+        tell::<P, F>(platform, index);
     }
 }
 

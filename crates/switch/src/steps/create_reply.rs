@@ -1,12 +1,11 @@
-//! The other direction of a new NATed connection.
+//! The other direction of a new NATed connection, if it could not be put into the table with the first.
 
-use super::deliver::after_creation;
-use super::seen::Seen;
 use super::{Program, Step, drop_for, handed_over, is_from_server};
 use crate::config::Config;
 use crate::counters::Event;
 use crate::destination::Hop;
 use crate::frame::Link;
+use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
 use crate::table::insert::{self, Outcome};
 use rlvs_packet::ethernet::Ethernet;
@@ -17,13 +16,12 @@ steps! {
 }
 
 #[inline(always)]
-fn create_reply_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
+fn create_reply_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     let index = handed_over(platform, |words| &words.connection);
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(back) = way_back(platform, config, link) else { return Step::Done(Verdict::Pass) };
     match insert::create_reply::<P, F>(platform, config, index, back) {
         Outcome::Full => drop_for(platform, Event::TableFull),
-        Outcome::Created(_) => after_creation::<P, F>(platform, config, index),
         _ => Step::Next(Program::Director),
     }
 }

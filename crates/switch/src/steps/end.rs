@@ -25,11 +25,13 @@ fn end_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     match end_connection::<P, F>(platform, link.pack()) {
         // It has changed hands meanwhile.
         OTHERS => Step::Next(Program::Director),
-        TOLD if reset::<P, F>(platform, link.pack()) != 0 => {
+        told if told & 0xff == TOLD => {
+            if reset::<P, F>(platform, link.l3 as u32, told >> 8) == 0 {
+                return drop_for(platform, Event::NoRoom);
+            }
             platform.count(Event::Reset);
             Step::Done(Verdict::Transmit)
         }
-        TOLD => drop_for(platform, Event::NoRoom),
         MOVED => ftp::look_for_data::<F>(),
         REFUSED => {
             platform.count(Event::DestinationGone);
@@ -41,8 +43,10 @@ fn end_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 
 /// The packet is not the connection's.
 const OTHERS: u32 = 0;
-/// The client is to get a reset.
+/// The client is to get a reset. In the upper three octets: where the TCP header starts in the frame.
 const TOLD: u32 = 1;
+/// More than a frame's headers are long: the verifier wants to see it.
+const L4_MAX: u32 = 0x7fff;
 /// The packet opens another connection, to another server.
 const MOVED: u32 = 2;
 /// The client is to get an error.
@@ -68,7 +72,11 @@ fn end_connection<P: Platform, F: Ip>(platform: &P, link: u32) -> u32 {
     if frame.protocol == protocol::TCP {
         close::<P, F>(platform, config, this, index, meta);
         // Not a packet that is a reset itself, or acknowledges nothing.
-        return if frame.signal & (ACK | RST) == ACK { TOLD } else { SILENT };
+        return if frame.signal & (ACK | RST) == ACK {
+            TOLD | (frame.l4 as u32 & L4_MAX) << 8
+        } else {
+            SILENT
+        };
     }
     let moves = this
         .destination_and_peer(meta)
@@ -90,9 +98,8 @@ fn close<P: Platform, F: Ip>(platform: &P, config: &Config, this: &Slot<F>, inde
     this.refresh(state::expiry(config, protocol::TCP, tcp::CLOSE, platform.now()));
 }
 
-/// Whether (1) or not (0) the packet became a reset.
+/// Whether (1) or not (0) the packet, whose headers start there, became a reset.
 #[inline(never)]
-fn reset<P: Platform, F: Ip>(platform: &P, link: u32) -> u32 {
-    let Some((frame, _)) = F::parse(platform, Link::unpack(link)) else { return 0 };
-    F::reset(platform, &frame).is_some() as u32
+fn reset<P: Platform, F: Ip>(platform: &P, l3: u32, l4: u32) -> u32 {
+    F::reset(platform, (l3 & L4_MAX) as usize, (l4 & L4_MAX) as usize).is_some() as u32
 }

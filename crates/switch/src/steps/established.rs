@@ -42,18 +42,19 @@ fn established<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         Sight::Foreign => return Step::Done(Verdict::Pass),
     };
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let found = find(platform, config, &tuple, F::hash(config, &tuple));
-    switch(platform, config, link, &frame, &tuple, found)
+    let hash = F::hash(config, &tuple);
+    let found = find(platform, config, &tuple, hash);
+    switch(platform, config, link, &frame, (&tuple, hash), found)
 }
 
-/// What becomes of a packet that is read, and whose tuple was looked up.
+/// What becomes of a packet that is read, and whose tuple was looked up by its hash.
 #[inline(always)]
 pub(super) fn switch<P: Platform, F: Seen>(
     platform: &P,
     config: &Config,
     link: Link,
     frame: &Frame,
-    tuple: &Tuple<F>,
+    (tuple, hash): (&Tuple<F>, u64),
     found: Option<Found<'_, F>>,
 ) -> Step {
     let now = platform.now();
@@ -79,7 +80,7 @@ pub(super) fn switch<P: Platform, F: Seen>(
     if link.multicast || config.is_standby() || !may_open(config, frame) {
         return Step::Done(Verdict::Pass);
     }
-    open::begin(platform, config, link, frame, tuple)
+    open::begin(platform, config, link, frame, tuple, hash, now)
 }
 
 /// Whether the packet may be a connection's first.

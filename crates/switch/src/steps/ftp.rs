@@ -3,10 +3,10 @@
 use super::create_reply::way_back;
 use super::established;
 use super::open;
-use super::seen::{Seen, keep};
+use super::seen::{Seen, keep, keep_hash};
 use super::version::next;
 use super::{Program, Step, drop_for, found_by, hand_over, handed_over};
-use crate::config::Tick;
+use crate::config::{Config, Tick};
 use crate::counters::Event;
 use crate::destination::{Destination, method};
 use crate::frame::{Content, Frame, Link, Sight};
@@ -165,12 +165,12 @@ fn rewritten<P: Platform>(platform: &P, frame: &Frame, [start, end, server, vip]
 fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
     let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
-    let Some(half) = expected::<P, F>(platform) else { return Step::Done(Verdict::Drop) };
-    if let Some((index, meta)) = locate(platform, &half.tuple, F::hash(config, &half.tuple)) {
+    let Some(half) = expected::<P, F>(platform, config) else { return Step::Done(Verdict::Drop) };
+    if let Some((index, meta)) = locate(platform, &half.tuple, half.hash) {
         // Of an earlier command that was the same, or of another server's.
         release::<P, F>(platform, index, meta);
     }
-    match insert::create(platform, config, &half, Kind::Forward, tcp::LISTEN) {
+    match insert::create(platform, config, &half, (Kind::Forward, tcp::LISTEN), platform.now()) {
         Outcome::Created(index) if handover.client_port.load(order::PLAIN) != 0 => {
             handover.data.store(index, order::PLAIN);
             next::<F>(Program::FtpExpectReply, Program::FtpExpectReply6)
@@ -193,7 +193,7 @@ fn expect_in<P: Platform, F: Ip>(platform: &P, _: Link) -> Step {
 
 /// The data connection to come, from what was handed over and the control connection's entry.
 #[inline(always)]
-fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
+fn expected<P: Platform, F: Ip>(platform: &P, config: &Config) -> Option<Half<F>> {
     let handover = platform.handover()?;
     let control: &Slot<F> = slot::<P, F>(platform, handover.template.load(order::PLAIN))?;
     let meta = control.meta();
@@ -204,21 +204,17 @@ fn expected<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
     let entry = control.entry(meta)?;
     let word = |i: usize| handover.client[i].load(order::PLAIN);
     let port = |port: u32| (port as u16).to_be_bytes();
-    Some(Half {
-        tuple: Tuple {
-            source: F::address([word(0), word(1), word(2), word(3)]),
-            ports: [
-                port(handover.client_port.load(order::PLAIN)),
-                port(handover.vip_port.load(order::PLAIN)),
-            ],
-            ..tuple
-        },
-        entry: Entry {
-            port: port(handover.server_port.load(order::PLAIN)),
-            hop: Binding::Controlled(handover.template.load(order::PLAIN)).pack(),
-            ..entry
-        },
-    })
+    let tuple = Tuple {
+        source: F::address([word(0), word(1), word(2), word(3)]),
+        ports: [port(handover.client_port.load(order::PLAIN)), port(handover.vip_port.load(order::PLAIN))],
+        ..tuple
+    };
+    let entry = Entry {
+        port: port(handover.server_port.load(order::PLAIN)),
+        hop: Binding::Controlled(handover.template.load(order::PLAIN)).pack(),
+        ..entry
+    };
+    Some(Half::new(config, tuple, entry))
 }
 
 #[inline(always)]
@@ -267,6 +263,7 @@ fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         // Done with, but for a packet that is repeated right now.
         place.refresh(now.plus(Tick::in_seconds(LINGER_SECONDS)));
         keep(platform, link, &frame, &tuple);
+        keep_hash(platform, F::hash(config, &tuple), now);
         hand_over(platform, |words| &words.destination, destination);
         bind::<P, F>(platform, place.controller().unwrap_or(super::NONE));
         hand_over(platform, |words| &words.from_server, 0);
@@ -275,7 +272,7 @@ fn data_in<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         hand_over(platform, |words| &words.found_by, found_by::FTP_DATA);
         return next::<F>(Program::Create, Program::Create6);
     }
-    open::by_service(platform, config, link, &frame, &tuple)
+    open::by_service(platform, config, link, &frame, &tuple, F::hash(config, &tuple), now)
 }
 
 /// Has the control connection in the slot `index` control another data connection: [`super::Handover::template`] is that

@@ -9,7 +9,7 @@
 use super::established::move_between_counts;
 use super::version::next;
 use super::{Program, Step};
-use crate::config::Tick;
+use crate::config::{Config, Tick};
 use crate::destination::{Hop, method};
 use crate::ip::Ip;
 use crate::platform::{Platform, Verdict};
@@ -37,12 +37,12 @@ steps! {
 #[inline(always)]
 fn import_in<P: Platform, F: Ip>(platform: &P) -> Step {
     let Some(config) = platform.config() else { return REFUSED };
-    let Some(half) = half::<P, F>(platform) else { return REFUSED };
+    let Some(half) = half::<P, F>(platform, config) else { return REFUSED };
     let Some([destination, state, timeout, flags]) = rest(platform) else { return REFUSED };
     let (state, now) = (state as u8, platform.now());
     let is_template = flags & import::TEMPLATE != 0;
     let is_over_nat = half.entry.method as u32 == method::MASQUERADE && !is_template;
-    if let Some((index, meta)) = locate(platform, &half.tuple, F::hash(config, &half.tuple))
+    if let Some((index, meta)) = locate(platform, &half.tuple, half.hash)
         && let Some(place) = slot::<P, F>(platform, index)
         && !is_expired(platform, place, index, now)
     {
@@ -77,7 +77,7 @@ fn import_in<P: Platform, F: Ip>(platform: &P) -> Step {
         }
     }
     let kind = if is_template { Kind::Template } else { Kind::Forward };
-    match insert::create(platform, config, &half, kind, state) {
+    match insert::create(platform, config, &half, (kind, state), now) {
         Outcome::Created(index) => {
             let expires = now.plus(timeout);
             if let Some(place) = slot::<P, F>(platform, index) {
@@ -105,7 +105,7 @@ fn import_reply_in<P: Platform, F: Ip>(platform: &P) -> Step {
 
 /// The forward entry, or template, as it is to be.
 #[inline(always)]
-fn half<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
+fn half<P: Platform, F: Ip>(platform: &P, config: &Config) -> Option<Half<F>> {
     let address = |at: usize| {
         let word = |i: usize| platform.read::<u32>(at + 4 * i);
         Some(F::address([word(0)?, word(1)?, word(2)?, word(3)?]))
@@ -127,7 +127,7 @@ fn half<P: Platform, F: Ip>(platform: &P) -> Option<Half<F>> {
         // The lower half is a template's timeout, and means nothing in other entries.
         hop: Hop { start: told.pack() | timeout as u64, ..Hop::UNKNOWN },
     };
-    Some(Half { tuple, entry })
+    Some(Half::new(config, tuple, entry))
 }
 
 /// Destination, state, timeout and flags.

@@ -33,6 +33,7 @@ mod watch;
 
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::counters::Event;
+use crate::frame::Link;
 use crate::ftp::text::Text;
 use crate::order;
 use crate::platform::{Platform, Verdict, View};
@@ -115,14 +116,14 @@ programs! {
     OnceBack6 = "once_back6" => call::once_back6,
     /// Has the scheduler of the [`Handover::list`] choose a destination.
     Schedule = "schedule" => schedule::schedule,
-    /// Puts the new connection to the [`Handover::destination`] into the table.
+    /// Puts the new connection to the [`Handover::destination`] into its home in the table, and sends its packet on as the first step would.
     Create = "create" => create::create,
     /// The same for IPv6.
     Create6 = "create6" => create::create6,
-    /// Sends on the packet that has opened the [`Handover::connection`], as the first step would.
-    Deliver = "deliver" => deliver::deliver,
+    /// Puts it where there is room, if its home is not free.
+    Elsewhere = "elsewhere" => create::elsewhere,
     /// The same for IPv6.
-    Deliver6 = "deliver6" => deliver::deliver6,
+    Elsewhere6 = "elsewhere6" => create::elsewhere6,
     /// With NAT: the entry for the replies of the [`Handover::connection`].
     CreateReply = "create_reply" => create_reply::create_reply,
     /// The same for IPv6.
@@ -244,6 +245,10 @@ pub struct Handover {
     pub(crate) template6: [AtomicU64; 5],
     /// 1: that template is for one port of its service, else 0.
     pub(crate) template_port: AtomicU32,
+    /// Of a packet that may open a connection: [`Family::hash`] of its tuple.
+    pub(crate) hash: AtomicU64,
+    /// When it came.
+    pub(crate) now: AtomicU32,
     /// [`crate::frame::Frame::signal`].
     pub(crate) signal: AtomicU32,
     /// Of that packet: [`crate::frame::Link::pack`].
@@ -274,6 +279,14 @@ pub struct Handover {
     pub(crate) errors: AtomicU32,
     /// Always 0, which the kernel's verifier does not know.
     pub zero: AtomicU64,
+}
+
+impl Handover {
+    /// Where the packet that was kept starts.
+    #[inline(always)]
+    fn link(&self) -> Link {
+        Link::unpack(self.link.load(order::PLAIN))
+    }
 }
 
 /// Follows the steps to the end: the whole switch, where it need not be cut.

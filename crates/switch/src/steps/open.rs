@@ -2,7 +2,7 @@
 
 use super::ftp::look_for_data;
 use super::schedule::{leave_to_scheduler, program_for_chosen};
-use super::seen::{Seen, keep};
+use super::seen::{Seen, keep, keep_hash};
 use super::{Handover, NONE, Program, Step, drop_for, hand_over, handed_over, leave};
 use crate::config::{Config, Tick, look_up};
 use crate::counters::Event;
@@ -43,13 +43,13 @@ pub(super) fn begin<P: Platform, F: Seen>(
     link: Link,
     frame: &Frame,
     tuple: &Tuple<F>,
+    hash: u64,
+    now: Tick,
 ) -> Step {
-    if tuple.protocol == protocol::TCP
-        && platform.now().until(Tick(config.ftp_data_until.load(order::PLAIN))) > 0
-    {
+    if tuple.protocol == protocol::TCP && now.until(Tick(config.ftp_data_until.load(order::PLAIN))) > 0 {
         return look_for_data::<F>();
     }
-    by_service(platform, config, link, frame, tuple)
+    by_service(platform, config, link, frame, tuple, hash, now)
 }
 
 /// [`begin`], when no FTP data connection is expected that the packet may open.
@@ -60,6 +60,8 @@ pub(super) fn by_service<P: Platform, F: Seen>(
     link: Link,
     frame: &Frame,
     tuple: &Tuple<F>,
+    hash: u64,
+    now: Tick,
 ) -> Step {
     let Some(handover) = platform.handover() else { return Step::Done(Verdict::Pass) };
     let look_ups = config.look_ups::<F>();
@@ -74,6 +76,7 @@ pub(super) fn by_service<P: Platform, F: Seen>(
         return Step::Done(Verdict::Pass);
     };
     keep(platform, link, frame, tuple);
+    keep_hash(platform, hash, now);
     handover.family.store(F::NUMBER as u32, order::PLAIN);
     handover.service.store(service, order::PLAIN);
     handover.found_by.store(by, order::PLAIN);
@@ -195,6 +198,7 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
             protocol: tuple.protocol,
         };
         keep(platform, link, &frame, &request);
+        keep_hash(platform, F::hash(config, &request), platform.now());
         found(index, found_by::PORT);
         hand_over(platform, |words| &words.keep_port, 0);
         hand_over(platform, |words| &words.destination, destination);
@@ -202,6 +206,7 @@ fn service_for<P: Platform, F: Seen>(platform: &P, link: Link) -> u32 {
         return index;
     }
     keep(platform, link, &frame, &tuple);
+    keep_hash(platform, F::hash(config, &tuple), platform.now());
     let mark = handed_over(platform, |words| &words.mark);
     match_service(platform, config, &tuple, mark).map_or(NONE, |(index, by)| found(index, by))
 }

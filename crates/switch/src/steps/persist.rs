@@ -105,7 +105,8 @@ fn create_template_in<P: Platform, F: Seen>(platform: &P, _: Link) -> Step {
         method: destination.method.load(order::PLAIN) as u8,
         hop: Binding::Template(timeout).pack(),
     };
-    match insert::create(platform, config, &Half { tuple, entry }, Kind::Template, template::FRESH) {
+    let half = Half::new(config, tuple, entry);
+    match insert::create(platform, config, &half, (Kind::Template, template::FRESH), platform.now()) {
         // Where it is found, as by any later connection of the client.
         Outcome::Created(index) => {
             tell::<P, F>(platform, index);

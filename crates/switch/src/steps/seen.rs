@@ -4,6 +4,7 @@
 //! way through the headers.
 
 use super::Handover;
+use crate::config::Tick;
 use crate::frame::{Content, Frame, Link};
 use crate::ip::Ip;
 use crate::order;
@@ -44,6 +45,15 @@ impl Seen for V6 {
     }
 }
 
+/// Keeps what puts a packet's connection into the table: its tuple's [`Family::hash`], and when it came.
+#[inline(always)]
+pub(super) fn keep_hash<P: View>(platform: &P, hash: u64, now: Tick) {
+    if let Some(handover) = platform.handover() {
+        handover.hash.store(hash, order::PLAIN);
+        handover.now.store(now.0, order::PLAIN);
+    }
+}
+
 /// Keeps the packet.
 #[inline(always)]
 pub(super) fn keep<P: View, F: Seen>(platform: &P, link: Link, frame: &Frame, tuple: &Tuple<F>) {
@@ -77,7 +87,7 @@ pub(super) fn seen_frame(handover: &Handover, protocol: u8) -> Option<Frame> {
     if extent == 0 {
         return None;
     }
-    let link = Link::unpack(handover.link.load(order::PLAIN));
+    let link = handover.link();
     Some(Frame {
         l3: link.l3,
         // Headers are made of words of four octets. The verifier wants to see that they are short.

@@ -29,11 +29,12 @@ fn uncommon<P: Platform, F: Seen>(platform: &P, link: Link) -> Step {
         return Step::Done(Verdict::Pass);
     }
     let Some(config) = platform.config() else { return Step::Done(Verdict::Pass) };
-    let found = locate(platform, &tuple, F::hash(config, &tuple))
+    let hash = F::hash(config, &tuple);
+    let found = locate(platform, &tuple, hash)
         .and_then(|(index, meta)| slot::<P, F>(platform, index).map(|slot| Found { slot, index, meta }));
     let may_be_gue = frame.content == Content::Error && frame.protocol == protocol::UDP;
     if may_be_gue && found.is_none() && config.settings.schedule_icmp.load(order::PLAIN) == 0 {
         return Step::Next(Program::TunnelError);
     }
-    switch(platform, config, link, &frame, &tuple, found)
+    switch(platform, config, link, &frame, (&tuple, hash), found)
 }

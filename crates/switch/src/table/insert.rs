@@ -20,8 +20,18 @@ use crate::state;
 pub struct Half<F: Family> {
     /// What its packets look like.
     pub tuple: Tuple<F>,
+    /// [`Family::hash`] of the tuple.
+    pub hash: u64,
     /// What is to be done with them.
     pub entry: Entry<F>,
+}
+
+impl<F: Family> Half<F> {
+    /// With the hash that follows.
+    #[inline(always)]
+    pub fn new(config: &Config, tuple: Tuple<F>, entry: Entry<F>) -> Half<F> {
+        Half { hash: F::hash(config, &tuple), tuple, entry }
+    }
 }
 
 /// What came of [`create`] or [`create_reply`].
@@ -46,20 +56,131 @@ pub fn create<P: Platform, F: Family>(
     platform: &P,
     config: &Config,
     half: &Half<F>,
-    kind: Kind,
-    state: u8,
+    (kind, state): (Kind, u8),
+    now: Tick,
 ) -> Outcome {
-    let hash = F::hash(config, &half.tuple);
-    let Some(lock) = lock(platform, hash) else { return Outcome::Contended };
-    let outcome = create_locked(platform, config, half, hash, kind, state);
+    let Some(lock) = lock(platform, half.hash) else { return Outcome::Contended };
+    let outcome = create_locked(platform, config, half, (kind, state), now);
     lock.store(0, order::PUBLISH);
     outcome
+}
+
+/// What [`create`] does for a connection, and [`create_reply`] if there is a way back to the client, where nothing is in the way: both entries
+/// find their home slots free, as most do. The forward entry's index, and whether the reply entry came with it.
+///
+/// `None`: it is not in the table.
+#[inline(always)]
+pub fn create_at_home<P: Platform, F: Family>(
+    platform: &P,
+    config: &Config,
+    half: &Half<F>,
+    state: u8,
+    now: Tick,
+    back: Option<Hop>,
+) -> Option<(u32, bool)> {
+    let lock = lock_at_once(platform, half.hash)?;
+    let Some((index, place, claimed)) = claim_home(platform, config, half.hash) else {
+        lock.store(0, order::PUBLISH);
+        return None;
+    };
+    count(platform, half, Kind::Forward, state);
+    let expires = state::expiry(config, half.tuple.protocol, state, now);
+    let live = claimed.live(state, Kind::Forward);
+    let reply = back.and_then(|hop| prepare_reply(platform, config, half, index, hop, expires));
+    let peer = reply.as_ref().map_or(index, |reply| reply.index);
+    place.fill(&half.tuple, &half.entry, peer, expires);
+    platform.interleave();
+    place.publish(live);
+    lock.store(0, order::PUBLISH);
+    if let Some(reply) = &reply {
+        platform.interleave();
+        // Nobody else changes what is claimed. By an exchange, for it comes before the look at the state below in the eyes of all CPUs.
+        platform.exchange(&reply.place.meta, reply.claimed.0, reply.claimed.live(state, Kind::Reply).0);
+        reply.lock.store(0, order::PUBLISH);
+        if place.meta() != live {
+            // Who changed it meanwhile did not find the reply entry.
+            copy_state::<P, F>(platform, index, reply.index);
+        }
+    }
+    Some((index, reply.is_some()))
+}
+
+/// A reply entry that is written, but not visible yet; its lock is held.
+struct Prepared<'a, F: Family> {
+    place: &'a Slot<F>,
+    index: u32,
+    claimed: Meta,
+    lock: &'a AtomicU32,
+}
+
+/// Writes the reply entry for a forward entry that will be at `index`, if nothing is in the way.
+#[inline(always)]
+fn prepare_reply<'a, P: Platform, F: Family>(
+    platform: &'a P,
+    config: &Config,
+    forward: &Half<F>,
+    index: u32,
+    hop: Hop,
+    expires: Tick,
+) -> Option<Prepared<'a, F>> {
+    let half = reply_half(config, &forward.tuple, &forward.entry, hop);
+    let lock = lock_at_once(platform, half.hash)?;
+    let Some((reply, place, claimed)) = claim_home(platform, config, half.hash) else {
+        lock.store(0, order::PUBLISH);
+        return None;
+    };
+    place.fill(&half.tuple, &half.entry, index, expires);
+    Some(Prepared { place, index: reply, claimed, lock })
+}
+
+/// Takes the home slot of tuples of this hash, if it is free and leads nowhere else: then no entry has such a tuple. Only for whoever holds
+/// the lock.
+#[inline(always)]
+fn claim_home<'a, P: Platform, F: Family>(
+    platform: &'a P,
+    config: &Config,
+    hash: u64,
+) -> Option<(u32, &'a Slot<F>, Meta)> {
+    let (number, way) = (home(hash, 0, F::mask(config)), first_way(hash));
+    let place = &F::bucket(platform, number)?.slots[way as usize];
+    let meta = place.meta();
+    if !meta.is_free() || trace::is_left(place.elsewhere.load(order::PLAIN)) {
+        return None;
+    }
+    platform.interleave();
+    let claimed = meta.claimed();
+    platform.exchange(&place.meta, meta.0, claimed.0).then_some((number << WAYS_SHIFT | way, place, claimed))
+}
+
+/// Counts a new entry at its destination. Before it is published, for whoever releases it a moment after that subtracts.
+#[inline(always)]
+fn count<P: Platform, F: Family>(platform: &P, half: &Half<F>, kind: Kind, state: u8) {
+    let Some(destination) = platform.destination(half.entry.destination) else { return };
+    let number = match kind {
+        Kind::Template => &destination.persistent,
+        _ if state::is_active(half.tuple.protocol, state) => &destination.active,
+        _ => &destination.inactive,
+    };
+    platform.add(number, 1);
+    destination.check_upper();
+}
+
+/// The lock for tuples of this hash.
+#[inline(always)]
+fn lock_of<P: Platform>(platform: &P, hash: u64) -> Option<&AtomicU32> {
+    platform.stripe((hash >> 16) as u32 & (STRIPES - 1))
+}
+
+/// Takes the lock for tuples of this hash, unless another CPU holds it. For whoever holds another lock already: that CPU may want it.
+#[inline(always)]
+fn lock_at_once<P: Platform>(platform: &P, hash: u64) -> Option<&AtomicU32> {
+    lock_of(platform, hash).filter(|lock| platform.exchange(lock, 0, 1))
 }
 
 /// Takes the lock for tuples of this hash; `None` if another CPU holds it for too long.
 #[inline(always)]
 fn lock<P: Platform>(platform: &P, hash: u64) -> Option<&AtomicU32> {
-    let lock = platform.stripe((hash >> 16) as u32 & (STRIPES - 1))?;
+    let lock = lock_of(platform, hash)?;
     let mut tries = 0;
     while !platform.exchange(lock, 0, 1) {
         platform.interleave();
@@ -76,12 +197,10 @@ fn create_locked<P: Platform, F: Family>(
     platform: &P,
     config: &Config,
     half: &Half<F>,
-    hash: u64,
-    kind: Kind,
-    state: u8,
+    (kind, state): (Kind, u8),
+    now: Tick,
 ) -> Outcome {
-    let now = platform.now();
-    if let Some((index, meta)) = locate(platform, &half.tuple, hash) {
+    if let Some((index, meta)) = locate(platform, &half.tuple, half.hash) {
         if slot::<P, F>(platform, index).is_some_and(|place| !is_expired(platform, place, index, now)) {
             return Outcome::Exists;
         }
@@ -90,25 +209,15 @@ fn create_locked<P: Platform, F: Family>(
             return Outcome::Exists;
         }
     }
-    let (index, claimed) = match claim::<P, F>(platform, config, hash, now) {
+    let (index, claimed) = match claim::<P, F>(platform, config, half.hash, now) {
         Ok(slot) => slot,
         Err(outcome) => return outcome,
     };
     let Some(place) = slot::<P, F>(platform, index) else { return Outcome::Full };
-    let protocol = half.tuple.protocol;
-    // Counted first: whoever releases the entry a moment after it is published subtracts.
-    if let Some(destination) = platform.destination(half.entry.destination) {
-        let number = match kind {
-            Kind::Template => &destination.persistent,
-            _ if state::is_active(protocol, state) => &destination.active,
-            _ => &destination.inactive,
-        };
-        platform.add(number, 1);
-        destination.check_upper();
-    }
+    count(platform, half, kind, state);
     let expires = match kind {
         Kind::Template => now.plus(half.entry.hop.start as u32),
-        _ => state::expiry(config, protocol, state, now),
+        _ => state::expiry(config, half.tuple.protocol, state, now),
     };
     place.fill(&half.tuple, &half.entry, index, expires);
     platform.interleave();
@@ -152,10 +261,12 @@ fn pair<P: Platform, F: Family>(
     meta: Meta,
     hop: Hop,
 ) -> Outcome {
-    let Some(half) = reply_half(forward, meta, hop) else { return Outcome::Exists };
-    let hash = F::hash(config, &half.tuple);
-    let Some(lock) = lock(platform, hash) else { return Outcome::Contended };
-    let outcome = pair_locked(platform, config, forward, index, &half, hash);
+    let (Some(tuple), Some(entry)) = (forward.tuple(meta), forward.entry(meta)) else {
+        return Outcome::Exists;
+    };
+    let half = reply_half(config, &tuple, &entry, hop);
+    let Some(lock) = lock(platform, half.hash) else { return Outcome::Contended };
+    let outcome = pair_locked(platform, config, forward, index, &half);
     lock.store(0, order::PUBLISH);
     outcome
 }
@@ -167,8 +278,8 @@ fn pair_locked<P: Platform, F: Family>(
     forward: &Slot<F>,
     index: u32,
     half: &Half<F>,
-    hash: u64,
 ) -> Outcome {
+    let hash = half.hash;
     // One client port used for two VIPs that lead to one real server: the real server sees one connection, so the
     // newer one is the one that lives.
     if let Some((older, meta)) = locate(platform, &half.tuple, hash)
@@ -218,18 +329,14 @@ pub(crate) fn copy_state<M: Memory, F: Family>(memory: &M, forward_index: u32, r
 
 /// The other direction of a NATed connection.
 #[inline(always)]
-fn reply_half<F: Family>(forward: &Slot<F>, meta: Meta, hop: Hop) -> Option<Half<F>> {
-    let tuple = forward.tuple(meta)?;
-    let entry = forward.entry(meta)?;
-    Some(Half {
-        tuple: Tuple {
-            source: entry.address,
-            destination: tuple.source,
-            ports: [entry.port, tuple.ports[0]],
-            protocol: tuple.protocol,
-        },
-        entry: Entry { address: tuple.destination, port: tuple.ports[1], hop, ..entry },
-    })
+fn reply_half<F: Family>(config: &Config, tuple: &Tuple<F>, entry: &Entry<F>, hop: Hop) -> Half<F> {
+    let turned = Tuple {
+        source: entry.address,
+        destination: tuple.source,
+        ports: [entry.port, tuple.ports[0]],
+        protocol: tuple.protocol,
+    };
+    Half::new(config, turned, Entry { address: tuple.destination, port: tuple.ports[1], hop, ..*entry })
 }
 
 /// Takes a slot for a tuple of this hash: index and the version under which it is claimed. [`Outcome::Contended`]: another
@@ -255,7 +362,7 @@ const TAKEN: u64 = NOTHING - 1;
 fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64, now: u32) -> u64 {
     let now = Tick(now);
     let mask = F::mask(config);
-    let mut candidate = vacant_in::<P, F>(platform, hash, mask, 0, now.0);
+    let mut candidate = choose_vacant_at_home::<P, F>(platform, hash, mask, now.0);
     if candidate == NONE {
         candidate = choose_vacant::<P, F>(platform, hash, mask, now.0);
     }
@@ -294,16 +401,22 @@ const NONE: u32 = u32::MAX;
 #[inline(never)]
 fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
     let [vacant] = memory.repeat(PROBES - 1, [NONE as u64], |number, [vacant]| {
-        *vacant = vacant_in::<M, F>(memory, hash, mask, number + 1, now) as u64;
+        *vacant = search::<M, F>(memory, hash, mask, number + 1, now) as u64;
         if *vacant == NONE as u64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     vacant as u32
 }
 
+/// The same in the home bucket.
+#[inline(never)]
+fn choose_vacant_at_home<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
+    search::<M, F>(memory, hash, mask, 0, now)
+}
+
 /// The same in the `probe`-th bucket. The search ends where it finds something rather than weigh all slots against each other,
 /// for each outcome of each comparison would be followed for itself.
-#[inline(never)]
-fn vacant_in<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, now: u32) -> u32 {
+#[inline(always)]
+fn search<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, now: u32) -> u32 {
     let number = home(hash, probe, mask);
     let Some(bucket) = F::bucket(memory, number) else { return NONE };
     let first = first_way(hash);

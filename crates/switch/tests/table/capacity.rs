@@ -2,6 +2,7 @@
 
 use rlvs_packet::protocol::{TCP, UDP};
 use rlvs_packet::tcp::SYN;
+use rlvs_switch::config::Config;
 use rlvs_switch::counters::Event;
 use rlvs_switch::destination::{Hop, method};
 use rlvs_switch::scheduler::Scheduler;
@@ -11,7 +12,7 @@ use rlvs_switch::table::insert::{Half, Outcome, create};
 use rlvs_switch::table::lookup::find;
 use rlvs_switch::table::release::release;
 use rlvs_switch::table::{Entry, Family, Kind, Tuple, V4, V6, trace};
-use rlvs_switch::{Memory, Verdict};
+use rlvs_switch::{Memory, Verdict, View};
 use std::net::SocketAddr;
 
 const SLOTS: usize = 1 << 13;
@@ -30,7 +31,7 @@ fn tuple<F: Family>(number: u64, address: fn(u64) -> F::Address) -> Tuple<F> {
     }
 }
 
-fn half<F: Family>(tuple: Tuple<F>, address: fn(u64) -> F::Address) -> Half<F> {
+fn half<F: Family>(config: &Config, tuple: Tuple<F>, address: fn(u64) -> F::Address) -> Half<F> {
     let entry = Entry {
         destination: 0,
         peer: 0,
@@ -39,7 +40,7 @@ fn half<F: Family>(tuple: Tuple<F>, address: fn(u64) -> F::Address) -> Half<F> {
         method: method::DIRECT_ROUTE as u8,
         hop: Hop::UNKNOWN,
     };
-    Half { tuple, entry }
+    Half::new(config, tuple, entry)
 }
 
 fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
@@ -51,8 +52,8 @@ fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
         let cpu = Cpu::new(&simulation, 0, CLIENT_SIDE, &[]);
         let config = simulation.config().unwrap();
         let add = |number| {
-            let outcome =
-                create(&cpu, config, &half(tuple::<F>(number, address), address), Kind::Forward, ESTABLISHED);
+            let half = half(config, tuple::<F>(number, address), address);
+            let outcome = create(&cpu, config, &half, (Kind::Forward, ESTABLISHED), cpu.now());
             assert!(matches!(outcome, Outcome::Created(_)), "{outcome:?} for number {number}, seed {seed}");
         };
         let mut numbers: Vec<u64> = (0..SLOTS as u64 * 8 / 10).collect();

@@ -7,6 +7,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::live;
+
+/// Before the measurements of XDP frames.
+const LIVE: &str = "live";
 /// The guest's kernel.
 const KERNEL: &str = "6.12";
 /// Who is measured, in this order: the name in the figures.
@@ -19,14 +23,16 @@ const ALONE: (&str, &str) = (DIRECTORS[0], "drop-udp");
 const BUDGET: [(&str, &str); 3] =
     [("nat", "NAT, established"), ("dr", "DR, established"), ("tun", "TUN, established")];
 
-/// Runs the lab's program `bench` for both directors in the guest that its program `vm` starts, as [`super::budget`] does, and prints
-/// what each takes for a forwarded packet, less what generator and drop take, beside the switch's budget: the lab's frames come from a
-/// socket, and a veth copies each of those for native XDP, which no network card does.
+/// Measures both directors in the guest that the lab's program `vm` starts, as [`super::budget`] does, and prints what each takes for a
+/// forwarded packet, less what generator and drop take: first of XDP frames (`bench beside`), then of the frames of the lab's program
+/// `bench`, which come from a socket. A veth copies each of the latter for native XDP, which no network card does; the switch's budget
+/// stands beside them.
 ///
 /// # Errors
 ///
 /// When the guest or a measurement fails. Never because of a figure.
 pub fn beside_ipvs(project: &Path, lab: &Path) -> Result<()> {
+    super::build(project)?;
     let lab = lab.canonicalize().with_context(|| format!("cannot find {}", lab.display()))?;
     let mut guest = Command::new(lab.join("vm"));
     guest
@@ -34,23 +40,29 @@ pub fn beside_ipvs(project: &Path, lab: &Path) -> Result<()> {
         .args(["--qemu", "-icount shift=0,sleep=off", "--", &script(project, &lab)])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    eprintln!("xtask: in the guest; this takes about five minutes on a machine with nothing else to do");
+    eprintln!("xtask: in the guest; this takes about ten minutes on a machine with nothing else to do");
     let output = guest.output().with_context(|| format!("cannot start {}", lab.join("vm").display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "the guest's measurement failed ({}): see above; {text}", output.status);
-    let measured = read(&text)?;
+    let (live, socket): (Vec<Value>, Vec<Value>) =
+        read(&text)?.into_iter().partition(|figures| figures["fed"] == LIVE);
+    let live = live::rows(&live)?;
+    println!("{}", live::markdown(&live));
     let budget = project.join("docs/budget.toml");
     let budget = fs::read_to_string(&budget).with_context(|| format!("cannot read {}", budget.display()))?;
-    let rows = rows(&measured, &budget)?;
+    let rows = rows(&socket, &budget)?;
     println!("{}", markdown(&rows));
     let path = project.join("target/bench-lab.json");
-    fs::write(&path, format!("{:#}\n", json!({ "kernel": KERNEL, "rows": rows, "measured": measured })))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(
+        &path,
+        format!("{:#}\n", json!({ "kernel": KERNEL, "live": live, "rows": rows, "measured": socket })),
+    )
+    .with_context(|| format!("cannot write {}", path.display()))?;
     println!("The same figures for programs: target/bench-lab.json");
     Ok(())
 }
 
-/// What the guest does: each line that it prints is a measurement, with its director's name put before it.
+/// What the guest does: each line that it prints is a measurement, with its director's name, or [`LIVE`], put before it.
 fn script(project: &Path, lab: &Path) -> String {
     let (bench, rlvs) = (lab.join("bench"), project.join("target/release/rlvs"));
     let (bench, rlvs) = (bench.display(), rlvs.display());
@@ -64,18 +76,25 @@ fn script(project: &Path, lab: &Path) -> String {
     let turn = |name: &str, environment: &str| {
         format!("{environment} {bench} -r 1 -s 0.2 {PARTS} | sed -n 's/^{{/{name} {{/p' || exit 1\n")
     };
-    format!("set -o pipefail\n{}{}", turn(DIRECTORS[0], ""), turn(DIRECTORS[1], &ours))
+    let beside = project.join("target/release/bench");
+    format!(
+        "set -o pipefail\n{} beside | sed 's/^/{LIVE} /' || exit 1\n{}{}",
+        beside.display(),
+        turn(DIRECTORS[0], ""),
+        turn(DIRECTORS[1], &ours)
+    )
 }
 
-/// The measurements: a line is the director's name and a JSON object with `what`, `flows`, `sent`, `received`, `pps`.
+/// The measurements: a line is the director's name and a JSON object with `what`, `flows`, `sent`, `received`, `pps`; or it is [`LIVE`]
+/// and an object for [`live::rows`].
 fn read(text: &str) -> Result<Vec<Value>> {
     text.lines()
         .map(|line| {
-            let (director, figures) =
-                line.split_once(' ').with_context(|| format!("no measurement: {line}"))?;
+            let (name, figures) = line.split_once(' ').with_context(|| format!("no measurement: {line}"))?;
             let mut figures: Value =
                 serde_json::from_str(figures).with_context(|| format!("no measurement: {line}"))?;
-            figures["director"] = director.into();
+            let key = if name == LIVE { "fed" } else { "director" };
+            figures[key] = name.into();
             Ok(figures)
         })
         .collect()

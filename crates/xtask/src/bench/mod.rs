@@ -3,6 +3,7 @@
 mod budget;
 mod comparison;
 mod guest;
+mod live;
 mod other;
 
 use std::fs;
