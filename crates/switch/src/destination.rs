@@ -243,11 +243,8 @@ impl Destination {
     /// The valid way, and our address by it.
     #[inline(always)]
     pub fn way(&self) -> (&Egress, &[AtomicU32; 4]) {
-        if self.current.load(order::LOAD) & 1 == 0 {
-            (&self.egress[0], &self.sources[0])
-        } else {
-            (&self.egress[1], &self.sources[1])
-        }
+        let current = self.current.load(order::LOAD) as usize & 1;
+        (&self.egress[current], &self.sources[current])
     }
 
     /// The address, as its words are held.

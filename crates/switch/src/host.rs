@@ -7,7 +7,7 @@ use crate::order;
 use crate::platform::{Edit, View};
 use core::cell::RefCell;
 use rlvs_packet::checksum::fold;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Octets before a frame that it can grow into, as many as the kernel's XDP hook gives.
 pub const HEADROOM: usize = 256;
@@ -46,6 +46,16 @@ impl Held {
         let mut frame = self.0.borrow_mut();
         let start = frame.start;
         value.write_to_prefix(frame.octets[start..].get_mut(offset..)?).ok()
+    }
+
+    pub fn edit<T, R>(&self, offset: usize, change: impl FnOnce(&mut T) -> R) -> Option<R>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Unaligned,
+    {
+        let mut frame = self.0.borrow_mut();
+        let start = frame.start;
+        let (value, _) = T::mut_from_prefix(frame.octets[start..].get_mut(offset..)?).ok()?;
+        Some(change(value))
     }
 
     pub fn sum(&self, offset: usize, length: usize) -> Option<u16> {
@@ -115,6 +125,13 @@ pub trait Holder: View {
 impl<H: Holder> Edit for H {
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()> {
         self.held().write(offset, value)
+    }
+
+    fn edit<T, R>(&self, offset: usize, change: impl FnOnce(&mut T) -> R) -> Option<R>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Unaligned,
+    {
+        self.held().edit(offset, change)
     }
 
     fn sum(&self, offset: usize, length: usize) -> Option<u16> {

@@ -135,27 +135,24 @@ impl Ip for V4 {
 
     #[inline(always)]
     fn set_hops<P: Platform>(platform: &P, frame: &Frame, hops: u8) -> Option<()> {
-        let offset = frame.l3 + Hops::OFFSET;
-        platform.write(offset, platform.read::<Hops>(offset)?.with_ttl(hops))
+        platform.edit(frame.l3 + Hops::OFFSET, |old: &mut Hops| *old = old.with_ttl(hops))
     }
 
     #[inline(always)]
     fn decrement_hops<P: Platform>(platform: &P, frame: &Frame) -> Option<()> {
-        let offset = frame.l3 + Hops::OFFSET;
-        platform.write(offset, platform.read::<Hops>(offset)?.decremented())
+        platform.edit(frame.l3 + Hops::OFFSET, |hops: &mut Hops| *hops = hops.decremented())
     }
 
     #[inline(always)]
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: u32) -> Option<Change> {
-        let offset = frame.l3 + Hops::OFFSET;
-        let mut header = platform.read::<HopsAndAddresses>(offset)?;
-        let place = &mut header.addresses[if side == Side::Source { 0 } else { 1 }];
-        let change = Change::new().double_word(u32::from_ne_bytes(*place), new);
-        *place = new.to_ne_bytes();
-        header.hops.checksum = change.apply(header.hops.checksum);
-        header.hops = header.hops.decremented();
-        platform.write(offset, header)?;
-        Some(change)
+        platform.edit(frame.l3 + Hops::OFFSET, |header: &mut HopsAndAddresses| {
+            let place = &mut header.addresses[if side == Side::Source { 0 } else { 1 }];
+            let change = Change::new().double_word(u32::from_ne_bytes(*place), new);
+            *place = new.to_ne_bytes();
+            header.hops.checksum = change.apply(header.hops.checksum);
+            header.hops = header.hops.decremented();
+            change
+        })
     }
 
     #[inline(always)]
@@ -172,14 +169,16 @@ impl Ip for V4 {
 
     #[inline(always)]
     fn enter_tunnel<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
-        let header = platform.read::<Ipv4>(frame.l3)?;
-        platform.write(frame.l3 + Hops::OFFSET, header.hops().decremented())?;
-        let fragment = header.fragment.get();
-        Some(Inherited {
-            tos: outer_tos(header.tos),
-            // Fragments of one packet travel in packets of their own.
-            identification: header.identification.get().wrapping_add(fragment & ipv4::OFFSET_MASK),
-            fragment: fragment & ipv4::DONT_FRAGMENT,
+        platform.edit(frame.l3, |header: &mut Ipv4| {
+            let hops = header.hops().decremented();
+            (header.ttl, header.checksum) = (hops.ttl, hops.checksum);
+            let fragment = header.fragment.get();
+            Inherited {
+                tos: outer_tos(header.tos),
+                // Fragments of one packet travel in packets of their own.
+                identification: header.identification.get().wrapping_add(fragment & ipv4::OFFSET_MASK),
+                fragment: fragment & ipv4::DONT_FRAGMENT,
+            }
         })
     }
 
@@ -258,32 +257,27 @@ impl Ip for V6 {
 
     #[inline(always)]
     fn replace<P: Platform>(platform: &P, frame: &Frame, side: Side, new: [u64; 2]) -> Option<Change> {
-        Self::decrement_hops(platform, frame)?;
-        Self::replace_quoted(platform, frame.l3, side, new)
+        platform.edit(frame.l3, |header: &mut Ipv6| {
+            header.hop_limit = frame.hops.wrapping_sub(1);
+            replace6(header, side, new)
+        })
     }
 
     #[inline(always)]
     fn replace_quoted<P: Platform>(platform: &P, offset: usize, side: Side, new: [u64; 2]) -> Option<Change> {
-        let offset = offset + if side == Side::Source { 8 } else { 24 };
-        let old = frame::halves(platform.read::<[u8; 16]>(offset)?);
-        platform.write(offset, octets(new))?;
-        let change = Change::new()
-            .double_word(old[0] as u32, new[0] as u32)
-            .double_word((old[0] >> 32) as u32, (new[0] >> 32) as u32)
-            .double_word(old[1] as u32, new[1] as u32)
-            .double_word((old[1] >> 32) as u32, (new[1] >> 32) as u32);
-        Some(change)
+        platform.edit(offset, |header: &mut Ipv6| replace6(header, side, new))
     }
 
     #[inline(always)]
     fn enter_tunnel<P: Platform>(platform: &P, frame: &Frame) -> Option<Inherited> {
-        Self::decrement_hops(platform, frame)?;
-        let header = platform.read::<Ipv6>(frame.l3)?;
-        let [low, _] = halves(header.source);
-        Some(Inherited {
-            tos: outer_tos(header.traffic_class()),
-            identification: (low as u16) ^ frame.length as u16,
-            fragment: 0,
+        platform.edit(frame.l3, |header: &mut Ipv6| {
+            header.hop_limit = frame.hops.wrapping_sub(1);
+            let [low, _] = halves(header.source);
+            Inherited {
+                tos: outer_tos(header.traffic_class()),
+                identification: (low as u16) ^ frame.length as u16,
+                fragment: 0,
+            }
         })
     }
 
@@ -336,4 +330,17 @@ impl Ip for V6 {
     fn route<P: Platform>(platform: &P, source: [u64; 2], destination: [u64; 2], length: u16) -> Option<Hop> {
         platform.route6(source, destination, length)
     }
+}
+
+/// Replaces an address in the header; what checksums must follow.
+#[inline(always)]
+fn replace6(header: &mut Ipv6, side: Side, new: [u64; 2]) -> Change {
+    let place = if side == Side::Source { &mut header.source } else { &mut header.destination };
+    let old = halves(*place);
+    *place = octets(new);
+    Change::new()
+        .double_word(old[0] as u32, new[0] as u32)
+        .double_word((old[0] >> 32) as u32, (new[0] >> 32) as u32)
+        .double_word(old[1] as u32, new[1] as u32)
+        .double_word((old[1] >> 32) as u32, (new[1] >> 32) as u32)
 }

@@ -16,7 +16,7 @@ use crate::sip::CallKey;
 use crate::steps::Handover;
 use crate::sync::Change;
 use crate::table::{Bucket4, Bucket6};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// What becomes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +110,11 @@ pub trait View: Memory {
 pub trait Edit: View {
     /// Copies a value into the frame; `None` if the frame ends before it does.
     fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: T) -> Option<()>;
+    /// Has `change` work on a value where it stands in the frame, which is compared with the frame's end only once; what it gives. `None` if the
+    /// frame ends before the value does. `change` must leave the platform alone.
+    fn edit<T, R>(&self, offset: usize, change: impl FnOnce(&mut T) -> R) -> Option<R>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Unaligned;
     /// Adds up `length` octets of the frame as 16-bit words, as [`rlvs_packet::checksum`] does, folded; `None` if the frame
     /// ends before. For packets without a checksum that would make it needless.
     fn sum(&self, offset: usize, length: usize) -> Option<u16>;

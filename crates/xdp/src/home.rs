@@ -30,7 +30,7 @@ use rlvs_switch::steps::Handover;
 use rlvs_switch::sync::Change;
 use rlvs_switch::table::{Bucket4, Bucket6};
 use rlvs_switch::{Edit, Memory, Platform, Step, Verdict, View, order};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Does with the frame what came of one of the switch's steps; the next one is left to its program.
 #[inline(always)]
@@ -348,6 +348,16 @@ impl Edit for Kernel<xdp_md> {
         // SAFETY: within the frame.
         unsafe { place.write_unaligned(value) };
         Some(())
+    }
+
+    #[inline(always)]
+    fn edit<T, R>(&self, offset: usize, change: impl FnOnce(&mut T) -> R) -> Option<R>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Unaligned,
+    {
+        let place = self.at::<T>(offset)?;
+        // SAFETY: within the frame; any octets make a T, wherever it stands, and `change` has no other way to them.
+        Some(change(unsafe { &mut *place }))
     }
 
     #[inline(always)]

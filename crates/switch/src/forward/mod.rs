@@ -13,7 +13,7 @@ use crate::ip::Ip;
 use crate::ip::Side;
 use crate::order;
 use crate::platform::{Platform, Verdict};
-use crate::steps::{Program, Step, cut_for, drop_for, encapsulate_for, fit_for, reject_for};
+use crate::steps::{Step, cut_for, drop_for, encapsulate_for, fit_for, reject_for};
 use crate::sync::{Change, change};
 use crate::table::lookup::Found;
 use crate::table::{Meta, Slot, Target, Tuple, V4, slot, template};
@@ -119,7 +119,7 @@ pub fn to_client<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    target: &Target<F>,
+    (target, hop): (&Target<F>, Hop),
 ) -> Step {
     // From a server on the director itself: nobody passes it on here.
     let from_here = platform.ingress() == config.local_in.load(order::PLAIN);
@@ -129,7 +129,7 @@ pub fn to_client<P: Platform, F: Ip>(
     if frame.length > config.least_mtu.load(order::PLAIN) {
         return fit_for::<P, F>(platform, found.index);
     }
-    to_client_by_way(platform, config, frame, found, target, None)
+    to_client_by_way(platform, config, frame, found, (target, hop), None)
 }
 
 /// Sends a reply that may be too large for the way to the client: whole, in fragments, or not, and its sender is told.
@@ -139,7 +139,7 @@ pub fn to_client_if_it_fits<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    target: &Target<F>,
+    (target, hop): (&Target<F>, Hop),
     client: F::Address,
 ) -> Step {
     let narrow = F::narrow(platform, target.address, client, frame.length as u16);
@@ -149,7 +149,7 @@ pub fn to_client_if_it_fits<P: Platform, F: Ip>(
         platform.count(Event::TooBig);
         return reject_for(platform, Cause::TooBig(mtu.max(F::MTU_MIN)));
     }
-    to_client_by_way(platform, config, frame, found, target, narrow)
+    to_client_by_way(platform, config, frame, found, (target, hop), narrow)
 }
 
 /// Sends a reply to the client; with an MTU, in fragments of that size.
@@ -159,13 +159,10 @@ fn to_client_by_way<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    target: &Target<F>,
+    (target, hop): (&Target<F>, Hop),
     narrow: Option<u32>,
 ) -> Step {
-    let Some(hop) = way_to_client(platform, config, found) else {
-        // Another connection has taken the slot just now.
-        return Step::Next(Program::Director);
-    };
+    let hop = way_to_client(platform, config, found, hop);
     if hop.interface == 0 {
         return drop_for(platform, Event::Unresolved);
     }
@@ -220,15 +217,14 @@ pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: 
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
 
-/// The hop that the entry holds, looked up anew if routes or neighbours have changed since; `None` if the slot is another entry's by now.
+/// The hop that the entry held, looked up anew if routes or neighbours have changed since.
 #[inline(always)]
-fn way_to_client<P: Platform, F: Ip>(platform: &P, config: &Config, found: &Found<'_, F>) -> Option<Hop> {
-    let hop = found.slot.hop(found.meta)?;
+fn way_to_client<P: Platform, F: Ip>(platform: &P, config: &Config, found: &Found<'_, F>, hop: Hop) -> Hop {
     if hop.generation() == config.generation() {
-        return Some(hop);
+        return hop;
     }
     look_up_way::<P, F>(platform, found.index, found.meta.0);
-    found.slot.hop(found.meta)
+    found.slot.hop(found.meta).unwrap_or(hop)
 }
 
 /// Puts the way that the kernel has now into the reply entry in the slot `index`, found with this `meta`. Where

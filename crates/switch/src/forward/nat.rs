@@ -27,22 +27,25 @@ pub(super) fn rewrite<P: Platform, F: Ip>(
                 protocol::SCTP => return translate_sctp(platform, frame, side, port),
                 protocol => protocol,
             };
-            let change = change.then(replace_port(platform, frame.l4, side, port)?);
             if checked == protocol::TCP {
-                let offset = frame.l4 + Tcp::CHECKSUM;
-                let checksum = platform.read::<[u8; 2]>(offset)?;
-                platform.write(offset, change.apply(checksum))
-            } else {
-                let offset = frame.l4 + Udp::CHECKSUM;
-                let checksum = platform.read::<[u8; 2]>(offset)?;
-                // As IPVS, whatever the sender saved by that. IPv6 knows no packets without.
-                if F::NUMBER == 4 && checksum == [0; 2] && frame.content == Content::Transport {
-                    let left = frame.length - (frame.l4 - frame.l3) as u32;
-                    give_checksum::<P, F>(platform, frame.l3 as u32, frame.l4 as u32, left);
-                    return Some(());
-                }
-                platform.write(offset, change.apply_udp(checksum))
+                return platform.edit(frame.l4, |header: &mut Tcp| {
+                    let place =
+                        if side == Side::Source { &mut header.source } else { &mut header.destination };
+                    header.checksum = change.then(exchange_port(place, port)).apply(header.checksum);
+                });
             }
+            let checksum = platform.edit(frame.l4, |header: &mut Udp| {
+                let place = if side == Side::Source { &mut header.source } else { &mut header.destination };
+                let old = header.checksum;
+                header.checksum = change.then(exchange_port(place, port)).apply_udp(old);
+                old
+            })?;
+            // As IPVS, whatever the sender saved by that. IPv6 knows no packets without.
+            if F::NUMBER == 4 && checksum == [0; 2] && frame.content == Content::Transport {
+                let left = frame.length - (frame.l4 - frame.l3) as u32;
+                give_checksum::<P, F>(platform, frame.l3 as u32, frame.l4 as u32, left);
+            }
+            Some(())
         }
         // The checksum over the whole packet is in the first fragment.
         Content::LaterFragment | Content::EarlyFragment => Some(()),
@@ -87,9 +90,13 @@ fn give_checksum<P: Platform, F: Ip>(platform: &P, l3: u32, l4: u32, left: u32) 
 #[inline(always)]
 fn replace_port<P: Platform>(platform: &P, l4: usize, side: Side, port: [u8; 2]) -> Option<Change> {
     let offset = if side == Side::Source { l4 } else { l4 + 2 };
-    let old = platform.read::<[u8; 2]>(offset)?;
-    platform.write(offset, port)?;
-    Some(Change::new().word(old, port))
+    platform.edit(offset, |place: &mut [u8; 2]| exchange_port(place, port))
+}
+
+#[inline(always)]
+fn exchange_port(place: &mut [u8; 2], port: [u8; 2]) -> Change {
+    let old = core::mem::replace(place, port);
+    Change::new().word(old, port)
 }
 
 /// Replaces one of SCTP's ports. Addresses are no part of its checksum.

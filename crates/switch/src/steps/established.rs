@@ -7,7 +7,7 @@ use super::version::next;
 use super::{Program, Step, drop_for, hand_over};
 use crate::config::{Config, Tick};
 use crate::counters::Event;
-use crate::destination::{Destination, method};
+use crate::destination::{Destination, Hop, method};
 use crate::forward;
 use crate::fragment;
 use crate::frame::{self, Content, Frame, Link, Network, Sight};
@@ -69,7 +69,8 @@ pub(super) fn switch<P: Platform, F: Seen>(
             return ftp::read::<P, F>(platform, found.index, found.meta);
         }
         if found.meta.is_reply() {
-            return reply(platform, config, frame, &found, &target, now);
+            let Some(hop) = found.slot.hop(found.meta) else { return Step::Next(Program::Director) };
+            return reply(platform, config, frame, &found, (&target, hop), now);
         }
         if !is_reusable(platform, config, frame, &found, &target) {
             return request(platform, config, frame, &found, &target, now);
@@ -190,7 +191,7 @@ pub(super) fn reply<P: Platform, F: Ip>(
     config: &Config,
     frame: &Frame,
     found: &Found<'_, F>,
-    target: &Target<F>,
+    (target, hop): (&Target<F>, Hop),
     now: Tick,
 ) -> Step {
     if platform.destination(target.destination).is_some_and(Destination::is_available)
@@ -199,7 +200,7 @@ pub(super) fn reply<P: Platform, F: Ip>(
         counters.packet_out(frame.length);
     }
     track(platform, config, frame, found, Direction::Output, now);
-    forward::to_client(platform, config, frame, found, target)
+    forward::to_client(platform, config, frame, found, (target, hop))
 }
 
 /// Only a NATed connection's replies pass the director.

@@ -23,10 +23,17 @@ fn fit_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
         && this.holds(&tuple)
         && let meta = this.meta()
         && meta.is_live()
-        && let Some(target) = this.target(meta)
+        && let Some(entry) = this.entry(meta)
     {
         let found = Found { slot: this, index, meta };
-        return forward::to_client_if_it_fits(platform, config, &frame, &found, &target, tuple.destination);
+        return forward::to_client_if_it_fits(
+            platform,
+            config,
+            &frame,
+            &found,
+            (&entry.target(), entry.hop),
+            tuple.destination,
+        );
     }
     // Another connection has taken the slot just now.
     drop_for(platform, Event::Contended)

@@ -242,7 +242,8 @@ fn deliver_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
     }
     let found = Found { slot: this, index, meta };
     if meta.is_reply() {
-        return established::reply(platform, config, &frame, &found, &target, platform.now());
+        let Some(hop) = this.hop(meta) else { return Step::Done(Verdict::Drop) };
+        return established::reply(platform, config, &frame, &found, (&target, hop), platform.now());
     }
     established::request(platform, config, &frame, &found, &target, platform.now())
 }
