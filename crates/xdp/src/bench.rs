@@ -5,7 +5,7 @@
 
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(internal_features)]
 
 #[allow(dead_code, reason = "these programs use a part of the switch's home")]
@@ -24,10 +24,10 @@ use rlvs_packet::tcp::{ACK, FIN, RST, SYN};
 use rlvs_switch::cell::{AtomicU32, AtomicU64};
 use rlvs_switch::config::Tick;
 use rlvs_switch::counters::Event;
-use rlvs_switch::destination::{Hop, method};
+use rlvs_switch::destination::method;
 use rlvs_switch::frame::{self, Network, Sight};
 use rlvs_switch::state::{self, tcp};
-use rlvs_switch::table::{Entry, V4};
+use rlvs_switch::table::{Target, V4};
 use rlvs_switch::{Platform, Step, Verdict, forward, order};
 
 /// Words of the templates: those of an IPv4 frame are the least that Ethernet carries, an IPv6 one with a TCP header is longer.
@@ -233,15 +233,13 @@ fn through_kernel_map<P: Platform>(platform: &P) -> Option<Step> {
     if was != expires {
         known.expires.store(expires.0, order::PLAIN);
     }
-    let entry = Entry::<V4> {
+    let target = Target::<V4> {
         destination: known.destination,
-        peer: 0,
         address: 0,
         port: [0; 2],
         method: method::DIRECT_ROUTE as u8,
-        hop: Hop::UNKNOWN,
     };
-    Some(forward::to_destination(platform, &frame, &entry, destination))
+    Some(forward::to_destination(platform, &frame, &target, destination))
 }
 
 #[panic_handler]
