@@ -9,7 +9,7 @@ use crate::connections::Address;
 use crate::registry::Registry;
 use crate::tables::Tables;
 use rlvs_packet::checksum::sum_of;
-use rlvs_packet::ipv4::{self, Ipv4};
+use rlvs_packet::ipv4::Ipv4;
 use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{ACK, Tcp};
@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::network_endian::U32;
 
 /// Segments in a call of [`Endings::advance`], of which there are ten a second.
 const AT_ONCE: usize = 1_000;
@@ -100,31 +100,23 @@ impl Endings {
         let (packet, socket) = match (from.ip(), to.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let sum = sum_of(&source.octets()) + sum_of(&destination.octets());
-                let ip = Ipv4 {
-                    version_length: Ipv4::PLAIN,
-                    tos: 0,
-                    total_length: U16::new((Ipv4::LENGTH + Tcp::LENGTH) as u16),
-                    identification: U16::ZERO,
-                    fragment: U16::new(ipv4::DONT_FRAGMENT),
-                    ttl: HOPS,
-                    protocol: protocol::TCP,
-                    checksum: [0; 2],
-                    source: source.octets(),
-                    destination: destination.octets(),
-                };
+                let ip = Ipv4::originated(
+                    protocol::TCP,
+                    Tcp::LENGTH as u16,
+                    source.octets(),
+                    destination.octets(),
+                );
                 let segment = segment(from.port(), to.port(), number, sum);
                 ([ip.with_checksum().as_bytes(), segment.as_bytes()].concat(), four)
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let sum = sum_of(&source.octets()) + sum_of(&destination.octets());
-                let ip = Ipv6 {
-                    version_class_flow: Ipv6::version_and_class(0),
-                    payload_length: U16::new(Tcp::LENGTH as u16),
-                    next_header: protocol::TCP,
-                    hop_limit: HOPS,
-                    source: source.octets(),
-                    destination: destination.octets(),
-                };
+                let ip = Ipv6::originated(
+                    protocol::TCP,
+                    Tcp::LENGTH as u16,
+                    source.octets(),
+                    destination.octets(),
+                );
                 let segment = segment(from.port(), to.port(), number, sum);
                 ([ip.as_bytes(), segment.as_bytes()].concat(), six)
             }
@@ -139,9 +131,6 @@ impl Endings {
         }
     }
 }
-
-/// What a packet of this machine may pass.
-const HOPS: u8 = 64;
 
 /// A socket for packets with their IP header.
 fn open(domain: Domain) -> io::Result<Socket> {

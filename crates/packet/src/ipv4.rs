@@ -60,6 +60,23 @@ impl Ipv4 {
         Hops { ttl: self.ttl, protocol: self.protocol, checksum: self.checksum }
     }
 
+    /// The header, without options and checksum, of a packet of this machine's own with so many octets behind it: not to be fragmented.
+    #[inline(always)]
+    pub fn originated(protocol: u8, octets: u16, source: [u8; 4], destination: [u8; 4]) -> Self {
+        Ipv4 {
+            version_length: Self::PLAIN,
+            tos: 0,
+            total_length: U16::new(Self::LENGTH as u16 + octets),
+            identification: U16::ZERO,
+            fragment: U16::new(DONT_FRAGMENT),
+            ttl: crate::HOPS,
+            protocol,
+            checksum: [0; 2],
+            source,
+            destination,
+        }
+    }
+
     /// Computes the checksum of a header without options.
     #[inline(always)]
     pub fn with_checksum(mut self) -> Self {

@@ -67,6 +67,19 @@ impl Ipv6 {
     /// Offset of [`Self::hop_limit`].
     pub const HOP_LIMIT: usize = 7;
 
+    /// The header of a packet of this machine's own with so many octets behind it.
+    #[inline(always)]
+    pub fn originated(next_header: u8, octets: u16, source: [u8; 16], destination: [u8; 16]) -> Self {
+        Ipv6 {
+            version_class_flow: Self::version_and_class(0),
+            payload_length: U16::new(octets),
+            next_header,
+            hop_limit: crate::HOPS,
+            source,
+            destination,
+        }
+    }
+
     /// The first 32 bits for a traffic class, with flow label 0.
     #[inline(always)]
     pub fn version_and_class(class: u8) -> U32 {

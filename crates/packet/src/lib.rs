@@ -19,6 +19,9 @@ pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
+/// Hops that a packet of this machine's own may pass.
+pub const HOPS: u8 = 64;
+
 /// IP protocol numbers (IANA "Assigned Internet Protocol Numbers").
 pub mod protocol {
     /// ICMP for IPv4.

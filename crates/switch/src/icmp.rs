@@ -39,16 +39,9 @@ pub(crate) fn answer4<P: Platform>(platform: &P, frame: &Frame, (kind, code, wor
     let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(word) };
     error.checksum = checksum::finish(sum + checksum::sum_of(&error));
     let outer = Ipv4 {
-        version_length: Ipv4::PLAIN,
         tos: 0xc0, // Internetwork control (RFC 1812, 4.3.2.5)
-        total_length: U16::new((Ipv4::LENGTH + IcmpError::LENGTH + quote) as u16),
-        identification: U16::ZERO,
         fragment: U16::ZERO,
-        ttl: 64,
-        protocol: protocol::ICMP,
-        checksum: [0; 2],
-        source: ip.destination,
-        destination: ip.source,
+        ..Ipv4::originated(protocol::ICMP, (IcmpError::LENGTH + quote) as u16, ip.destination, ip.source)
     };
     prepend(platform, frame, &link, ethernet::IPV4, quote, Ipv4::LENGTH + IcmpError::LENGTH)?;
     platform.write(frame.l3, outer.with_checksum())?;
@@ -67,14 +60,7 @@ pub(crate) fn answer6<P: Platform>(platform: &P, frame: &Frame, (kind, code, wor
     let quoted = sum_of_quote::<P, WORDS_MAX_6>(platform, frame.l3, quote)?;
     let mut error = IcmpError { kind, code, checksum: [0; 2], mtu: U32::new(word) };
     let length = (IcmpError::LENGTH + quote) as u16;
-    let outer = Ipv6 {
-        version_class_flow: Ipv6::version_and_class(0),
-        payload_length: U16::new(length),
-        next_header: protocol::ICMPV6,
-        hop_limit: 64,
-        source: ip.destination,
-        destination: ip.source,
-    };
+    let outer = Ipv6::originated(protocol::ICMPV6, length, ip.destination, ip.source);
     // The pseudo-header (RFC 8200, 8.1): both addresses, the length, the protocol.
     let pseudo = checksum::sum_of(&outer.source)
         + checksum::sum_of(&outer.destination)

@@ -7,28 +7,17 @@
 use crate::platform::Platform;
 use rlvs_packet::checksum::sum_of;
 use rlvs_packet::ethernet::Ethernet;
-use rlvs_packet::ipv4::{self, Ipv4};
+use rlvs_packet::ipv4::Ipv4;
 use rlvs_packet::ipv6::Ipv6;
 use rlvs_packet::protocol;
 use rlvs_packet::tcp::{RST, Tcp};
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::network_endian::U32;
 
 /// Turns the packet with an IPv4 header at `l3` and a TCP header at `l4`, whose acknowledgement number counts, into a reset for its sender.
 #[inline(always)]
 pub(crate) fn reset4<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<()> {
     let ip = platform.read::<Ipv4>(l3)?;
-    let outer = Ipv4 {
-        version_length: Ipv4::PLAIN,
-        tos: 0,
-        total_length: U16::new((Ipv4::LENGTH + Tcp::LENGTH) as u16),
-        identification: U16::ZERO,
-        fragment: U16::new(ipv4::DONT_FRAGMENT),
-        ttl: HOPS,
-        protocol: protocol::TCP,
-        checksum: [0; 2],
-        source: ip.destination,
-        destination: ip.source,
-    };
+    let outer = Ipv4::originated(protocol::TCP, Tcp::LENGTH as u16, ip.destination, ip.source);
     let addresses = sum_of(&outer.source) + sum_of(&outer.destination);
     answer(platform, l4, l3 + Ipv4::LENGTH, addresses)?;
     platform.write(l3, outer.with_checksum())
@@ -38,21 +27,11 @@ pub(crate) fn reset4<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<
 #[inline(always)]
 pub(crate) fn reset6<P: Platform>(platform: &P, l3: usize, l4: usize) -> Option<()> {
     let ip = platform.read::<Ipv6>(l3)?;
-    let outer = Ipv6 {
-        version_class_flow: Ipv6::version_and_class(0),
-        payload_length: U16::new(Tcp::LENGTH as u16),
-        next_header: protocol::TCP,
-        hop_limit: HOPS,
-        source: ip.destination,
-        destination: ip.source,
-    };
+    let outer = Ipv6::originated(protocol::TCP, Tcp::LENGTH as u16, ip.destination, ip.source);
     let addresses = sum_of(&outer.source) + sum_of(&outer.destination);
     answer(platform, l4, l3 + Ipv6::LENGTH, addresses)?;
     platform.write(l3, outer)
 }
-
-/// What a packet of this machine may pass.
-const HOPS: u8 = 64;
 
 /// Writes the reset for the TCP header at `from` to `l4`, cuts the packet after it, and turns the link header round; `addresses` is the
 /// sum of both.
