@@ -202,7 +202,7 @@ pub fn to_receiver<P: Platform, F: Ip>(platform: &P, frame: &Frame, tuple: &Tupl
     verdict.map_or_else(|| drop_for(platform, Event::NoRoom), Step::Done)
 }
 
-/// Sends a real server's packet to the client as if it answered a packet of this tuple, without an target.
+/// Sends a real server's packet to the client as if it answered a packet of this tuple, without an entry.
 #[inline(always)]
 pub fn once_to_client<P: Platform, F: Ip>(platform: &P, frame: &Frame, request: Tuple<F>) -> Step {
     if frame.hops <= 1 {

@@ -45,14 +45,15 @@ fn end_in<P: Platform, F: Ip>(platform: &P, link: Link) -> Step {
 const OTHERS: u32 = 0;
 /// The client is to get a reset. In the upper three octets: where the TCP header starts in the frame.
 const TOLD: u32 = 1;
-/// More than a frame's headers are long: the verifier wants to see it.
-const L4_MAX: u32 = 0x7fff;
 /// The packet opens another connection, to another server.
 const MOVED: u32 = 2;
 /// The client is to get an error.
 const REFUSED: u32 = 3;
 /// There is nothing to be said to the client.
 const SILENT: u32 = 4;
+
+/// More than a frame's headers are long: the verifier wants to see it.
+const L4_MAX: u32 = 0x7fff;
 
 /// Ends the packet's connection; what follows from that. Scalars only, as the next one, for both are BPF functions of their own: the stack is
 /// short.
