@@ -27,21 +27,16 @@ steps! {
 
 #[inline(always)]
 fn create_in<P: Platform, F: Seen>(platform: &P) -> Step {
-    let (Some(config), Some(handover)) = (platform.config(), platform.handover()) else {
-        return Step::Done(Verdict::Pass);
+    let Opened { config, handover, destination, half, state, now } = match opened::<P, F>(platform) {
+        Ok(opened) => opened,
+        Err(step) => return step,
     };
-    let chosen = handover.destination.load(order::PLAIN);
-    let Some(destination) = platform.destination(chosen) else {
-        return drop_for(platform, Event::DestinationGone);
-    };
-    let (half, state) = opened::<P, F>(platform, config, handover, destination, chosen);
     let is_over_nat = half.entry.method as u32 == method::MASQUERADE;
     let back = if is_over_nat { way_back(platform, config, handover.link()) } else { None };
-    let now = Tick(handover.now.load(order::PLAIN));
     let Some((index, is_paired)) = insert::create_at_home(platform, config, &half, state, now, back) else {
         return next::<F>(Program::Elsewhere, Program::Elsewhere6);
     };
-    let counters = platform.counters(chosen);
+    let counters = platform.counters(half.entry.destination);
     note::<P, F>(platform, handover, half.tuple.protocol, index, counters);
     if is_over_nat && !is_paired {
         return next::<F>(Program::CreateReply, Program::CreateReply6);
@@ -51,18 +46,19 @@ fn create_in<P: Platform, F: Seen>(platform: &P) -> Step {
 
 #[inline(always)]
 fn elsewhere_in<P: Platform, F: Seen>(platform: &P) -> Step {
-    let (Some(config), Some(handover)) = (platform.config(), platform.handover()) else {
-        return Step::Done(Verdict::Pass);
+    let Opened { config, handover, half, state, now, .. } = match opened::<P, F>(platform) {
+        Ok(opened) => opened,
+        Err(step) => return step,
     };
-    let chosen = handover.destination.load(order::PLAIN);
-    let Some(destination) = platform.destination(chosen) else {
-        return drop_for(platform, Event::DestinationGone);
-    };
-    let (half, state) = opened::<P, F>(platform, config, handover, destination, chosen);
-    let now = Tick(handover.now.load(order::PLAIN));
     match insert::create(platform, config, &half, (Kind::Forward, state), now) {
         Outcome::Created(index) => {
-            note::<P, F>(platform, handover, half.tuple.protocol, index, platform.counters(chosen));
+            note::<P, F>(
+                platform,
+                handover,
+                half.tuple.protocol,
+                index,
+                platform.counters(half.entry.destination),
+            );
             if half.entry.method as u32 == method::MASQUERADE {
                 return next::<F>(Program::CreateReply, Program::CreateReply6);
             }
@@ -89,15 +85,28 @@ fn elsewhere_in<P: Platform, F: Seen>(platform: &P) -> Step {
     }
 }
 
-/// The forward entry of the connection that the packet which was kept opens, and its state.
+/// The connection that the packet which was kept opens.
+struct Opened<'a, F: Ip> {
+    config: &'a Config,
+    handover: &'a Handover,
+    destination: &'a Destination,
+    /// Its forward entry.
+    half: Half<F>,
+    state: u8,
+    /// When the packet came.
+    now: Tick,
+}
+
+/// What both steps begin with; else the step that follows at once.
 #[inline(always)]
-fn opened<P: Platform, F: Seen>(
-    platform: &P,
-    config: &Config,
-    handover: &Handover,
-    destination: &Destination,
-    chosen: u32,
-) -> (Half<F>, u8) {
+fn opened<P: Platform, F: Seen>(platform: &P) -> Result<Opened<'_, F>, Step> {
+    let (Some(config), Some(handover)) = (platform.config(), platform.handover()) else {
+        return Err(Step::Done(Verdict::Pass));
+    };
+    let chosen = handover.destination.load(order::PLAIN);
+    let Some(destination) = platform.destination(chosen) else {
+        return Err(drop_for(platform, Event::DestinationGone));
+    };
     let tuple = F::load_tuple(F::kept(handover));
     let mut entry = forward_entry::<P, F>(platform, destination, chosen, &tuple);
     let template = handover.template.load(order::PLAIN);
@@ -106,7 +115,9 @@ fn opened<P: Platform, F: Seen>(
     }
     let signal = handover.signal.load(order::PLAIN) as u8;
     let state = state::first(config, tuple.protocol, request_direction(entry.method), signal);
-    (Half { tuple, hash: handover.hash.load(order::PLAIN), entry }, state)
+    let half = Half { tuple, hash: handover.hash.load(order::PLAIN), entry };
+    let now = Tick(handover.now.load(order::PLAIN));
+    Ok(Opened { config, handover, destination, half, state, now })
 }
 
 /// Notes that the connection is in the table, in this slot.
