@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
-use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp};
+use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use rlvs_testbed::{Director, Namespace, rlvs};
 
-use crate::lab::{BATCH, OBJECT, program, received_by, request, take};
+use crate::lab::{OBJECT, program, request, run_live, take};
 use crate::network::{DR, Method, NAT, TUN};
 use crate::plan::{Plan, SYN, WORDS};
 use crate::sink::Sink;
@@ -193,17 +193,10 @@ impl Generator {
         far.run(move || {
             let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
             self.plan.set(0, PerCpuValues::try_from(vec![plan.words(); cpus])?, 0)?;
-            let (frame, context) = received_by(self.interface, &plan);
             let shim: &Xdp =
                 self.programs.program("shim").context("the object has no program shim")?.try_into()?;
-            let result = shim.test_run(TestRunOptions {
-                data_in: Some(&frame),
-                ctx_in: Some(&context),
-                repeat: frames,
-                attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
-                ..TestRunOptions::new()
-            })?;
-            Ok((self, result.duration))
+            let took = run_live(shim, self.interface, &plan, frames)?;
+            Ok((self, took))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Frames through the programs, by BPF_PROG_TEST_RUN.
 
 use std::sync::Barrier;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::PerCpuValues;
@@ -49,15 +50,7 @@ impl Lab {
     /// As [`Self::send`], with frames that are really sent on from the director's interface; nobody sees the last one.
     pub fn send_live(&mut self, plan: &Plan, frames: u32) -> Result<u32> {
         self.set_plans(|_| *plan)?;
-        let (frame, context) = received_by(self.interface, plan);
-        let result = self.shim()?.test_run(TestRunOptions {
-            data_in: Some(&frame),
-            ctx_in: Some(&context),
-            repeat: frames,
-            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
-            ..TestRunOptions::new()
-        })?;
-        Ok(result.duration.as_nanos() as u32)
+        Ok(run_live(self.shim()?, self.interface, plan, frames)?.as_nanos() as u32)
     }
 
     fn run(&self, plan: &Plan, frames: u32) -> Result<(u32, Vec<u8>)> {
@@ -89,8 +82,21 @@ impl Lab {
     }
 }
 
+/// Has a program, the shim, run on live frames that came in by the interface of this index; the time for each, by the kernel's clock.
+pub fn run_live(shim: &Xdp, interface: u32, plan: &Plan, frames: u32) -> Result<Duration> {
+    let (frame, context) = received_by(interface, plan);
+    let result = shim.test_run(TestRunOptions {
+        data_in: Some(&frame),
+        ctx_in: Some(&context),
+        repeat: frames,
+        attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+        ..TestRunOptions::new()
+    })?;
+    Ok(result.duration)
+}
+
 /// A frame that came in by the interface of this index, and what `struct xdp_md` says of it.
-pub fn received_by(interface: u32, plan: &Plan) -> (Vec<u8>, [u8; 24]) {
+fn received_by(interface: u32, plan: &Plan) -> (Vec<u8>, [u8; 24]) {
     let frame = plan.template();
     let mut context = [0; 24];
     context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader};
-pub use frames::{BATCH, received_by};
+pub use frames::{BATCH, run_live};
 use rlvs_director::config::{Config, Tables as Sizes};
 use rlvs_director::connections;
 use rlvs_director::dataplane::{Attachments, DataPlane};
