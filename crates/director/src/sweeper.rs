@@ -42,8 +42,8 @@ impl Sweeper {
     }
 }
 
-/// Rounds in which each bucket's traces are looked at once, some four minutes: it takes longer than to look for what has expired, and traces add up
-/// over hours.
+/// Rounds in which all of each bucket's traces are looked at once, some four minutes: it takes longer than to look for what has expired, which
+/// takes back most.
 const WIPED_EVERY: usize = 128;
 
 /// Where the sweeper is in a table.
@@ -69,6 +69,7 @@ impl Walk {
         for number in self.part(buckets.len()) {
             if now.until(self.looks[number]) <= 0 {
                 let (ended_here, due) = sweep_bucket(tables, &buckets[number], number, now);
+                trace::wipe_vacant(tables, &buckets[number]);
                 ended += ended_here;
                 self.looks[number] = now.plus(due.min(least));
             }

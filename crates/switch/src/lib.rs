@@ -50,4 +50,4 @@ pub use steps::{Program, Step, follow, run};
 
 /// Version of the shared structs. Grows with every change of their layout or meaning, so that a director never
 /// misreads what an older or newer one left behind.
-pub const LAYOUT: u32 = 15;
+pub const LAYOUT: u32 = 16;

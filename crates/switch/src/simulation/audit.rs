@@ -11,7 +11,7 @@ use crate::state;
 use crate::table::lookup::{find, is_expired};
 use crate::table::release::release;
 use crate::table::{Family, V4, V6, WAYS, WAYS_SHIFT, slot};
-use crate::table::{control, template};
+use crate::table::{control, template, trace};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -130,7 +130,16 @@ impl Simulation {
                     && release::<_, F>(self, *index, meta)
             })
         };
-        slots::<F>(&self.config).filter(expired).count()
+        let ended = slots::<F>(&self.config).filter(expired).count();
+        for index in slots::<F>(&self.config) {
+            if index % WAYS as u32 == 0
+                && let Some(bucket) = F::bucket(self, index >> WAYS_SHIFT)
+            {
+                trace::wipe_vacant(self, bucket);
+            }
+            trace::wipe::<_, F>(self, &self.config, index);
+        }
+        ended
     }
 
     /// How many slots each family's table has.

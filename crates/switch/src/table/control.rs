@@ -31,7 +31,7 @@ pub fn bind<M: Memory, F: Family>(memory: &M, index: u32, version: u32, now: u32
         place.refresh(now.plus(place.timeout()));
     }
     memory.add(place.controls(), connections);
-    memory.add(&place.meta, Meta::PAIRED);
+    memory.add(&place.meta, Meta::LET_GO);
     1
 }
 
@@ -53,7 +53,7 @@ pub fn postpone<M: Memory, F: Family>(memory: &M, place: &Slot<F>, meta: Meta, n
             place.set_timeout(postponed());
         }
         place.refresh(now.plus(postponed()));
-        memory.add(&place.meta, Meta::PAIRED);
+        memory.add(&place.meta, Meta::LET_GO);
     }
     true
 }
@@ -85,7 +85,7 @@ pub(super) fn hold_idle<M: Memory, F: Family>(memory: &M, place: &Slot<F>, meta:
         return None;
     }
     if place.controls().load(order::PLAIN) != 0 {
-        memory.add(&place.meta, Meta::PAIRED);
+        memory.add(&place.meta, Meta::LET_GO);
         return None;
     }
     Some(meta.pairing())

@@ -6,7 +6,7 @@ use super::family::{Family, Tuple};
 use super::lookup::{NOTHING, is_expired, locate, pack, unpack};
 use super::release::release;
 use super::slot::{Entry, Kind, Meta, Slot};
-use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, first_way, home, slot, trace};
+use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, first_way, home, nth_way, slot, trace};
 use crate::cell::AtomicU32;
 use crate::config::{Config, Tick};
 use crate::counters::Event;
@@ -66,7 +66,7 @@ pub fn create<P: Platform, F: Family>(
 }
 
 /// What [`create`] does for a connection, and [`create_reply`] if there is a way back to the client, where nothing is in the way: both entries
-/// find their home slots free, as most do. The forward entry's index, and whether the reply entry came with it.
+/// find room in their home buckets, as nearly all do. The forward entry's index, and whether the reply entry came with it.
 ///
 /// `None`: it is not in the table.
 #[inline(always)]
@@ -79,38 +79,55 @@ pub fn create_at_home<P: Platform, F: Family>(
     back: Option<Hop>,
 ) -> Option<(u32, bool)> {
     let lock = lock_at_once(platform, half.hash)?;
-    let Some((index, place, claimed)) = claim_home(platform, config, half.hash) else {
+    let (index, claimed) = unpack_or_busy(claim_at_home(platform, config, half.tuple, half.hash));
+    let Some(place) = slot::<P, F>(platform, index) else {
         lock.store(0, order::PUBLISH);
         return None;
     };
     count(platform, half, Kind::Forward, state);
     let expires = state::expiry(config, half.tuple.protocol, state, now);
-    let live = claimed.live(state, Kind::Forward);
-    let reply = back.and_then(|hop| prepare_reply(platform, config, half, index, hop, expires));
-    let peer = reply.as_ref().map_or(index, |reply| reply.index);
-    place.fill(&half.tuple, &half.entry, peer, expires);
+    let reply = match back {
+        Some(hop) => prepare_reply(platform, config, half, index, hop, expires),
+        None => Prepared::none(index),
+    };
+    place.fill(&half.tuple, &half.entry, reply.index, expires);
+    let alone = claimed.live(state, Kind::Forward);
+    let live = if reply.place.is_some() { alone.paired() } else { alone };
     platform.interleave();
     place.publish(live);
     lock.store(0, order::PUBLISH);
-    if let Some(reply) = &reply {
+    if let (Some(reply_place), Some(reply_lock)) = (reply.place, reply.lock) {
         platform.interleave();
-        // Nobody else changes what is claimed. By an exchange, for it comes before the look at the state below in the eyes of all CPUs.
-        platform.exchange(&reply.place.meta, reply.claimed.0, reply.claimed.live(state, Kind::Reply).0);
-        reply.lock.store(0, order::PUBLISH);
-        if place.meta() != live {
-            // Who changed it meanwhile did not find the reply entry.
+        // Nobody else changes what is claimed. By an exchange, for it comes before the look at the forward entry below in the eyes of all CPUs.
+        let claimed = reply_place.meta();
+        platform.exchange(&reply_place.meta, claimed.0, claimed.live(state, Kind::Reply).0);
+        reply_lock.store(0, order::PUBLISH);
+        let meta = place.meta();
+        // Who changed or released it meanwhile did not find the reply entry.
+        if !meta.same_version(live) {
+            drop_orphan(platform, reply_place, claimed);
+        } else if meta != live {
             copy_state::<P, F>(platform, index, reply.index);
         }
     }
-    Some((index, reply.is_some()))
+    Some((index, reply.place.is_some()))
 }
 
-/// A reply entry that is written, but not visible yet; its lock is held.
+/// A reply entry that is written, but not visible yet; its lock is held. No `Option` of it, for a BPF program must not keep on its stack what
+/// such a one leaves undefined.
 struct Prepared<'a, F: Family> {
-    place: &'a Slot<F>,
+    place: Option<&'a Slot<F>>,
+    lock: Option<&'a AtomicU32>,
+    /// Of the forward entry, if there is none.
     index: u32,
-    claimed: Meta,
-    lock: &'a AtomicU32,
+}
+
+impl<F: Family> Prepared<'_, F> {
+    /// There is none; `index` is the forward entry's.
+    #[inline(always)]
+    fn none(index: u32) -> Self {
+        Prepared { place: None, lock: None, index }
+    }
 }
 
 /// Writes the reply entry for a forward entry that will be at `index`, if nothing is in the way.
@@ -122,34 +139,98 @@ fn prepare_reply<'a, P: Platform, F: Family>(
     index: u32,
     hop: Hop,
     expires: Tick,
-) -> Option<Prepared<'a, F>> {
+) -> Prepared<'a, F> {
     let half = reply_half(config, &forward.tuple, &forward.entry, hop);
-    let lock = lock_at_once(platform, half.hash)?;
-    let Some((reply, place, claimed)) = claim_home(platform, config, half.hash) else {
+    let Some(lock) = lock_at_once(platform, half.hash) else { return Prepared::none(index) };
+    let (reply, _) = unpack_or_busy(claim_at_home(platform, config, half.tuple, half.hash));
+    let Some(place) = slot::<P, F>(platform, reply) else {
         lock.store(0, order::PUBLISH);
-        return None;
+        return Prepared::none(index);
     };
     place.fill(&half.tuple, &half.entry, index, expires);
-    Some(Prepared { place, index: reply, claimed, lock })
+    Prepared { place: Some(place), lock: Some(lock), index: reply }
 }
 
-/// Takes the home slot of tuples of this hash, if it is free and leads nowhere else: then no entry has such a tuple. Only for whoever holds
-/// the lock.
+/// Frees the reply entry, published under the version of `claimed`, of a connection that is gone; against packets that change its copy of the
+/// state.
 #[inline(always)]
-fn claim_home<'a, P: Platform, F: Family>(
-    platform: &'a P,
-    config: &Config,
-    hash: u64,
-) -> Option<(u32, &'a Slot<F>, Meta)> {
+fn drop_orphan<P: Platform, F: Family>(platform: &P, reply: &Slot<F>, claimed: Meta) {
+    let mut tries = 0;
+    while tries < 4 {
+        let meta = reply.meta();
+        if !meta.same_version(claimed) || platform.exchange(&reply.meta, meta.0, meta.freed().0) {
+            return;
+        }
+        tries += 1;
+    }
+}
+
+/// [`unpack`] of what [`claim_at_home`] says, with an index that no slot has for [`NOTHING`].
+#[inline(always)]
+fn unpack_or_busy(packed: u64) -> (u32, Meta) {
+    ((packed >> 32) as u32, Meta(packed as u32))
+}
+
+/// Takes a free slot in the tuple's home bucket: the home slot, if it is free and leads nowhere else, for then no entry has the tuple. Only
+/// for whoever holds the lock.
+#[inline(always)]
+fn claim_at_home<P: Platform, F: Family>(platform: &P, config: &Config, tuple: Tuple<F>, hash: u64) -> u64 {
     let (number, way) = (home(hash, 0, F::mask(config)), first_way(hash));
-    let place = &F::bucket(platform, number)?.slots[way as usize];
+    let Some(bucket) = F::bucket(platform, number) else { return NOTHING };
+    let place = &bucket.slots[way as usize];
     let meta = place.meta();
-    if !meta.is_free() || trace::is_left(place.elsewhere.load(order::PLAIN)) {
-        return None;
+    if !meta.is_free() || place.leads_elsewhere() {
+        return claim_beside(platform, &tuple, hash);
     }
     platform.interleave();
     let claimed = meta.claimed();
-    platform.exchange(&place.meta, meta.0, claimed.0).then_some((number << WAYS_SHIFT | way, place, claimed))
+    if platform.exchange(&place.meta, meta.0, claimed.0) {
+        pack(number << WAYS_SHIFT | way, claimed)
+    } else {
+        NOTHING
+    }
+}
+
+/// The same where the home slot is taken or has a trace: makes sure that the tuple is not where that leads, and takes the first free slot.
+/// Index and version in one word, or [`NOTHING`]: to be looked into, for the tuple is here or may be in another bucket, or there is no
+/// free slot.
+#[inline(never)]
+fn claim_beside<P: Platform, F: Family>(platform: &P, tuple: &Tuple<F>, hash: u64) -> u64 {
+    let Some(config) = platform.config() else { return NOTHING };
+    let number = home(hash, 0, F::mask(config));
+    let Some(bucket) = F::bucket(platform, number) else { return NOTHING };
+    let trace = bucket.slots[first_way(hash) as usize].elsewhere.load(order::PLAIN);
+    if trace::leaves_bucket(trace) {
+        return NOTHING;
+    }
+    let mut vacant = WAYS as u32;
+    let mut i = 0;
+    while i < WAYS as u32 {
+        let is_led_to = i == 0 || trace::has_way(trace, i);
+        if is_led_to || vacant == WAYS as u32 {
+            let place = &bucket.slots[nth_way(first_way(hash), i) as usize];
+            if place.meta().is_free() {
+                if vacant == WAYS as u32 {
+                    vacant = i;
+                }
+            } else if is_led_to && place.holds(tuple) {
+                return NOTHING;
+            }
+        }
+        i += 1;
+    }
+    if vacant == WAYS as u32 {
+        return NOTHING;
+    }
+    let way = nth_way(first_way(hash), vacant);
+    let place = &bucket.slots[way as usize];
+    let meta = place.meta();
+    platform.interleave();
+    if !meta.is_free() || !platform.exchange(&place.meta, meta.0, meta.claimed().0) {
+        return NOTHING;
+    }
+    trace::leave_in_bucket(platform, bucket, hash, vacant);
+    pack(number << WAYS_SHIFT | way, meta.claimed())
 }
 
 /// Counts a new entry at its destination. Before it is published, for whoever releases it a moment after that subtracts.
@@ -228,8 +309,8 @@ fn create_locked<P: Platform, F: Family>(
 /// Adds the reply entry to the NATed connection whose forward entry is at `index`; `hop` is the way to the client until
 /// a better one is looked up. If there is no room the connection ends.
 ///
-/// The slot may have changed hands since, so the forward entry is first marked: while it is, nobody releases it, and
-/// whoever read it before finds that it changed.
+/// The slot may have changed hands since, so the forward entry is first marked: while it is, nobody releases it. Then it has another mark,
+/// so that whoever read it before finds that it changed.
 #[inline(always)]
 pub fn create_reply<P: Platform, F: Family>(platform: &P, config: &Config, index: u32, hop: Hop) -> Outcome {
     let Some(forward) = slot::<P, F>(platform, index) else { return Outcome::Exists };
@@ -241,17 +322,18 @@ pub fn create_reply<P: Platform, F: Family>(platform: &P, config: &Config, index
         return Outcome::Contended;
     }
     let outcome = pair(platform, config, forward, index, meta, hop);
-    platform.add(&forward.meta, Meta::PAIRED);
     if let Outcome::Created(reply) = outcome {
+        platform.add(&forward.meta, Meta::PAIR);
         // Who changed the state meanwhile did not know of the reply entry.
         copy_state::<P, F>(platform, index, reply);
     } else {
+        platform.add(&forward.meta, Meta::LET_GO);
         release::<P, F>(platform, index, forward.meta());
     }
     outcome
 }
 
-/// Makes the reply entry of the forward entry `index`, which this CPU has marked.
+/// Makes the reply entry of the forward entry `index`, which this CPU has marked as pairing.
 #[inline(always)]
 fn pair<P: Platform, F: Family>(
     platform: &P,
@@ -362,17 +444,19 @@ const TAKEN: u64 = NOTHING - 1;
 fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64, now: u32) -> u64 {
     let now = Tick(now);
     let mask = F::mask(config);
-    let mut candidate = choose_vacant_at_home::<P, F>(platform, hash, mask, now.0);
-    if candidate == NONE {
-        candidate = choose_vacant::<P, F>(platform, hash, mask, now.0);
+    let mut choice = choose_vacant_at_home::<P, F>(platform, hash, mask, now.0);
+    if choice == NOTHING {
+        choice = choose_vacant::<P, F>(platform, hash, mask, now.0);
     }
-    let index =
-        if candidate != NONE { candidate } else { choose_victim::<P, F>(platform, hash, mask, now.0) };
+    let evict = choice == NOTHING;
+    if evict {
+        choice = choose_victim::<P, F>(platform, hash, mask, now.0);
+    }
+    let (index, probe) = (choice as u32, (choice >> 32) as u32);
     let Some(place) = slot::<P, F>(platform, index) else { return NOTHING };
     let mut meta = place.meta();
     platform.interleave();
     if meta.is_live() {
-        let evict = candidate == NONE;
         if !evict && !is_expired(platform, place, index, now) {
             return TAKEN;
         }
@@ -386,43 +470,42 @@ fn claim_packed<P: Platform, F: Family>(platform: &P, config: &Config, hash: u64
         }
         meta = place.meta();
     }
-    if meta.is_free() && platform.exchange(&place.meta, meta.0, meta.claimed().0) {
-        return pack(index, meta.claimed());
+    if !meta.is_free() || !platform.exchange(&place.meta, meta.0, meta.claimed().0) {
+        return TAKEN;
     }
-    TAKEN
+    trace::leave::<P, F>(platform, hash, mask, probe, index & (WAYS as u32 - 1));
+    pack(index, meta.claimed())
 }
 
-/// No slot.
-const NONE: u32 = u32::MAX;
-
-/// The first slot outside the home bucket that is free or whose time has passed, in the order in which look-ups search; or [`NONE`].
+/// The first slot outside the home bucket that is free or whose time has passed, in the order in which look-ups search: its index, and
+/// above that the number of buckets on; or [`NOTHING`].
 ///
 /// A BPF function of its own, as the next ones: the verifier forgets on return how an answer was come to.
 #[inline(never)]
-fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
-    let [vacant] = memory.repeat(PROBES - 1, [NONE as u64], |number, [vacant]| {
-        *vacant = search::<M, F>(memory, hash, mask, number + 1, now) as u64;
-        if *vacant == NONE as u64 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+fn choose_vacant<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u64 {
+    let [vacant] = memory.repeat(PROBES - 1, [NOTHING], |number, [vacant]| {
+        *vacant = search::<M, F>(memory, hash, mask, number + 1, now);
+        if *vacant == NOTHING { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    vacant as u32
+    vacant
 }
 
 /// The same in the home bucket.
 #[inline(never)]
-fn choose_vacant_at_home<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
+fn choose_vacant_at_home<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u64 {
     search::<M, F>(memory, hash, mask, 0, now)
 }
 
 /// The same in the `probe`-th bucket. The search ends where it finds something rather than weigh all slots against each other,
 /// for each outcome of each comparison would be followed for itself.
 #[inline(always)]
-fn search<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, now: u32) -> u32 {
+fn search<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, now: u32) -> u64 {
     let number = home(hash, probe, mask);
-    let Some(bucket) = F::bucket(memory, number) else { return NONE };
+    let Some(bucket) = F::bucket(memory, number) else { return NOTHING };
     let first = first_way(hash);
     let mut i = 0;
     while i < WAYS as u32 {
-        let way = first.wrapping_add(i) & (WAYS as u32 - 1);
+        let way = nth_way(first, i);
         let place = &bucket.slots[way as usize];
         let meta = place.meta();
         if meta.is_free()
@@ -430,12 +513,17 @@ fn search<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, no
                 && Tick(now).until(place.expires()) <= 0
                 && is_over::<M, F>(memory, number << WAYS_SHIFT | way, now) != 0)
         {
-            trace::leave::<M, F>(memory, hash, mask, probe, way);
-            return number << WAYS_SHIFT | way;
+            return choice(number << WAYS_SHIFT | way, probe);
         }
         i += 1;
     }
-    NONE
+    NOTHING
+}
+
+/// What the functions that choose a slot say: which, in the bucket so many on from the home.
+#[inline(always)]
+fn choice(index: u32, probe: u32) -> u64 {
+    (probe as u64) << 32 | index as u64
 }
 
 /// Whether the connection of a slot whose own time has passed has expired (1) or not (0): of a connection with packets
@@ -453,10 +541,10 @@ fn is_over<M: Memory, F: Family>(memory: &M, index: u32, now: u32) -> u32 {
 }
 
 /// An entry among the tuple's first buckets that can be spared: an embryonic one, else a closing or a UDP one;
-/// [`NONE`] if all are established. Where the search starts changes with time, so that it does not always hit the same.
+/// [`NOTHING`] if all are established. Where the search starts changes with time, so that it does not always hit the same.
 #[inline(never)]
-fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u32 {
-    let [victim] = memory.repeat(2 * VICTIMS, [NONE as u64], |i, [victim]| {
+fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u32) -> u64 {
+    let [victim] = memory.repeat(2 * VICTIMS, [NOTHING], |i, [victim]| {
         let probe = i / WAYS as u32 % 2;
         let index = home(hash, probe, mask) << WAYS_SHIFT | now.wrapping_add(i) & (WAYS as u32 - 1);
         let Some(place) = slot::<M, F>(memory, index) else { return ControlFlow::Break(()) };
@@ -467,13 +555,12 @@ fn choose_victim<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, now: u3
             !state::is_established(place.protocol(), meta.state())
         };
         if meta.is_live() && !meta.is_pairing() && spare {
-            trace::leave::<M, F>(memory, hash, mask, probe, index & (WAYS as u32 - 1));
-            *victim = index as u64;
+            *victim = choice(index, probe);
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     });
-    victim as u32
+    victim
 }
 
 /// Slots in which a victim is looked for: those of two buckets.

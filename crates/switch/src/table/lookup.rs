@@ -4,7 +4,7 @@ use core::ops::ControlFlow;
 
 use super::family::{Family, Tuple};
 use super::slot::{Meta, Slot};
-use super::{PROBES, WAYS, WAYS_SHIFT, first_way, home, slot, trace};
+use super::{PROBES, WAYS, WAYS_SHIFT, first_way, home, nth_way, slot, trace};
 use crate::config::{Config, Tick};
 use crate::order;
 use crate::platform::Memory;
@@ -108,7 +108,7 @@ fn find_in<M: Memory, F: Family>(memory: &M, tuple: &Tuple<F>, number: u32, hash
     let mut i = 0;
     while i < WAYS as u32 {
         if i == 0 || trace::has_way(trace, i) {
-            let way = first.wrapping_add(i) & (WAYS as u32 - 1);
+            let way = nth_way(first, i);
             let slot = &bucket.slots[way as usize];
             let meta = slot.meta();
             if slot.holds(tuple) && meta.is_live() {

@@ -15,8 +15,8 @@
 //! - **A slot changes hands by one compare-and-exchange of `meta`**: free or expired to busy (a new version),
 //!   then busy to live when its content is written. Whoever takes the forward entry away from a connection
 //!   accounts for it (the destination's numbers) and frees the reply entry.
-//! - **A forward entry gets its peer while it is marked** as pairing. The mark is part of `meta`, so whoever meant to
-//!   release it or to change its state knowing only one entry has to look again.
+//! - **A forward entry gets its peer while it is marked** as pairing, and then has another mark for good. Marks are part of `meta`, so whoever
+//!   meant to release it or to change its state knowing only one entry has to look again.
 //! - **A template** binds the clients of a persistent service to a destination. It is an entry of its own, under a tuple
 //!   that no packet has, and counts the connections that it controls; while there are any, nobody takes its slot.
 //! - **An FTP control connection** stays as long as its data connections, by the same means.
@@ -88,6 +88,14 @@ fn onward(bucket: u32, way: u32, probe: u32, mask: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn first_way(hash: u64) -> u32 {
     (hash >> 61) as u32
+}
+
+/// The way of a bucket that is searched as the `nth` for entries whose `first` is this; also the other way round, which one a way is.
+///
+/// The first two are neighbours in a pair of cache lines, which CPUs fetch together.
+#[inline(always)]
+pub(crate) fn nth_way(first: u32, nth: u32) -> u32 {
+    (first ^ nth) & (WAYS as u32 - 1)
 }
 
 /// The slot of this number.

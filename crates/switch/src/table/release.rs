@@ -55,7 +55,7 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
         let Some(held) = hold_idle(memory, forward, meta) else { return false };
         if !memory.exchange(&forward.meta, held.0, meta.freed().0) {
             // A packet has just changed its state.
-            memory.add(&forward.meta, Meta::PAIRED);
+            memory.add(&forward.meta, Meta::LET_GO);
             return false;
         }
     } else if !memory.exchange(&forward.meta, meta.0, meta.freed().0) {

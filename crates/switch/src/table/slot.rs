@@ -1,6 +1,7 @@
 //! A slot of the table and the entry in it.
 
 use super::family::{Family, Tuple};
+use super::trace;
 use crate::cell::{AtomicU32, AtomicU64};
 use crate::config::Tick;
 use crate::destination::Hop;
@@ -67,6 +68,7 @@ impl Meta {
     const PAIRING: u32 = 8;
     const TEMPLATE: u32 = 16;
     const CONTROLLER: u32 = 32;
+    const PAIRED: u32 = 64;
 
     /// Whether there is an entry.
     #[inline(always)]
@@ -116,8 +118,18 @@ impl Meta {
         Meta(self.0 | Self::PAIRING)
     }
 
-    /// What to add to a pairing entry's `meta` when it has its peer, whatever its state has become.
-    pub const PAIRED: u32 = Self::PAIRING.wrapping_neg();
+    /// What to add to the `meta` of an entry in hand to let it go, whatever its state has become.
+    pub const LET_GO: u32 = Self::PAIRING.wrapping_neg();
+
+    /// The same for one that has got its peer.
+    pub const PAIR: u32 = Self::PAIRED - Self::PAIRING;
+
+    /// The same forward entry as one that has a peer. It keeps this mark, so that whoever read it before does not take it for one that is
+    /// alone still.
+    #[inline(always)]
+    pub fn paired(self) -> Meta {
+        Meta(self.0 | Self::PAIRED)
+    }
 
     /// The connection's state; in a reply entry a copy that may lag.
     #[inline(always)]
@@ -483,6 +495,12 @@ impl<F: Family> Slot<F> {
         self.hop_end[0].store(hop.end as u32, order::PLAIN);
         self.hop_end[1].store((hop.end >> 32) as u32, order::PLAIN);
         self.hop_interface.store(hop.interface, order::PLAIN);
+    }
+
+    /// Whether there may be entries elsewhere whose home slot this is.
+    #[inline(always)]
+    pub fn leads_elsewhere(&self) -> bool {
+        trace::is_left(self.elsewhere.load(order::PLAIN))
     }
 
     /// Makes the claimed slot's entry visible.

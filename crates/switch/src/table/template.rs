@@ -26,7 +26,7 @@ pub fn invalidate<M: Memory, F: Family>(memory: &M, index: u32, version: u32) ->
         return 0;
     }
     place.hide();
-    memory.add(&place.meta, Meta::PAIRED);
+    memory.add(&place.meta, Meta::LET_GO);
     1
 }
 
@@ -47,7 +47,7 @@ pub fn import<M: Memory, F: Family>(
     let expires = Tick(now).plus(timeout);
     place.import_told(Told::new(state, expires), timeout);
     place.refresh(expires);
-    memory.add(&place.meta, Meta::PAIRED);
+    memory.add(&place.meta, Meta::LET_GO);
     if state & ASSURED != 0 {
         assure::<M, F>(memory, index);
     }

@@ -1,11 +1,13 @@
 //! Where entries are that are not in their home slot: a word of that slot says so, so that a look-up need not search.
 //!
-//! Bits 1 to 7: so many ways on from the home slot's, in the same bucket, there is such an entry, or has been. Bits 17 to 31, less
-//! 16: in so many buckets on. What is in another bucket leaves its trace by the ways there, too: in the slot that its way
-//! would be. Bit 0: such an entry came since [`wipe`] looked last.
+//! Bits 1 to 7: in the way that comes so much later in the search ([`super::nth_way`]), in the same bucket, there is such an entry, or has
+//! been. Bits 17 to 31, less 16: in so many buckets on. What is in another bucket leaves its trace by the ways there, too: in the slot that its way
+//! would be. Bit 0: such an entry came since somebody last wiped a part
+//! of it.
 
 use super::family::Family;
-use super::{PROBES, WAYS, WAYS_SHIFT, first_way, home, onward, slot};
+use super::{Bucket, PROBES, WAYS, WAYS_SHIFT, first_way, home, nth_way, onward, slot};
+use crate::cell::AtomicU32;
 use crate::config::Config;
 use crate::order;
 use crate::platform::Memory;
@@ -13,7 +15,7 @@ use crate::platform::Memory;
 /// The first bit of those that stand for buckets.
 const BUCKETS: u32 = 16;
 
-/// The bit of what came since the last look.
+/// The bit of what came since a part was wiped.
 const FRESH: u32 = 1;
 
 const _: () = assert!(WAYS as u32 <= BUCKETS && BUCKETS + PROBES <= u32::BITS);
@@ -24,10 +26,10 @@ pub(super) fn is_left(trace: u32) -> bool {
     trace & !FRESH != 0
 }
 
-/// Whether there is an entry so many ways on.
+/// Whether there is an entry in the way that comes so much later in the search.
 #[inline(always)]
-pub(super) fn has_way(trace: u32, on: u32) -> bool {
-    trace >> on & 1 != 0
+pub(super) fn has_way(trace: u32, nth: u32) -> bool {
+    trace >> nth & 1 != 0
 }
 
 /// Whether there is one so many buckets on.
@@ -49,21 +51,29 @@ pub(super) fn read<M: Memory, F: Family>(memory: &M, bucket: u32, hash: u64) -> 
     bucket.map_or(0, |bucket| bucket.slots[first_way(hash) as usize].elsewhere.load(order::PLAIN))
 }
 
-/// Leaves the trace of an entry that is about to come into this way of its `probe`-th bucket.
+/// Leaves the trace of an entry that is about to come into this way of its `probe`-th bucket. Only for whoever has claimed that slot.
 #[inline(always)]
 pub(super) fn leave<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, way: u32) {
-    let on = way.wrapping_sub(first_way(hash)) & (WAYS as u32 - 1);
-    if on != 0 {
-        add::<M, F>(memory, home(hash, probe, mask), hash, 1 << on);
+    if let Some(bucket) = F::bucket(memory, home(hash, probe, mask)) {
+        leave_in_bucket(memory, bucket, hash, nth_way(first_way(hash), way));
     }
-    if probe != 0 {
-        add::<M, F>(memory, home(hash, 0, mask), hash, 1 << (BUCKETS + (probe & (PROBES - 1))));
+    if probe != 0
+        && let Some(bucket) = F::bucket(memory, home(hash, 0, mask))
+    {
+        add(memory, bucket, hash, 1 << (BUCKETS + (probe & (PROBES - 1))));
+    }
+}
+
+/// The part of [`leave`] that is in the bucket which the entry comes into, as the `nth` in the search.
+#[inline(always)]
+pub(super) fn leave_in_bucket<M: Memory, F: Family>(memory: &M, bucket: &Bucket<F>, hash: u64, nth: u32) {
+    if nth != 0 {
+        add(memory, bucket, hash, 1 << nth);
     }
 }
 
 #[inline(always)]
-fn add<M: Memory, F: Family>(memory: &M, bucket: u32, hash: u64, bit: u32) {
-    let Some(bucket) = F::bucket(memory, bucket) else { return };
+fn add<M: Memory, F: Family>(memory: &M, bucket: &Bucket<F>, hash: u64, bit: u32) {
     let cell = &bucket.slots[first_way(hash) as usize].elsewhere;
     let bits = bit | FRESH;
     if cell.load(order::PLAIN) & bits != bits {
@@ -71,24 +81,45 @@ fn add<M: Memory, F: Family>(memory: &M, bucket: u32, hash: u64, bit: u32) {
     }
 }
 
-/// Takes back what the slot of this index says of entries that have gone. Not for programs that run for packets: it looks at all
-/// entries that the slot leads to.
-///
-/// To be called for each slot in turn, with some seconds between two calls for the same one. Of the two the first notes that nothing is fresh, and the
-/// second acts if that is so still: who left a trace before the first has put its entry into the table by then.
+/// Takes back what this slot says of entries that have gone. Not for programs that run for packets: it looks at all entries that the slot
+/// leads to.
 ///
 /// Whether the slot leads elsewhere afterwards.
 pub fn wipe<M: Memory, F: Family>(memory: &M, config: &Config, index: u32) -> bool {
     let Some(place) = slot::<M, F>(memory, index) else { return false };
-    let trace = place.elsewhere.load(order::LOAD);
-    if trace == 0 {
-        return false;
+    wipe_by(memory, &place.elsewhere, |trace| in_use::<M, F>(memory, config, index, trace))
+}
+
+/// Takes back what the bucket's slots say of its ways that are free. Less than [`wipe`] does, and quickly done.
+pub fn wipe_vacant<M: Memory, F: Family>(memory: &M, bucket: &Bucket<F>) {
+    for (way, place) in bucket.slots.iter().enumerate() {
+        wipe_by(memory, &place.elsewhere, |trace| {
+            let is_vacant = |nth: &u32| bucket.slots[nth_way(way as u32, *nth) as usize].meta().is_free();
+            let vacant = (1..WAYS as u32).filter(|nth| has_way(trace, *nth)).filter(is_vacant);
+            vacant.fold(trace, |trace, nth| trace & !(1 << nth))
+        });
     }
-    let right =
-        if trace & FRESH != 0 { trace & !FRESH } else { in_use::<M, F>(memory, config, index, trace) };
-    // Who has left a trace meanwhile is in the right.
-    let is_wiped = right == trace || memory.exchange(&place.elsewhere, trace, right);
-    !is_wiped || is_left(right)
+}
+
+/// Takes back what is not `in_use`, unless somebody leaves a trace meanwhile; whether there is one afterwards.
+///
+/// Whoever leaves a trace has claimed its slot before. If that was before [`FRESH`] is taken back here, `in_use` sees that the slot is
+/// taken; if it was later, the trace is fresh again.
+fn wipe_by<M: Memory>(memory: &M, cell: &AtomicU32, in_use: impl Fn(u32) -> u32) -> bool {
+    let trace = cell.load(order::LOAD);
+    // Most have none, or are right: those are left alone.
+    if !is_left(trace) || in_use(trace & !FRESH) == trace & !FRESH {
+        return is_left(trace);
+    }
+    memory.interleave();
+    let settled = trace & !FRESH;
+    if !memory.exchange(cell, trace, settled) {
+        return true;
+    }
+    memory.interleave();
+    let right = in_use(settled);
+    memory.interleave();
+    !memory.exchange(cell, settled, right) || is_left(right)
 }
 
 /// The bits of the trace in this slot that lead to an entry still.
@@ -96,28 +127,35 @@ fn in_use<M: Memory, F: Family>(memory: &M, config: &Config, index: u32, trace: 
     let mask = F::mask(config);
     let (bucket, way) = (index >> WAYS_SHIFT, index & (WAYS as u32 - 1));
     let mut bits = 0;
-    for on in (1..WAYS as u32).filter(|on| has_way(trace, *on)) {
-        let there = bucket << WAYS_SHIFT | way.wrapping_add(on) & (WAYS as u32 - 1);
+    for nth in (1..WAYS as u32).filter(|nth| has_way(trace, *nth)) {
+        let there = bucket << WAYS_SHIFT | nth_way(way, nth);
         // Whatever bucket it comes from.
-        if hash_in::<M, F>(memory, config, there).is_some_and(|hash| first_way(hash) == way) {
-            bits |= 1 << on;
+        if is_taken_by::<M, F>(memory, config, there, |hash| first_way(hash) == way) {
+            bits |= 1 << nth;
         }
     }
     for on in (1..PROBES).filter(|on| has_bucket(trace, *on)) {
         let there = onward(bucket, way, on, mask) << WAYS_SHIFT;
         let is_from_here = |hash| first_way(hash) == way && home(hash, 0, mask) == bucket;
-        if (0..WAYS as u32).any(|way| hash_in::<M, F>(memory, config, there | way).is_some_and(is_from_here))
-        {
+        if (0..WAYS as u32).any(|way| is_taken_by::<M, F>(memory, config, there | way, is_from_here)) {
             bits |= 1 << (BUCKETS + on);
         }
     }
     bits
 }
 
-/// The hash of the entry in this slot.
-fn hash_in<M: Memory, F: Family>(memory: &M, config: &Config, index: u32) -> Option<u64> {
-    let place = slot::<M, F>(memory, index)?;
+/// Whether there is an entry in this slot whose hash is such a one, or an entry that is being written, whatever its hash.
+fn is_taken_by<M: Memory, F: Family>(
+    memory: &M,
+    config: &Config,
+    index: u32,
+    is_such: impl Fn(u64) -> bool,
+) -> bool {
+    let Some(place) = slot::<M, F>(memory, index) else { return false };
     let meta = place.meta();
-    let tuple = place.tuple(meta).filter(|_| meta.is_live())?;
-    Some(F::hash(config, &tuple))
+    if !meta.is_live() {
+        return !meta.is_free();
+    }
+    // If it changed hands meanwhile, who has taken it leaves a trace.
+    place.tuple(meta).is_some_and(|tuple| is_such(F::hash(config, &tuple)))
 }

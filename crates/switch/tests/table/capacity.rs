@@ -8,11 +8,12 @@ use rlvs_switch::destination::{Hop, method};
 use rlvs_switch::scheduler::Scheduler;
 use rlvs_switch::simulation::{CLIENT_SIDE, Cpu, Packet, SERVER_SIDE, Server, Simulation, split_mix};
 use rlvs_switch::state::tcp::ESTABLISHED;
-use rlvs_switch::table::insert::{Half, Outcome, create};
+use rlvs_switch::table::insert::{Half, Outcome, create, create_at_home};
 use rlvs_switch::table::lookup::find;
 use rlvs_switch::table::release::release;
-use rlvs_switch::table::{Entry, Family, Kind, Tuple, V4, V6, trace};
+use rlvs_switch::table::{Entry, Family, Kind, Tuple, V4, V6, WAYS, slot, trace};
 use rlvs_switch::{Memory, Verdict, View};
+use std::cell::Cell;
 use std::net::SocketAddr;
 
 const SLOTS: usize = 1 << 13;
@@ -43,7 +44,8 @@ fn half<F: Family>(config: &Config, tuple: Tuple<F>, address: fn(u64) -> F::Addr
     Half::new(config, tuple, entry)
 }
 
-fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
+/// By the short way first, as the switch does, or not.
+fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address, by_short_way: bool) {
     for seed in SEEDS {
         let mut simulation = Simulation::new(SLOTS, seed);
         let vip: SocketAddr = "10.1.0.200:80".parse().unwrap();
@@ -51,8 +53,22 @@ fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
         simulation.add_destination(service, &Server::direct("10.2.0.1:80".parse().unwrap()));
         let cpu = Cpu::new(&simulation, 0, CLIENT_SIDE, &[]);
         let config = simulation.config().unwrap();
+        let short = Cell::new(0);
         let add = |number| {
             let half = half(config, tuple::<F>(number, address), address);
+            if by_short_way {
+                let at_home = || create_at_home(&cpu, config, &half, ESTABLISHED, cpu.now(), None);
+                match at_home() {
+                    Some((index, false)) => {
+                        let found = find(&cpu, config, &half.tuple, half.hash).unwrap();
+                        assert_eq!(found.index, index, "number {number}, seed {seed}");
+                        assert_eq!(at_home(), None, "number {number} is there already, seed {seed}");
+                        short.set(short.get() + 1);
+                        return;
+                    }
+                    outcome => assert_eq!(outcome, None),
+                }
+            }
             let outcome = create(&cpu, config, &half, (Kind::Forward, ESTABLISHED), cpu.now());
             assert!(matches!(outcome, Outcome::Created(_)), "{outcome:?} for number {number}, seed {seed}");
         };
@@ -60,6 +76,8 @@ fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
         numbers.iter().copied().for_each(add);
         simulation.audit().unwrap();
         assert_eq!(simulation.connections_of(0), (numbers.len() as u32, 0));
+        let share = short.get() as f64 / numbers.len() as f64;
+        assert_eq!(share > 0.8, by_short_way, "{share} of all by the short way, seed {seed}");
 
         let mut random = seed;
         for next in 0..2 * SLOTS as u64 {
@@ -73,13 +91,29 @@ fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
         simulation.audit().unwrap();
         assert_eq!(simulation.connections_of(0), (numbers.len() as u32, 0));
         // Of those that have gone nothing is left once the traces are wiped, of the others all that leads to them.
+        let wipe_vacant = || {
+            for number in 0..SLOTS / WAYS {
+                trace::wipe_vacant(&simulation, F::bucket(&simulation, number as u32).unwrap());
+            }
+        };
         let wipe_all = || {
             let wiped = (0..SLOTS as u32).map(|index| trace::wipe::<_, F>(&simulation, config, index));
             wiped.filter(|is_left| *is_left).count()
         };
-        let (with_gone, without) = (wipe_all(), wipe_all());
-        assert!(without < with_gone && without > SLOTS / 20, "{with_gone} -> {without}, seed {seed}");
+        let left = || {
+            let all = (0..SLOTS as u32).map(|index| slot::<_, F>(&simulation, index).unwrap());
+            all.filter(|place| place.leads_elsewhere()).count()
+        };
+        let with_gone = left();
+        wipe_vacant();
+        let with_some_gone = left();
+        let without = wipe_all();
+        assert!(
+            with_gone > with_some_gone && with_some_gone > without && without > SLOTS / 20,
+            "{with_gone} -> {with_some_gone} -> {without}, seed {seed}"
+        );
         assert_eq!(wipe_all(), without);
+        assert_eq!(left(), without);
         for number in &numbers {
             let known = tuple::<F>(*number, address);
             let found = find(&cpu, config, &known, F::hash(config, &known));
@@ -96,12 +130,16 @@ fn fill_and_churn<F: Family + std::fmt::Debug>(address: fn(u64) -> F::Address) {
 
 #[test]
 fn ipv4_takes_80_percent_and_goes_on_doing_so() {
-    fill_and_churn::<V4>(|number| number as u32);
+    [false, true]
+        .into_iter()
+        .for_each(|by_short_way| fill_and_churn::<V4>(|number| number as u32, by_short_way));
 }
 
 #[test]
 fn ipv6_takes_80_percent_and_goes_on_doing_so() {
-    fill_and_churn::<V6>(|number| [0xfd, number]);
+    [false, true]
+        .into_iter()
+        .for_each(|by_short_way| fill_and_churn::<V6>(|number| [0xfd, number], by_short_way));
 }
 
 #[test]
