@@ -171,21 +171,26 @@ fn unpack_or_busy(packed: u64) -> (u32, Meta) {
     ((packed >> 32) as u32, Meta(packed as u32))
 }
 
-/// Takes a free slot in the tuple's home bucket: the home slot, if it is free and leads nowhere else, for then no entry has the tuple. Only
-/// for whoever holds the lock.
+/// Takes a free slot in the tuple's home bucket: index and version in one word, or [`NOTHING`]. The home slot, if it is free and leads nowhere
+/// else, for then no entry has the tuple. Only for whoever holds the lock.
 #[inline(always)]
 fn claim_at_home<P: Platform, F: Family>(platform: &P, config: &Config, tuple: Tuple<F>, hash: u64) -> u64 {
     let (number, way) = (home(hash, 0, F::mask(config)), first_way(hash));
     let Some(bucket) = F::bucket(platform, number) else { return NOTHING };
     let place = &bucket.slots[way as usize];
-    let meta = place.meta();
-    if !meta.is_free() || place.leads_elsewhere() {
+    if place.leads_elsewhere() || !place.meta().is_free() {
         return claim_beside(platform, &tuple, hash);
     }
+    take(platform, place, number << WAYS_SHIFT | way)
+}
+
+/// Takes this slot, if it is free still: index and version in one word, or [`NOTHING`].
+#[inline(always)]
+fn take<P: Platform, F: Family>(platform: &P, place: &Slot<F>, index: u32) -> u64 {
+    let meta = place.meta();
     platform.interleave();
-    let claimed = meta.claimed();
-    if platform.exchange(&place.meta, meta.0, claimed.0) {
-        pack(number << WAYS_SHIFT | way, claimed)
+    if meta.is_free() && platform.exchange(&place.meta, meta.0, meta.claimed().0) {
+        pack(index, meta.claimed())
     } else {
         NOTHING
     }
@@ -223,14 +228,11 @@ fn claim_beside<P: Platform, F: Family>(platform: &P, tuple: &Tuple<F>, hash: u6
         return NOTHING;
     }
     let way = nth_way(first_way(hash), vacant);
-    let place = &bucket.slots[way as usize];
-    let meta = place.meta();
-    platform.interleave();
-    if !meta.is_free() || !platform.exchange(&place.meta, meta.0, meta.claimed().0) {
-        return NOTHING;
+    let taken = take(platform, &bucket.slots[way as usize], number << WAYS_SHIFT | way);
+    if taken != NOTHING {
+        trace::leave_in_bucket(platform, bucket, hash, vacant);
     }
-    trace::leave_in_bucket(platform, bucket, hash, vacant);
-    pack(number << WAYS_SHIFT | way, meta.claimed())
+    taken
 }
 
 /// Counts a new entry at its destination. Before it is published, for whoever releases it a moment after that subtracts.

@@ -90,12 +90,24 @@ pub(crate) fn first_way(hash: u64) -> u32 {
     (hash >> 61) as u32
 }
 
-/// The way of a bucket that is searched as the `nth` for entries whose `first` is this; also the other way round, which one a way is.
+/// The way of a bucket that is searched as the `nth` for entries whose first one is this.
 ///
-/// The first two are neighbours in a pair of cache lines, which CPUs fetch together.
+/// The first two are neighbours in a pair of cache lines, which many CPUs fetch together: the search goes up from an even way, down from an odd one.
 #[inline(always)]
 pub(crate) fn nth_way(first: u32, nth: u32) -> u32 {
-    (first ^ nth) & (WAYS as u32 - 1)
+    first.wrapping_add(direction(first).wrapping_mul(nth)) & (WAYS as u32 - 1)
+}
+
+/// As which one a way is searched: the reverse of [`nth_way`].
+#[inline(always)]
+fn turn_of(first: u32, way: u32) -> u32 {
+    direction(first).wrapping_mul(way.wrapping_sub(first)) & (WAYS as u32 - 1)
+}
+
+/// 1 or -1.
+#[inline(always)]
+fn direction(first: u32) -> u32 {
+    1u32.wrapping_sub(2 * (first & 1))
 }
 
 /// The slot of this number.

@@ -6,7 +6,7 @@
 //! of it.
 
 use super::family::Family;
-use super::{Bucket, PROBES, WAYS, WAYS_SHIFT, first_way, home, nth_way, onward, slot};
+use super::{Bucket, PROBES, WAYS, WAYS_SHIFT, first_way, home, nth_way, onward, slot, turn_of};
 use crate::cell::AtomicU32;
 use crate::config::Config;
 use crate::order;
@@ -55,7 +55,7 @@ pub(super) fn read<M: Memory, F: Family>(memory: &M, bucket: u32, hash: u64) -> 
 #[inline(always)]
 pub(super) fn leave<M: Memory, F: Family>(memory: &M, hash: u64, mask: u32, probe: u32, way: u32) {
     if let Some(bucket) = F::bucket(memory, home(hash, probe, mask)) {
-        leave_in_bucket(memory, bucket, hash, nth_way(first_way(hash), way));
+        leave_in_bucket(memory, bucket, hash, turn_of(first_way(hash), way));
     }
     if probe != 0
         && let Some(bucket) = F::bucket(memory, home(hash, 0, mask))
