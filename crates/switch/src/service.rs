@@ -74,6 +74,8 @@ pub const SCHEDULER_NAME: usize = 16;
 /// A virtual service, in shared memory. The director writes it; the switch writes the schedulers' state.
 ///
 /// The part that only the director reads is here too, so that the next director finds all it needs to go on.
+///
+/// What packets that open a connection need is in the first cache line, if the first list is the valid one, as it is at first.
 #[derive(Default)]
 #[repr(C, align(64))]
 pub struct Service {
@@ -81,17 +83,19 @@ pub struct Service {
     pub current: AtomicU32,
     /// Director only: the [`crate::scheduler::Scheduler`] that the next list will have.
     pub scheduler: AtomicU32,
+    /// IPVS's flag bits: [`flag`].
+    pub flags: AtomicU32,
+    /// The persistence engine: 0 none, or [`ENGINE_SIP`].
+    pub engine: AtomicU32,
+    /// Persistence timeout in seconds.
+    pub timeout: AtomicU32,
+    /// Whose connections a template binds: IPv4 mask in network order, or IPv6 prefix length.
+    pub netmask: AtomicU32,
     /// The destinations: the valid list, and others that a CPU may still be reading.
     pub lists: [MemberList; LISTS],
 
     /// 0 free, else used, growing with each service made: the order of creation.
     pub sequence: AtomicU32,
-    /// IPVS's flag bits: [`flag`].
-    pub flags: AtomicU32,
-    /// Persistence timeout in seconds.
-    pub timeout: AtomicU32,
-    /// Whose connections a template binds: IPv4 mask in network order, or IPv6 prefix length.
-    pub netmask: AtomicU32,
     /// The identity ([`ServiceKey`], as words).
     pub key: [AtomicU32; 6],
     /// Director only: the scheduler's name as the user gave it, padded with zeros.
@@ -100,9 +104,9 @@ pub struct Service {
     pub residue: [AtomicU64; 5],
     /// Director only: what the counters showed when they were last zeroed.
     pub zero: [AtomicU64; 5],
-    /// The persistence engine: 0 none, or [`ENGINE_SIP`].
-    pub engine: AtomicU32,
 }
+
+const _: () = assert!(core::mem::offset_of!(Service, lists) + size_of::<MemberList>() <= 64);
 
 /// The persistence engine `sip`, in [`Service::engine`].
 pub const ENGINE_SIP: u32 = 1;

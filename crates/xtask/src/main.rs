@@ -12,6 +12,7 @@ mod fuzz;
 mod linker;
 mod object;
 mod toolchain;
+mod touched;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -93,6 +94,8 @@ enum Task {
         #[arg(long, conflicts_with_all = ["compare", "budget", "lab"])]
         peers: bool,
     },
+    /// Find out what packets touch, by look-ups and cache lines, and write docs/touched.toml
+    Touched,
 }
 
 fn main() -> ExitCode {
@@ -129,6 +132,7 @@ fn run(task: &Task) -> Result<()> {
                 (None, None, None) => bench::bench(&project, parts, *runs),
             }
         }
+        Task::Touched => touched::write(&project),
         Task::Demo => {
             distribution::require(&project, &["iproute2", "ethtool"])?;
             let explanation = "the demonstration needs root; see its message above";

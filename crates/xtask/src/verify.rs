@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, conformance, distribution, fuzz, object};
+use crate::{command, conformance, distribution, fuzz, object, touched};
 
 /// How long each fuzzing target gets: enough to see that it runs and that nothing is badly wrong. `cargo xtask fuzz` takes longer.
 const FUZZ_SECONDS: u32 = 10;
@@ -58,6 +58,7 @@ pub fn test(project: &Path, filter: Option<&str>) -> Result<()> {
         if root {
             conformance::run(project, None, &[])?;
         }
+        touched::check(project)?;
         fuzz::fuzz(project, FUZZ_SECONDS, None)?;
     }
     println!("{} passed, {} failed", outcome.passed, outcome.failed);

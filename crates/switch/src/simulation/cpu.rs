@@ -2,6 +2,8 @@
 
 use super::{CLIENT_SIDE, Large, SPLIT_MIX_STEP, Simulation, split_mix};
 use crate::cell::AtomicU32;
+#[cfg(counted)]
+use crate::cell::counted::{look_up, touch};
 use crate::config::{Config, Tick};
 use crate::counters::{Counters, Event};
 use crate::destination::{Destination, Hop};
@@ -22,6 +24,12 @@ use crate::table::{Bucket4, Bucket6};
 use core::sync::atomic::Ordering::SeqCst;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::FromBytes;
+
+#[cfg(not(counted))]
+fn look_up(_: &'static str) {}
+
+#[cfg(not(counted))]
+fn touch(_: &u32) {}
 
 /// A CPU of a [`Simulation`] with a frame that has come in.
 pub struct Cpu<'a> {
@@ -50,26 +58,32 @@ impl<'a> Cpu<'a> {
 
 impl Memory for Cpu<'_> {
     fn config(&self) -> Option<&Config> {
+        look_up("settings");
         self.simulation.config()
     }
 
     fn bucket4(&self, index: u32) -> Option<&Bucket4> {
+        look_up("connections");
         self.simulation.bucket4(index)
     }
 
     fn bucket6(&self, index: u32) -> Option<&Bucket6> {
+        look_up("connections");
         self.simulation.bucket6(index)
     }
 
     fn destination(&self, index: u32) -> Option<&Destination> {
+        look_up("destinations");
         self.simulation.destination(index)
     }
 
     fn ranks(&self, index: u32) -> Option<&Node> {
+        look_up("ranks");
         self.simulation.ranks(index)
     }
 
     fn count(&self, event: Event) {
+        look_up("events");
         self.simulation.count(event);
     }
 
@@ -114,24 +128,29 @@ impl View for Cpu<'_> {
     }
 
     fn find_service(&self, key: &ServiceKey) -> Option<u32> {
+        look_up("identities");
         self.simulation.service_index.get(key).copied()
     }
 
     fn mark_rule(&self, index: u32) -> Option<&MarkRule> {
+        look_up("mark rules");
         self.simulation.mark_rules.get(index as usize)
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        look_up("fragments");
         self.simulation.fragments.lock().ok()?.get(key).copied()
     }
 
     fn remember_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        look_up("fragments");
         if let Ok(mut fragments) = self.simulation.fragments.lock() {
             fragments.insert(*key, *record);
         }
     }
 
     fn handover(&self) -> Option<&Handover> {
+        look_up("handover");
         self.simulation.handovers.get(self.number)
     }
 }
@@ -150,26 +169,34 @@ impl Platform for Cpu<'_> {
     }
 
     fn stripe(&self, index: u32) -> Option<&AtomicU32> {
+        look_up("locks");
         self.simulation.stripes.get(index as usize)
     }
 
     fn service(&self, index: u32) -> Option<&Service> {
+        look_up("services");
         self.simulation.services.get(index as usize)
     }
 
     fn member(&self, index: u32) -> Option<u32> {
-        self.simulation.members.get(index as usize).copied()
+        look_up("members");
+        let member = self.simulation.members.get(index as usize)?;
+        touch(member);
+        Some(*member)
     }
 
     fn table_part(&self, index: u32) -> Option<&TablePart> {
+        look_up("hash tables");
         self.simulation.hash_tables.get(index as usize)
     }
 
     fn locality(&self, index: u32) -> Option<&locality::Bucket> {
+        look_up("localities");
         self.simulation.localities.get(index as usize)
     }
 
     fn counters(&self, destination: u32) -> Option<&Counters> {
+        look_up("counters");
         self.simulation.counters(self.number, destination)
     }
 

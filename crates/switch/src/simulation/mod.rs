@@ -251,6 +251,25 @@ impl Simulation {
         }
     }
 
+    /// The map, by [`crate::cell::counted::look_up`]'s names, that has what is at this address; `None`: it is the same for all packets.
+    #[cfg(counted)]
+    pub fn map_at(&self, address: usize) -> Option<&'static str> {
+        fn holds<T>(all: &[T], address: usize) -> bool {
+            let range = all.as_ptr_range();
+            (range.start.addr()..range.end.addr()).contains(&address)
+        }
+        let maps = [
+            ("connections", holds(&self.buckets4, address) || holds(&self.buckets6, address)),
+            ("destinations", holds(&self.destinations, address)),
+            ("services", holds(&self.services, address)),
+            ("members", holds(&self.members, address)),
+            ("ranks", holds(&self.ranks, address)),
+            ("locks", holds(&self.stripes, address)),
+            ("counters", self.counters.iter().any(|cpu| holds(cpu, address))),
+        ];
+        maps.into_iter().find(|(_, holds)| *holds).map(|(name, _)| name)
+    }
+
     /// A CPU's counters of a destination.
     pub fn counters(&self, cpu: usize, destination: u32) -> Option<&Counters> {
         self.counters.get(cpu)?.get(destination as usize)

@@ -120,7 +120,7 @@ programs! {
     Create = "create" => create::create,
     /// The same for IPv6.
     Create6 = "create6" => create::create6,
-    /// Puts it where there is room, if its home is not free.
+    /// Puts it where there is room, if its home bucket has none, or its tuple may be in the table already.
     Elsewhere = "elsewhere" => create::elsewhere,
     /// The same for IPv6.
     Elsewhere6 = "elsewhere6" => create::elsewhere6,

@@ -173,6 +173,8 @@ fn unpack_or_busy(packed: u64) -> (u32, Meta) {
 
 /// Takes a free slot in the tuple's home bucket: index and version in one word, or [`NOTHING`]. The home slot, if it is free and leads nowhere
 /// else, for then no entry has the tuple. Only for whoever holds the lock.
+///
+/// The tuple by value: of what it is part of, a pointer to it would keep the whole on a BPF program's stack.
 #[inline(always)]
 fn claim_at_home<P: Platform, F: Family>(platform: &P, config: &Config, tuple: Tuple<F>, hash: u64) -> u64 {
     let (number, way) = (home(hash, 0, F::mask(config)), first_way(hash));

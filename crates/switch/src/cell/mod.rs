@@ -1,10 +1,17 @@
 //! Words in shared memory.
 //!
-//! On the host these are the standard library's atomics. For the BPF target the library has no atomics of 32 bits, so
-//! there they are volatile cells of the same form; read-modify-write operations are [`crate::Platform`]'s in both.
+//! On the host these are the standard library's atomics, or with `--cfg counted` (not a feature: nothing else is to be built with
+//! it) cells of the same form that keep account of what is touched. For the BPF target the library has no atomics of 32 bits, so
+//! there they are volatile cells; read-modify-write operations are [`crate::Platform`]'s in all.
 
-#[cfg(not(target_arch = "bpf"))]
+#[cfg(counted)]
+pub mod counted;
+
+#[cfg(not(any(target_arch = "bpf", counted)))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64};
+
+#[cfg(counted)]
+pub use counted::{AtomicU32, AtomicU64};
 
 #[cfg(target_arch = "bpf")]
 pub use bpf::{AtomicU32, AtomicU64};
