@@ -170,7 +170,8 @@ impl Egress {
 
 /// A destination, in shared memory. The director writes it; the switch writes the numbers of connections.
 ///
-/// What packets of known connections need is in its first cache line, what those that open one need besides is in the second.
+/// What packets of known connections need is in its first cache line, if they go by a tunnel also in the second, which changes as seldom. What
+/// changes with each connection is in the third.
 #[derive(Default)]
 #[repr(C, align(64))]
 pub struct Destination {
@@ -193,23 +194,23 @@ pub struct Destination {
     pub port: AtomicU32,
     /// Address in network order; IPv4 takes the first word.
     pub address: [AtomicU32; 4],
+    /// Our address towards the destination by each way, in its family: the outer source of tunnels.
+    pub sources: [[AtomicU32; 4]; 2],
+    /// 1 while it takes no new connections because it has too many.
+    pub overload: AtomicU32,
+
     /// Connections in an active state. Changed only when a connection changes.
     pub active: AtomicU32,
     /// The other connections.
     pub inactive: AtomicU32,
     /// Templates that lead here.
     pub persistent: AtomicU32,
-    /// 1 while it takes no new connections because it has too many.
-    pub overload: AtomicU32,
     /// Upper threshold of connections; 0: none.
     pub upper: AtomicU32,
     /// Lower threshold; 0: three quarters of the upper one.
     pub lower: AtomicU32,
     /// Where its rank is, and the words above it ([`crate::scheduler::ranking`]).
     pub ranks: [AtomicU32; LEVELS],
-
-    /// Our address towards the destination by each way, in its family: the outer source of tunnels.
-    pub sources: [[AtomicU32; 4]; 2],
     /// How many destinations have had this place: what was noted under another number was another one.
     pub incarnation: AtomicU32,
     /// Director only: the last weight that was not 0, or the one that it was added with.
@@ -225,7 +226,7 @@ pub struct Destination {
 }
 
 const _: () = assert!(core::mem::offset_of!(Destination, weight) == 64);
-const _: () = assert!(core::mem::offset_of!(Destination, sources) == 128);
+const _: () = assert!(core::mem::offset_of!(Destination, active) == 128);
 
 impl Destination {
     /// The tunnel to it.
