@@ -79,7 +79,7 @@ pub fn create_at_home<P: Platform, F: Family>(
     back: Option<Hop>,
 ) -> Option<(u32, bool)> {
     let lock = lock_at_once(platform, half.hash)?;
-    let (index, claimed) = unpack_or_busy(claim_at_home(platform, config, half.tuple, half.hash));
+    let (index, claimed) = index_and_version(claim_at_home(platform, config, half.tuple, half.hash));
     let Some(place) = slot::<P, F>(platform, index) else {
         lock.store(0, order::PUBLISH);
         return None;
@@ -142,7 +142,7 @@ fn prepare_reply<'a, P: Platform, F: Family>(
 ) -> Prepared<'a, F> {
     let half = reply_half(config, &forward.tuple, &forward.entry, hop);
     let Some(lock) = lock_at_once(platform, half.hash) else { return Prepared::none(index) };
-    let (reply, _) = unpack_or_busy(claim_at_home(platform, config, half.tuple, half.hash));
+    let (reply, _) = index_and_version(claim_at_home(platform, config, half.tuple, half.hash));
     let Some(place) = slot::<P, F>(platform, reply) else {
         lock.store(0, order::PUBLISH);
         return Prepared::none(index);
@@ -165,9 +165,9 @@ fn drop_orphan<P: Platform, F: Family>(platform: &P, reply: &Slot<F>, claimed: M
     }
 }
 
-/// [`unpack`] of what [`claim_at_home`] says, with an index that no slot has for [`NOTHING`].
+/// Of what [`claim_at_home`] says; of [`NOTHING`] an index that no slot has.
 #[inline(always)]
-fn unpack_or_busy(packed: u64) -> (u32, Meta) {
+fn index_and_version(packed: u64) -> (u32, Meta) {
     ((packed >> 32) as u32, Meta(packed as u32))
 }
 

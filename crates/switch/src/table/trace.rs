@@ -1,9 +1,8 @@
 //! Where entries are that are not in their home slot: a word of that slot says so, so that a look-up need not search.
 //!
 //! Bits 1 to 7: in the way that comes so much later in the search ([`super::nth_way`]), in the same bucket, there is such an entry, or has
-//! been. Bits 17 to 31, less 16: in so many buckets on. What is in another bucket leaves its trace by the ways there, too: in the slot that its way
-//! would be. Bit 0: such an entry came since somebody last wiped a part
-//! of it.
+//! been. Bits 17 to 31, less 16: in so many buckets on. What is in another bucket leaves its trace by the ways there, too: in the slot that
+//! its way would be. Bit 0: such an entry came since somebody last wiped a part of it.
 
 use super::family::Family;
 use super::{Bucket, PROBES, WAYS, WAYS_SHIFT, first_way, home, nth_way, onward, slot, turn_of};
