@@ -4,7 +4,7 @@ use core::ops::ControlFlow;
 
 use super::family::{Family, Tuple};
 use super::lookup::{NOTHING, is_expired, locate, pack, unpack};
-use super::release::release;
+use super::release::{free, release};
 use super::slot::{Entry, Kind, Meta, Slot};
 use super::{PROBES, STRIPES, WAYS, WAYS_SHIFT, first_way, home, nth_way, slot, trace};
 use crate::cell::AtomicU32;
@@ -105,7 +105,7 @@ pub fn create_at_home<P: Platform, F: Family>(
         let meta = place.meta();
         // Who changed or released it meanwhile did not find the reply entry.
         if !meta.same_version(live) {
-            drop_orphan(platform, reply_place, claimed);
+            free(platform, reply_place, |meta| meta.same_version(claimed));
         } else if meta != live {
             copy_state::<P, F>(platform, index, reply.index);
         }
@@ -149,20 +149,6 @@ fn prepare_reply<'a, P: Platform, F: Family>(
     };
     place.fill(&half.tuple, &half.entry, index, expires);
     Prepared { place: Some(place), lock: Some(lock), index: reply }
-}
-
-/// Frees the reply entry, published under the version of `claimed`, of a connection that is gone; against packets that change its copy of the
-/// state.
-#[inline(always)]
-fn drop_orphan<P: Platform, F: Family>(platform: &P, reply: &Slot<F>, claimed: Meta) {
-    let mut tries = 0;
-    while tries < 4 {
-        let meta = reply.meta();
-        if !meta.same_version(claimed) || platform.exchange(&reply.meta, meta.0, meta.freed().0) {
-            return;
-        }
-        tries += 1;
-    }
 }
 
 /// Of what [`claim_at_home`] says; of [`NOTHING`] an index that no slot has.

@@ -65,7 +65,7 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
     if peer != index
         && let Some(reply) = super::slot::<M, F>(memory, peer)
     {
-        free_reply(memory, reply, index);
+        free(memory, reply, |meta| meta.is_live() && meta.is_reply() && reply.peer() == index);
     }
     if let Some(destination) = memory.destination(destination) {
         let number = if state::is_active(protocol, meta.state()) {
@@ -83,15 +83,13 @@ fn release_forward<M: Memory, F: Family>(memory: &M, forward: &Slot<F>, index: u
     true
 }
 
-/// Frees the reply entry of the forward entry `index`, against packets that change its copy of the state.
+/// Frees a reply entry while it is the one that is meant, against packets that change its copy of the state.
 #[inline(always)]
-fn free_reply<M: Memory, F: Family>(memory: &M, reply: &Slot<F>, index: u32) {
+pub(super) fn free<M: Memory, F: Family>(memory: &M, reply: &Slot<F>, is_meant: impl Fn(Meta) -> bool) {
     let mut tries = 0;
     while tries < 4 {
         let meta = reply.meta();
-        if !(meta.is_live() && meta.is_reply() && reply.peer() == index)
-            || memory.exchange(&reply.meta, meta.0, meta.freed().0)
-        {
+        if !is_meant(meta) || memory.exchange(&reply.meta, meta.0, meta.freed().0) {
             return;
         }
         tries += 1;
