@@ -54,7 +54,7 @@ pub fn check(project: &Path) -> Result<()> {
 fn found(project: &Path) -> Result<String> {
     let mut cargo = command::cargo(project);
     cargo
-        .args(["run", "--quiet", "--package", "rlvs-budget", "--target-dir", "target/counted"])
+        .args(["run", "--quiet", "--package", "rlvs-touched", "--target-dir", "target/counted"])
         .env("RUSTFLAGS", "--cfg counted")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .stderr(Stdio::inherit());

@@ -12,6 +12,6 @@ fn main() {
 
 #[cfg(not(counted))]
 fn main() -> std::process::ExitCode {
-    eprintln!("budget: built without `--cfg counted`: run `cargo xtask touched`");
+    eprintln!("touched: built without `--cfg counted`: run `cargo xtask touched`");
     std::process::ExitCode::FAILURE
 }
